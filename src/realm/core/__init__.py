@@ -1,0 +1,1 @@
+"""What every room shares: errors, families, config, hashes, seeds, events, records, words."""

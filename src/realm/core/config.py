@@ -1,0 +1,101 @@
+"""Closed configs: an unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from realm.core.errors import ConfigError, NotFoundError
+
+C = TypeVar("C", bound=BaseModel)
+
+
+class Config(BaseModel):
+    """Base of every config: frozen, no unknown keys, docstrings under attributes kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def load(model: type[C], path: Path, overrides: Iterable[str] = ()) -> C:
+    """Read one YAML file into a config, with `a.b=1` overrides applied on top."""
+    return validate(model, override(read_yaml(path), overrides), where=str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping safely. An empty file is an empty mapping."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: a mapping was expected at the top, found {type(data).__name__}")
+    return data
+
+
+def override(data: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Return the data with `a.b=value` assignments set; values are read as YAML."""
+    result = dict(data)
+    for assignment in assignments:
+        dotted, sign, text = assignment.partition("=")
+        if not sign or not dotted:
+            raise ConfigError(f"--set {assignment}: expected KEY=VALUE", hint="for example --set queue.low=3")
+        _assign(result, dotted.split("."), yaml.safe_load(text), assignment)
+    return result
+
+
+def _assign(data: dict[str, Any], keys: list[str], value: Any, assignment: str) -> None:
+    for key in keys[:-1]:
+        child = data.get(key, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {assignment}: {key} is a value, not a group")
+        data[key] = dict(child)
+        data = data[key]
+    data[keys[-1]] = value
+
+
+def validate(model: type[C], data: Any, *, where: str) -> C:
+    """Build a config, turning every validation error into one readable message."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: " + "; ".join(explain(error, data))) from None
+
+
+def explain(error: ValidationError, data: Any) -> list[str]:
+    """Write one line a problem: the dotted key, what is wrong, the nearest known name."""
+    lines = []
+    for problem in error.errors():
+        dotted = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown key {dotted}{_suggestion(error, problem['loc'])}")
+        elif problem["type"] == "missing":
+            lines.append(f"{dotted} is missing")
+        else:
+            lines.append(f"{dotted}: {problem['msg']}" if dotted else str(problem["msg"]))
+    return lines
+
+
+def _suggestion(error: ValidationError, loc: tuple[int | str, ...]) -> str:
+    known = _known_keys(loc)
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    """Every field name of every config class; a nearest name needs no exact position."""
+    names: set[str] = set()
+    pending: list[type[BaseModel]] = [Config]
+    while pending:
+        cls = pending.pop()
+        names.update(cls.model_fields)
+        pending.extend(cls.__subclasses__())
+    return sorted(names)

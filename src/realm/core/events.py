@@ -1,0 +1,255 @@
+"""Typed events: what people watch, and what a child process tells its supervisor.
+
+One event is one JSON line with its `kind`. Training and evaluation children append them to
+`events.jsonl` in the run's folder; the lab keeps the ones worth keeping in the ledger.
+Live numbers have no other home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from realm.core.records import Record
+
+
+class Interval(Record):
+    """Right answers out of a total, with the 95 % Wilson interval of the share."""
+
+    correct: int
+    total: int
+    low: float
+    high: float
+
+
+class _Event(Record):
+    at: str = ""
+    """When it was written, ISO 8601 UTC; empty until a writer stamps it."""
+
+
+# --- told by a training child -------------------------------------------------------------
+
+
+class RunStarted(_Event):
+    kind: Literal["run_started"] = "run_started"
+    run: str
+    steps_total: int
+    """Steps this run will have taken at its end."""
+    step: int
+    """Steps already taken; above 0 after a resume."""
+    parameters: int
+    device: str
+
+
+class MaskingProven(_Event):
+    kind: Literal["masking_proven"] = "masking_proven"
+    run: str
+    rows: int
+    tokens: int
+    trained_tokens: int
+    checks: tuple[str, ...]
+    """The checks that passed, each with its figure."""
+    dropped: dict[str, int]
+    """Rows left out, by reason."""
+
+
+class StepTaken(_Event):
+    kind: Literal["step_taken"] = "step_taken"
+    run: str
+    step: int
+    """Steps this run has taken, from 1."""
+    steps_total: int
+    hero_step: int
+    """Steps over the hero's whole life."""
+    loss: float
+    """Mean cross-entropy per trained token, nats."""
+    gradient_norm: float
+    """Before clipping."""
+    learning_rate: float
+    tokens: int
+    """Real tokens in this step."""
+    trained_tokens: int
+    seconds: float
+
+
+class CheckpointStaged(_Event):
+    """Files are written and flushed in `stage`; only the supervisor may publish them."""
+
+    kind: Literal["checkpoint_staged"] = "checkpoint_staged"
+    run: str
+    stage: str
+    step: int
+    hero_step: int
+    stats: dict[str, float]
+    final: bool
+
+
+class RunInterrupted(_Event):
+    """The child was asked to stop, saved and left."""
+
+    kind: Literal["run_interrupted"] = "run_interrupted"
+    run: str
+    step: int
+
+
+class RunFinished(_Event):
+    kind: Literal["run_finished"] = "run_finished"
+    run: str
+    step: int
+    seconds: float
+
+
+class Failed(_Event):
+    """A child ended with an error that it can explain."""
+
+    kind: Literal["failed"] = "failed"
+    run: str
+    error: str
+    """The class of the error in `core.errors`."""
+    what: str
+    hint: str = ""
+
+
+# --- told by an evaluation child ----------------------------------------------------------
+
+
+class AnswersGraded(_Event):
+    """One batch of answers; the supervisor collects them into an evaluation."""
+
+    kind: Literal["answers_graded"] = "answers_graded"
+    run: str
+    checkpoint: str
+    """Content hash."""
+    suite: str
+    results: tuple[tuple[str, str, bool, str], ...]
+    """Per problem: key, primitive, right or not, the answer's text."""
+    done: int
+    total: int
+    seconds: float
+
+
+# --- told by the lab ----------------------------------------------------------------------
+
+
+class DatasetAdded(_Event):
+    kind: Literal["dataset_added"] = "dataset_added"
+    dataset: str
+    name: str
+    spec: str
+    rows: int
+
+
+class FileRefused(_Event):
+    kind: Literal["file_refused"] = "file_refused"
+    file: str
+    line: int | None
+    reason: str
+    quarantine: str
+
+
+class JobQueued(_Event):
+    kind: Literal["job_queued"] = "job_queued"
+    job: str
+    title: str
+    priority: str
+
+
+class JobEnded(_Event):
+    kind: Literal["job_ended"] = "job_ended"
+    job: str
+    state: str
+    reason: str = ""
+
+
+class CheckpointSaved(_Event):
+    kind: Literal["checkpoint_saved"] = "checkpoint_saved"
+    run: str
+    name: str
+    hash: str
+    sequence: int
+    hero_step: int
+    loss: float | None
+
+
+class Evaluated(_Event):
+    kind: Literal["evaluated"] = "evaluated"
+    checkpoint: str
+    """Canonical name."""
+    hero_step: int
+    suite: str
+    skill: str
+    level: int
+    """The level that was tested."""
+    pooled: Interval
+    primitives: dict[str, Interval]
+    passed: bool
+    """All thresholds of the level were met."""
+    streak: int
+    """Consecutive passes at this level, this one included."""
+
+
+class LevelMastered(_Event):
+    kind: Literal["level_mastered"] = "level_mastered"
+    skill: str
+    level: int
+    next_level: int | None
+    hero_step: int
+
+
+class GateDecided(_Event):
+    kind: Literal["gate_decided"] = "gate_decided"
+    checkpoint: str
+    passed: bool
+    reasons: tuple[str, ...]
+
+
+class Promoted(_Event):
+    kind: Literal["promoted"] = "promoted"
+    model: str
+    """Registered version, such as `dio-v2`."""
+    checkpoint: str
+    hash: str
+    hero_step: int
+
+
+Event = Annotated[
+    RunStarted
+    | MaskingProven
+    | StepTaken
+    | CheckpointStaged
+    | RunInterrupted
+    | RunFinished
+    | Failed
+    | AnswersGraded
+    | DatasetAdded
+    | FileRefused
+    | JobQueued
+    | JobEnded
+    | CheckpointSaved
+    | Evaluated
+    | LevelMastered
+    | GateDecided
+    | Promoted,
+    Field(discriminator="kind"),
+]
+
+Emit = Callable[[Event], None]
+"""Takes an event and returns at once."""
+
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def write(event: Event) -> str:
+    """Write an event as one JSON line, without the line end."""
+    return event.model_dump_json()
+
+
+def read(line: str | bytes) -> Event:
+    """Read an event from a JSON line. Raises pydantic's ValidationError."""
+    return _ADAPTER.validate_json(line)
+
+
+def ignore(event: Event) -> None:
+    """Take an event and do nothing, where nobody watches."""

@@ -1,0 +1,71 @@
+"""Records that cross rooms. Frozen, closed, and safe to write as JSON."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
+
+
+class Record(BaseModel):
+    """Base of every value that rooms exchange: immutable, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ArtifactKind(StrEnum):
+    """What a content-named directory in the vault holds."""
+
+    DATASET = "datasets"
+    CHECKPOINT = "checkpoints"
+    MODEL = "models"
+    EXPORT = "exports"
+
+
+class ArtifactRef(Record):
+    """Name published bytes by their content."""
+
+    kind: ArtifactKind
+    hash: Sha256
+    size_bytes: Annotated[int, Field(ge=0)]
+
+
+class Fence(Record):
+    """Prove that a writer still holds what it writes to. Higher numbers win."""
+
+    name: str
+    number: Annotated[int, Field(ge=0)]
+
+
+class Priority(StrEnum):
+    """Order of queued jobs; within one priority the oldest runs first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class Message(Record):
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+class Example(Record):
+    """One row to train on: a chat (loss on the assistant) or plain text (loss on all of it)."""
+
+    messages: tuple[Message, ...] = ()
+    text: str | None = None
+    tags: dict[str, str | int] = Field(default_factory=dict)
+    """Where the row came from and what it drills: primitive, level, key."""
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if bool(self.messages) == (self.text is not None):
+            raise ValueError("an example has either messages or text")
+        return self
