@@ -67,16 +67,16 @@ def validate(model: type[C], data: Any, *, where: str) -> C:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{where}: " + "; ".join(explain(error, data))) from None
+        raise ConfigError(f"{where}: " + "; ".join(explain(error))) from None
 
 
-def explain(error: ValidationError, data: Any) -> list[str]:
+def explain(error: ValidationError) -> list[str]:
     """Write one line a problem: the dotted key, what is wrong, the nearest known name."""
     lines = []
     for problem in error.errors():
         dotted = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown key {dotted}{_suggestion(error, problem['loc'])}")
+            lines.append(f"unknown key {dotted}{_suggestion(str(problem['loc'][-1]))}")
         elif problem["type"] == "missing":
             lines.append(f"{dotted} is missing")
         else:
@@ -84,14 +84,13 @@ def explain(error: ValidationError, data: Any) -> list[str]:
     return lines
 
 
-def _suggestion(error: ValidationError, loc: tuple[int | str, ...]) -> str:
-    known = _known_keys(loc)
-    near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
+def _suggestion(key: str) -> str:
+    near = difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0.5)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
-    """Every field name of every config class; a nearest name needs no exact position."""
+def _known_keys() -> list[str]:
+    """Return every field name of every config class: a nearest name needs no exact position."""
     names: set[str] = set()
     pending: list[type[BaseModel]] = [Config]
     while pending:

@@ -57,7 +57,8 @@ class Family(Generic[T]):
         if not isinstance(data, dict) or not isinstance(data.get("kind"), str):
             raise ConfigError(f"a {self.name} needs a kind", hint=f"one of: {', '.join(self.names())}")
         cls: Any = self.load(data["kind"])
-        return validate(cls.Config, data, where=f"{self.name} {data['kind']}")
+        model: type[Config] = cls.Config
+        return validate(model, data, where=f"{self.name} {data['kind']}")
 
     def build(self, data: Any) -> T:
         """Build a kind from its config."""

@@ -1,0 +1,1 @@
+"""The command line: a face of the lab, without logic of its own."""

@@ -1,0 +1,170 @@
+"""The live view of training: what happens now, accuracy per primitive, what was gained.
+
+`Battle` folds events into what is shown; `render` draws it with Rich. Without a terminal
+`plain` gives one line for an event that a person wants to read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from realm.core import events
+from realm.core.events import Event, Interval
+from realm.core.lore import word
+from realm.core.text import printable
+from realm.skills.skill import LevelInfo
+
+SPARKS = "▁▂▃▄▅▆▇█"
+LOSSES_SHOWN = 48
+NEWS_SHOWN = 7
+
+
+class Battle:
+    """Everything the view knows, folded from events."""
+
+    def __init__(self, title: str, level_info: Callable[[str, int], LevelInfo], needed: int) -> None:
+        self.title = title
+        self.needed = needed
+        """Consecutive passes that master a level."""
+        self.started = time.monotonic()
+        self.doing = "getting ready"
+        self.run = ""
+        self.step: events.StepTaken | None = None
+        self.losses: deque[float] = deque(maxlen=LOSSES_SHOWN)
+        self.rates: deque[float] = deque(maxlen=20)
+        self.score: events.Evaluated | None = None
+        self.news: deque[Text] = deque(maxlen=NEWS_SHOWN)
+        self._level_info = level_info
+
+    def take(self, event: Event) -> None:
+        """Fold one event in."""
+        if isinstance(event, events.StepTaken):
+            self.run, self.step, self.doing = event.run, event, "training"
+            self.losses.append(event.loss)
+            self.rates.append(event.tokens / max(event.seconds, 1e-9))
+        elif isinstance(event, events.AnswersGraded):
+            self.doing = f"answering {event.done} of {event.total}"
+        elif isinstance(event, events.Evaluated):
+            self.score = event
+        elif isinstance(event, events.JobQueued):
+            self.doing = f"next: {event.title}"
+        if (line := plain(event)) is not None and not isinstance(event, events.Evaluated):
+            self.news.append(line)
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds to the end of this run, from the mean of its last steps."""
+        if self.step is None:
+            return None
+        return (self.step.steps_total - self.step.step) * self.step.seconds
+
+    def render(self) -> RenderableType:
+        """Draw the view."""
+        parts: list[RenderableType] = [self._battle()]
+        if self.score is not None:
+            parts += [Text(), self._scores(self.score)]
+        if self.news:
+            parts += [Text(), *self.news]
+        elapsed = clock(time.monotonic() - self.started)
+        return Panel(Group(*parts), title=f"[bold]{self.title}[/]", subtitle=elapsed, border_style="yellow")
+
+    def _battle(self) -> RenderableType:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", width=10)
+        table.add_column()
+        if self.step is None:
+            table.add_row(word("run"), self.doing)
+            return table
+        step = self.step
+        table.add_row(word("run"), f"{self.run} · {self.doing}")
+        table.add_row("step", ProgressBar(total=step.steps_total, completed=step.step, width=LOSSES_SHOWN))
+        rate = sum(self.rates) / len(self.rates)
+        eta = f"ETA {clock(self.eta_s)}" if self.eta_s else "ETA –"
+        table.add_row("", f"{step.step}/{step.steps_total} · {rate:,.0f} tokens/s · {eta}")
+        table.add_row("loss", Text(sparkline(list(self.losses)), style="cyan"))
+        table.add_row(
+            "",
+            f"{step.loss:.4f} · rate {step.learning_rate:.2g} · {word('level')} {step.hero_step / 1000:.2f}",
+        )
+        return table
+
+    def _scores(self, score: events.Evaluated) -> RenderableType:
+        info = self._level_info(score.skill, score.level)
+        title = f"{score.skill} level {score.level} · held-out problems · passes {score.streak}/{self.needed}"
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for header in ("primitive", "right", "share", "95 % interval", ""):
+            table.add_column(header, justify="right" if header in ("right", "share") else "left")
+        for primitive in info.primitives:
+            found = score.primitives.get(primitive.name)
+            if found is None or not primitive.testable:
+                table.add_row(primitive.name, "–", "", Text("not testable here", style="dim"), "")
+            else:
+                table.add_row(primitive.name, *interval_cells(found))
+        table.add_row(Text("all", style="bold"), *interval_cells(score.pooled))
+        return table
+
+
+def interval_cells(interval: Interval) -> tuple[str, str, str, Text]:
+    """Return the cells of one score: count, share, interval, bar."""
+    share = interval.correct / interval.total if interval.total else 0.0
+    style = "green" if share >= 0.95 else "yellow" if share >= 0.8 else "red"
+    return (
+        f"{interval.correct}/{interval.total}",
+        f"{share:.3f}",
+        f"{interval.low:.3f} – {interval.high:.3f}",
+        Text("█" * round(share * 20), style=style),
+    )
+
+
+def sparkline(values: list[float]) -> str:
+    """Draw values as a line of blocks, scaled to their own range."""
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    return "".join(SPARKS[round((value - low) / span * (len(SPARKS) - 1))] for value in values)
+
+
+def clock(seconds: float) -> str:
+    """Write seconds as minutes and seconds."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def plain(event: Event) -> Text | None:
+    """Return one line about an event that a person wants to read, else None."""
+    match event:
+        case events.Evaluated():
+            share = event.pooled.correct / max(event.pooled.total, 1)
+            mark = "passed" if event.passed else "not yet"
+            return Text(
+                f"  step {event.hero_step}: {event.skill} level {event.level} "
+                f"{event.pooled.correct}/{event.pooled.total} = {share:.3f} ({mark}, {event.streak} in a row)"
+            )
+        case events.LevelMastered():
+            return Text(
+                f"★ {event.skill} level {event.level} mastered at step {event.hero_step}", style="bold yellow"
+            )
+        case events.GateDecided(passed=False):
+            return Text(
+                f"✗ {word('gate')} refused {event.checkpoint}: {'; '.join(event.reasons)}", style="red"
+            )
+        case events.Promoted():
+            return Text(f"♛ {event.model} promoted at step {event.hero_step}", style="bold green")
+        case events.FileRefused():
+            return Text(f"✗ {printable(event.file)} refused: {printable(event.reason)}", style="red")
+        case events.DatasetAdded():
+            return Text(f"+ {printable(event.name)}: {event.rows} rows", style="dim")
+        case events.JobEnded(state="failed"):
+            return Text(f"✗ {event.job} failed: {printable(event.reason, limit=300)}", style="red")
+        case events.JobEnded(state="paused"):
+            return Text(f"‖ {event.job} paused", style="yellow")
+        case _:
+            return None

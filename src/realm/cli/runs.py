@@ -1,0 +1,187 @@
+"""`realm run`: list, show, watch, pause, resume, stop."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from realm.cli.options import Options
+from realm.cli.output import ago, print_json, print_line, print_table
+from realm.core.clock import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from realm.jobs.queue import Job
+    from realm.lab import Realm
+
+RUN = typer.Argument(None, help="The run's id; without one the run that is meant, if there is only one.")
+PAUSE_WAIT_S = 90.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(
+        help="Watch and steer training runs.\n\nExample: realm run watch",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    group.command("list")(list_runs)
+    group.command("show")(show)
+    group.command("watch")(watch)
+    group.command("pause")(pause)
+    group.command("resume")(resume)
+    group.command("stop")(stop)
+    app.add_typer(group, name="run")
+
+
+def list_runs(ctx: typer.Context, limit: int = typer.Option(20, help="How many, newest first.")) -> None:
+    """List runs, newest first.
+
+    Example: realm run list --limit 5
+    """
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        states = {job.id: job.state.value for job in realm.jobs()}
+        rows = [(run, run.outcome or states.get(run.id, "owed a job")) for run in realm.runs(limit)]
+    if options.json:
+        print_json([{**run.model_dump(mode="json"), "state": state} for run, state in rows])
+        return
+    now = utc_now()
+    print_table(
+        ["run", "state", "hero", "what", "steps", "started", "reason"],
+        [
+            (
+                run.id,
+                state,
+                run.hero,
+                run.title,
+                f"{run.step}/{run.steps_total or '?'}",
+                ago(run.started_at, now),
+                run.reason,
+            )
+            for run, state in rows
+        ],
+        empty="No run yet. Drop a .jsonl file into the inbox, or start the lab with `realm up`.",
+    )
+
+
+def show(ctx: typer.Context, run: str = typer.Argument(help="The run's id.")) -> None:
+    """Show everything the ledger knows of one run, and its checkpoints.
+
+    Example: realm run show run-0003
+    """
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        record = realm.lab.ledger.runs.get(run)
+        saved = [checkpoint for checkpoint in realm.checkpoints() if checkpoint.run == run]
+    if options.json:
+        print_json(
+            {**record.model_dump(mode="json"), "checkpoints": [c.model_dump(mode="json") for c in saved]}
+        )
+        return
+    for key, value in record.model_dump(mode="json").items():
+        if key != "spec":
+            print_line(f"{key:12} {value}")
+    for checkpoint in saved:
+        print_line(f"{'checkpoint':12} {checkpoint.name}  {checkpoint.hash[:19]}")
+
+
+def watch(
+    ctx: typer.Context,
+    run: str | None = RUN,
+    follow: bool = typer.Option(True, help="Go on until the run has ended."),
+) -> None:
+    """Watch a run live: loss, rate, ETA. Leave with Ctrl-C; the run goes on.
+
+    Example: realm run watch
+    """
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        if options.json:
+            for event in realm.watch(run, follow=follow):
+                if event is not None:
+                    sys.stdout.write(event.model_dump_json() + "\n")
+            return
+        if sys.stdout.isatty() and follow:
+            _watch_live(realm, run)
+        else:
+            _watch_plain(realm, run, follow)
+
+
+def _watch_live(realm: Realm, run: str | None) -> None:
+    from rich.live import Live
+
+    from realm.cli.battle import Battle
+
+    view = Battle(
+        "Realm · watching",
+        lambda skill, level: realm.skill(skill).level(level),
+        realm.config.curriculum.evaluations,
+    )
+    with Live(get_renderable=view.render, refresh_per_second=4):
+        for event in realm.watch(run):
+            if event is not None:
+                view.take(event)
+
+
+def _watch_plain(realm: Realm, run: str | None, follow: bool) -> None:
+    from realm.core.events import StepTaken
+
+    for event in realm.watch(run, follow=follow):
+        if isinstance(event, StepTaken):
+            eta = (event.steps_total - event.step) * event.seconds
+            print_line(
+                f"{event.run} step {event.step}/{event.steps_total} loss {event.loss:.4f} "
+                f"{event.tokens / event.seconds:,.0f} tokens/s ETA {eta:.0f} s"
+            )
+        elif event is not None:
+            print_line(event.model_dump_json(exclude={"results"}))
+
+
+def pause(ctx: typer.Context, run: str | None = RUN) -> None:
+    """Save within one step and free the device. `realm run resume` goes on exactly there.
+
+    Example: realm run pause
+    """
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        _ask(options, realm, realm.pause(run), "paused", lambda job: job.state.value != "running")
+
+
+def resume(ctx: typer.Context, run: str | None = RUN) -> None:
+    """Go on with a paused run, bit for bit where it was.
+
+    Example: realm run resume
+    """
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        job = realm.resume(run)
+    if options.json:
+        print_json(job)
+    else:
+        print_line(f"{job.id}: {job.state.value}")
+
+
+def stop(ctx: typer.Context, run: str | None = RUN) -> None:
+    """End a run for good; it leaves a valid checkpoint of the step it is at.
+
+    Example: realm run stop run-0003
+    """
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        _ask(options, realm, realm.stop(run), "stopped", lambda job: job.state.value != "running")
+
+
+def _ask(options: Options, realm: Realm, job: Job, what: str, reached: Callable[[Job], bool]) -> None:
+    from realm.flows.control import wait_for
+
+    job = wait_for(realm.lab, job.id, reached, PAUSE_WAIT_S)
+    if options.json:
+        print_json(job)
+    elif reached(job):
+        print_line(f"{job.id}: {job.state.value} {job.reason}".rstrip())
+    else:
+        print_line(f"{job.id}: will be {what} as soon as the lab runs (`realm up`)")

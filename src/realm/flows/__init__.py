@@ -1,0 +1,1 @@
+"""The lab's verbs. The only place where rooms meet."""

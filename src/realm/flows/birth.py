@@ -1,0 +1,102 @@
+"""Build a blank hero: random weights, its own tokenizer and chat template, step 0."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from realm.core.errors import RealmError
+from realm.core.events import CheckpointStaged, Event, Failed
+from realm.core.records import ArtifactKind
+from realm.core.seeds import seed
+from realm.flows.checkpoints import publish_checkpoint
+from realm.flows.children import Supervisor
+from realm.flows.context import Lab
+from realm.ledger.records import CheckpointRecord
+
+BASIC_TEXTS = ("The quick brown fox jumps over the lazy dog.", "0 1 2 3 4 5 6 7 8 9", "yes no true false")
+
+
+class BirthJob(BaseModel):
+    """What a birth needs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    blank: dict[str, Any]
+    vocabulary_size: int
+    seed: int
+    texts: tuple[str, ...]
+    alphabet: tuple[str, ...]
+    stage: str
+    events: str
+
+
+def main(spec_path: Path) -> int:
+    """Build the model in a child process and stage it."""
+    from realm.jobs.tail import EventLog
+
+    job = BirthJob.model_validate_json(spec_path.read_text(encoding="utf-8"))
+    log = EventLog(Path(job.events))
+    try:
+        build(job)
+    except RealmError as error:
+        log.emit(Failed(run=job.run, error=type(error).__name__, what=error.what, hint=error.hint))
+        return 1
+    except Exception as error:  # noqa: BLE001 - the edge of a job step
+        traceback.print_exc()
+        log.emit(Failed(run=job.run, error=type(error).__name__, what=str(error)))
+        return 1
+    log.emit(CheckpointStaged(run=job.run, stage=job.stage, step=0, hero_step=0, stats={}, final=True))
+    return 0
+
+
+def build(job: BirthJob) -> None:
+    """Train the tokenizer, draw the weights and write both into the stage."""
+    from realm.models.blank import BLANKS
+    from realm.models.files import save
+    from realm.models.tokenizer import train_tokenizer
+
+    tokenizer = train_tokenizer(job.texts, job.vocabulary_size, alphabet=job.alphabet)
+    blank = BLANKS.build(job.blank)
+    model = blank.build(tokenizer, job.seed)
+    save(model, tokenizer, Path(job.stage))
+
+
+async def ensure_base(supervisor: Supervisor) -> CheckpointRecord:
+    """Return the hero's step-0 checkpoint, building it when it does not exist yet."""
+    lab = supervisor.lab
+    found = lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name)
+    if found is not None:
+        return found
+    run = f"birth-{lab.campaign}-{lab.hero_name}"
+    fence = lab.ledger.fences.take(run)
+    saved: list[CheckpointRecord] = []
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, CheckpointStaged):
+            saved.append(publish_checkpoint(lab, event, run=None, fence=fence))
+
+    await supervisor.follow("realm.flows.birth:main", _job(lab, run), run, on_event=on_event)
+    return saved[0]
+
+
+def _job(lab: Lab, run: str) -> BirthJob:
+    texts, alphabet = list(BASIC_TEXTS), list("0123456789")
+    for name in lab.hero.skills:
+        skill_texts, skill_alphabet = lab.skill(name).vocabulary()
+        texts += skill_texts
+        alphabet += [character for character in skill_alphabet if character not in alphabet]
+    return BirthJob(
+        run=run,
+        blank=lab.hero.blank.model_dump(mode="json"),
+        vocabulary_size=lab.hero.vocabulary_size,
+        seed=seed("birth", lab.campaign, lab.hero_name, lab.hero.seed),
+        texts=tuple(texts),
+        alphabet=tuple(alphabet),
+        stage=str(lab.store.stage(ArtifactKind.CHECKPOINT)),
+        events=str(lab.home.events(run)),
+    )

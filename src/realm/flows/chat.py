@@ -1,0 +1,57 @@
+"""Talk to a model that is loaded into this very process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from realm.core.errors import MissingExtraError
+from realm.core.records import Message
+from realm.flows.checkpoints import resolve
+from realm.flows.context import Lab
+from realm.flows.training import verified_checkpoint
+from realm.ledger.records import CheckpointRecord
+from realm.models.generator import Generator
+
+MAX_TOKENS = 256
+
+
+class Conversation:
+    """Turns with one model; the same one from beginning to end."""
+
+    def __init__(self, checkpoint: CheckpointRecord, generator: Generator, system: str | None) -> None:
+        self.checkpoint = checkpoint
+        self.generator = generator
+        self.messages: list[Message] = [Message(role="system", content=system)] if system else []
+
+    @classmethod
+    def begin(cls, lab: Lab, reference: str | None = None) -> Conversation:
+        """Load the model a name means; without a name the champion, else the latest checkpoint."""
+        if reference is None:
+            champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
+            reference = f"{lab.hero_name}@{'champion' if champion else 'latest'}"
+        checkpoint = resolve(lab, reference)
+        folder = Path(verified_checkpoint(lab, checkpoint))
+        try:
+            from realm.models.engines.transformers import Transformers
+        except ImportError as error:
+            raise MissingExtraError(
+                f"chat needs {error.name}", hint="install the training extra: pip install 'realm-lab[train]'"
+            ) from None
+        system = next((lab.skill(name).system for name in lab.hero.skills), None)
+        return cls(checkpoint, Transformers.load(folder), system)
+
+    def stream(self, question: str, *, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
+        """Yield the answer in pieces, and remember the turn when it is complete."""
+        self.messages.append(Message(role="user", content=question))
+        answer = ""
+        for piece in self.generator.stream(
+            self.messages, max_tokens=MAX_TOKENS, temperature=temperature, seed=seed
+        ):
+            answer += piece
+            yield piece
+        self.messages.append(Message(role="assistant", content=answer))
+
+    def ask(self, question: str, *, temperature: float = 0.0, seed: int = 0) -> str:
+        """Return the whole answer."""
+        return "".join(self.stream(question, temperature=temperature, seed=seed))

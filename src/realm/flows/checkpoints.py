@@ -1,0 +1,112 @@
+"""Publish a staged checkpoint, and find a checkpoint by the name a person gives it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from realm.core.clock import iso
+from realm.core.errors import NotFoundError, UsageError
+from realm.core.events import CheckpointSaved, CheckpointStaged
+from realm.core.records import ArtifactKind, ArtifactRef, Fence
+from realm.flows.context import Lab
+from realm.ledger.records import CheckpointRecord, NewCheckpoint
+
+
+def publish_checkpoint(
+    lab: Lab, staged: CheckpointStaged, *, run: str | None, fence: Fence
+) -> CheckpointRecord:
+    """Publish a stage that a child has finished, write its ledger row, tell the watcher."""
+    now = lab.clock()
+    sequence = lab.ledger.checkpoints.next_sequence(lab.campaign)
+    sidecar = {
+        "name": lab.ledger.checkpoints.name_for(staged.hero_step, now),
+        "campaign": lab.campaign,
+        "hero": lab.hero_name,
+        "sequence": sequence,
+        "run": run,
+        "step": staged.step,
+        "hero_step": staged.hero_step,
+        "stats": staged.stats,
+        "saved_at": iso(now),
+    }
+
+    def commit(ref: ArtifactRef) -> CheckpointRecord:
+        return lab.ledger.checkpoints.add(
+            NewCheckpoint(
+                campaign=lab.campaign,
+                hero=lab.hero_name,
+                hash=ref.hash,
+                size_bytes=ref.size_bytes,
+                run=run,
+                step=staged.step,
+                hero_step=staged.hero_step,
+                stats=staged.stats,
+                sequence=sequence,
+                created_at=now,
+            ),
+            fence,
+        )
+
+    record = lab.store.publish(Path(staged.stage), ArtifactKind.CHECKPOINT, commit, sidecar=sidecar)
+    lab.emit(
+        CheckpointSaved(
+            run=run or "",
+            name=record.name,
+            hash=record.hash,
+            sequence=record.sequence,
+            hero_step=record.hero_step,
+            loss=staged.stats.get("loss"),
+        )
+    )
+    return record
+
+
+def resolve(lab: Lab, reference: str) -> CheckpointRecord:
+    """Return the checkpoint that a name means.
+
+    `HERO@champion`, `HERO@latest`, `HERO@STEP`, `HERO@0` (the base), `HERO@best:METRIC`, a
+    registered version such as `dio-v2`, or a content hash or a unique prefix of one. Never
+    another than the one asked for: a name that does not resolve is an error.
+    """
+    hero, at, selector = reference.partition("@")
+    if at:
+        return _of_hero(lab, hero, selector)
+    if reference in {model.name for model in lab.ledger.models.list()}:
+        return lab.ledger.checkpoints.get(lab.ledger.models.get(reference).checkpoint)
+    if reference.startswith("sha256:") or all(c in "0123456789abcdef" for c in reference):
+        return lab.ledger.checkpoints.get(reference)
+    raise _unknown(lab, reference)
+
+
+def _of_hero(lab: Lab, hero: str, selector: str) -> CheckpointRecord:
+    lab.config.hero(hero)
+    checkpoints = lab.ledger.checkpoints
+    found: CheckpointRecord | None = None
+    if selector == "champion":
+        champion = lab.ledger.models.champion(lab.campaign, hero)
+        found = checkpoints.get(champion.model.checkpoint) if champion else None
+    elif selector == "latest":
+        found = checkpoints.latest(lab.campaign, hero)
+    elif selector.isdigit():
+        found = checkpoints.by_step(lab.campaign, hero, int(selector))
+    elif selector.startswith("best:"):
+        found = checkpoints.best(lab.campaign, hero, selector.removeprefix("best:"))
+    elif "+" in selector:
+        raise UsageError(f"{hero}@{selector}: this hero has no adapters", hint=f"try {hero}@latest")
+    if found is None:
+        raise _unknown(lab, f"{hero}@{selector}")
+    return found
+
+
+def _unknown(lab: Lab, reference: str) -> NotFoundError:
+    names = []
+    for hero in lab.config.heroes:
+        if lab.ledger.models.champion(lab.campaign, hero):
+            names.append(f"{hero}@champion")
+        recent = lab.ledger.checkpoints.list(lab.campaign, hero, limit=5)
+        names += [f"{hero}@{checkpoint.hero_step}" for checkpoint in recent]
+        if recent:
+            names.append(f"{hero}@latest")
+    models = [model.name for model in lab.ledger.models.list()]
+    listed = ", ".join(names + models) or "none yet: start the lab with `realm up`"
+    return NotFoundError(f"no model is called {reference!r}", hint=f"there are: {listed}")

@@ -1,0 +1,119 @@
+"""Supervise a child process: follow its events, pass on requests, end it when told to.
+
+The child only writes into its own stage folders and its event file. Everything that becomes
+true - a published checkpoint, an evaluation, a promotion - is written by the supervisor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from realm.core import errors
+from realm.core.errors import RealmError, UnavailableError
+from realm.core.events import Event, Failed
+from realm.flows.context import Lab
+from realm.jobs.children import Child, WarmLauncher
+from realm.jobs.queue import Request
+from realm.jobs.tail import EventTail
+
+PRELOAD = (
+    "torch",
+    "transformers.models.qwen3.modeling_qwen3",
+    "transformers.tokenization_utils_tokenizers",
+    "realm.training.child",
+    "realm.evaluation.child",
+    "realm.flows.birth",
+)
+"""Imported once by the warm launcher, so that a child starts in milliseconds."""
+
+
+def no_request() -> Request:
+    """Say that nobody asks for anything."""
+    return Request.NONE
+
+
+class Supervisor:
+    """Starts children of one lab and follows each until its end."""
+
+    def __init__(self, lab: Lab, launcher: WarmLauncher) -> None:
+        self.lab = lab
+        self.launcher = launcher
+
+    async def follow(
+        self,
+        entry: str,
+        spec: BaseModel,
+        run: str,
+        *,
+        on_event: Callable[[Event], None],
+        request: Callable[[], Request] = no_request,
+    ) -> None:
+        """Run `entry` on a spec until it ends; hand over every event in order.
+
+        A pause or stop request becomes SIGTERM ("save and leave"). Raises what the child
+        reported, or UnavailableError when it died without a word. When this coroutine is
+        cancelled the child is killed: what it had not saved is done again.
+        """
+        folder = self.lab.home.run(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        spec_path = folder / f"{entry.split('.')[1]}.json"
+        spec_path.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
+        events_path = self.lab.home.events(run)
+        offset = events_path.stat().st_size if events_path.exists() else 0
+        tail = EventTail(events_path, offset)
+        child = await asyncio.to_thread(self.launcher.launch, entry, spec_path, folder / "log.txt")
+        try:
+            code, failure = await self._loop(child, tail, on_event, request)
+        except BaseException:
+            child.kill()
+            raise
+        if failure is not None:
+            raise _rebuilt(failure)
+        if code != 0:
+            raise _death(code, run, folder / "log.txt")
+
+    async def _loop(
+        self,
+        child: Child,
+        tail: EventTail,
+        on_event: Callable[[Event], None],
+        request: Callable[[], Request],
+    ) -> tuple[int, Failed | None]:
+        worker = self.lab.config.worker
+        failure: Failed | None = None
+        deadline: float | None = None
+        while True:
+            code = child.poll()  # before reading, so that the last events are not missed
+            for event in tail.read():
+                if isinstance(event, Failed):
+                    failure = event
+                on_event(event)
+            if code is not None:
+                return code, failure
+            if deadline is None and request() is not Request.NONE:
+                child.terminate()
+                deadline = time.monotonic() + worker.stop_grace_s
+            if deadline is not None and time.monotonic() > deadline:
+                child.kill()
+            await asyncio.sleep(worker.poll_s)
+
+
+def _rebuilt(failure: Failed) -> RealmError:
+    cls = getattr(errors, failure.error, None)
+    if isinstance(cls, type) and issubclass(cls, RealmError) and cls is not errors.DataError:
+        return cls(failure.what, hint=failure.hint)
+    return RealmError(failure.what if cls else f"{failure.error}: {failure.what}", hint=failure.hint)
+
+
+def _death(code: int, run: str, log: Path) -> UnavailableError:
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:] if log.exists() else []
+    return UnavailableError(
+        f"the process of {run} {how}" + (": " + " | ".join(tail) if tail else ""),
+        hint=f"see {log}; `realm queue retry {run}` goes on from the last checkpoint",
+    )

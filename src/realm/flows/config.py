@@ -1,0 +1,126 @@
+"""`realm.yaml`: what the lab is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from string import Template
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, SerializeAsAny
+
+from realm.core.config import Config, load, validate
+from realm.core.errors import ConfigError, NotFoundError
+from realm.core.hashing import hash_json
+from realm.core.records import Name
+from realm.evaluation.gate import GateConfig
+from realm.flows.home import Home
+from realm.models.blank import BLANKS
+from realm.skills.curriculum import CurriculumConfig
+from realm.skills.skill import SKILLS
+from realm.training.recipe import Recipe
+
+Blank = Annotated[SerializeAsAny[Config], BeforeValidator(BLANKS.config)]
+SkillKind = Annotated[SerializeAsAny[Config], BeforeValidator(SKILLS.config)]
+
+
+class HeroConfig(Config):
+    """One model that is raised."""
+
+    blank: Blank
+    """The architecture it is born with, with random weights."""
+    vocabulary_size: Annotated[int, Field(ge=300, le=200_000)] = 512
+    """Most entries its own tokenizer may have; 256 bytes and the turn tokens are always in."""
+    seed: int = 0
+    """Decides its first weights and the order of everything drawn for it."""
+    recipe: Name = "spark"
+    """How it is trained: `recipes/<name>.yaml` here, else a shipped one."""
+    file_recipe: Name = "study"
+    """How it is trained on files from the inbox."""
+    skills: dict[Name, SkillKind] = Field(default_factory=dict)
+    """Drills it practises, by name."""
+
+
+class DrillConfig(Config):
+    """How drills are made when there is nothing else to train on."""
+
+    rows: Annotated[int, Field(ge=1)] = 3200
+    """Rows in one generated dataset."""
+    automatic: bool = True
+    """Generate the next drills when the queue is empty."""
+
+
+class WorkerConfig(Config):
+    """The process that does the work."""
+
+    settle_s: Annotated[float, Field(ge=0)] = 0.5
+    """How long a file in the inbox must stay unchanged before it is taken."""
+    poll_s: Annotated[float, Field(gt=0, le=5)] = 0.05
+    """How often a child's events and requests are looked at."""
+    stop_grace_s: Annotated[float, Field(gt=0)] = 60.0
+    """How long a child may take to save when it is asked to stop; then it is killed."""
+
+
+class RealmConfig(Config):
+    """A whole lab."""
+
+    format: Literal[1] = 1
+    name: Name
+    campaign: Name = "first"
+    """The story that runs now; checkpoints and models belong to one."""
+    heroes: Annotated[dict[Name, HeroConfig], Field(min_length=1)]
+    curriculum: CurriculumConfig = CurriculumConfig()
+    gate: GateConfig = GateConfig()
+    drills: DrillConfig = DrillConfig()
+    worker: WorkerConfig = WorkerConfig()
+
+    def hero(self, name: str | None = None) -> tuple[str, HeroConfig]:
+        """Return a hero and its name; without a name the first one."""
+        chosen = name or next(iter(self.heroes))
+        if chosen not in self.heroes:
+            raise NotFoundError(f"no hero is called {chosen!r}", hint=f"there are: {', '.join(self.heroes)}")
+        return chosen, self.heroes[chosen]
+
+    @property
+    def digest(self) -> str:
+        """Hash of the resolved config."""
+        return hash_json(self.model_dump(mode="json"))
+
+
+def load_config(home: Home, overrides: Iterable[str] = ()) -> RealmConfig:
+    """Read and validate a home's `realm.yaml`."""
+    return load(RealmConfig, home.config, overrides)
+
+
+def load_recipe(home: Home, name: str) -> Recipe:
+    """Return the home's own recipe of that name, else the shipped one."""
+    own = home.recipes / f"{name}.yaml"
+    if own.is_file():
+        return load(Recipe, own)
+    return Recipe.shipped(name)
+
+
+def template_names() -> list[str]:
+    """Return the campaign templates that ship."""
+    return sorted(
+        f.name.removesuffix(".yaml")
+        for f in files("realm.flows.templates").iterdir()
+        if f.name.endswith(".yaml")
+    )
+
+
+DEFAULTS = {"name": "my-realm", "seed": "0", "threshold": "0.80"}
+"""What a template's places hold when nobody says otherwise."""
+
+
+def template_text(template: str, settings: Mapping[str, str]) -> str:
+    """Return a template's YAML with its places (`$name`, `$seed`, `$threshold`) filled, validated."""
+    if template not in template_names():
+        raise ConfigError(
+            f"no template is called {template!r}", hint=f"there are: {', '.join(template_names())}"
+        )
+    source = files("realm.flows.templates").joinpath(f"{template}.yaml").read_text(encoding="utf-8")
+    text = Template(source).substitute({**DEFAULTS, **settings})
+    validate(RealmConfig, yaml.safe_load(text), where=f"template {template}")
+    return text

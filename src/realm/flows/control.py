@@ -1,0 +1,116 @@
+"""Pause, resume and stop runs from another process; watch one while it goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from realm.core.errors import NotFoundError, StateError
+from realm.core.events import Event
+from realm.flows.context import Lab
+from realm.jobs.queue import Job, JobState
+from realm.jobs.tail import EventTail
+from realm.ledger.records import RunRecord
+from realm.storage.lock import holder
+
+ENDED = (JobState.DONE, JobState.FAILED, JobState.DROPPED)
+WATCH_POLL_S = 0.2
+
+
+def job_of(lab: Lab, run: str | None, states: tuple[JobState, ...]) -> Job:
+    """Return the named run's job, or the only one in one of the states."""
+    if run is not None:
+        return lab.queue.get(run)
+    found = [job for job in lab.queue.list() if job.state in states]
+    if len(found) == 1:
+        return found[0]
+    what = " or ".join(state.value for state in states)
+    if not found:
+        raise NotFoundError(f"no run is {what}", hint="see `realm run list`")
+    raise StateError(
+        f"{len(found)} runs are {what}", hint=f"name one of: {', '.join(job.id for job in found)}"
+    )
+
+
+def pause(lab: Lab, run: str | None = None) -> Job:
+    """Ask a run to save within one step and free the device."""
+    job = job_of(lab, run, (JobState.RUNNING,))
+    lab.queue.pause(job.id)
+    return lab.queue.get(job.id)
+
+
+def resume(lab: Lab, run: str | None = None) -> Job:
+    """Queue a paused run again; it goes on from where it paused."""
+    job = job_of(lab, run, (JobState.PAUSED,))
+    lab.queue.resume(job.id)
+    return lab.queue.get(job.id)
+
+
+def stop(lab: Lab, run: str | None = None) -> Job:
+    """End a run for good, with a valid checkpoint of the step it is at."""
+    job = job_of(lab, run, (JobState.RUNNING, JobState.PAUSED))
+    was = job.state
+    lab.queue.stop(job.id)
+    if was is not JobState.RUNNING:
+        end_dropped(lab)
+    return lab.queue.get(job.id)
+
+
+def retry(lab: Lab, job: str) -> Job:
+    """Queue a failed or dropped job again; its run goes on from its last checkpoint."""
+    lab.queue.retry(job)
+    lab.ledger.runs.reopen(job)
+    return lab.queue.get(job)
+
+
+def drop(lab: Lab, job: str, reason: str) -> Job:
+    """Take a job out of the queue for good; what its run saved stays."""
+    lab.queue.drop(job, reason)
+    end_dropped(lab)
+    return lab.queue.get(job)
+
+
+def run_to_watch(lab: Lab, run: str | None) -> RunRecord:
+    """Return the named run, else the running one, else the newest."""
+    if run is not None:
+        return lab.ledger.runs.get(run)
+    running = [job.id for job in lab.queue.list({JobState.RUNNING})]
+    newest = lab.ledger.runs.list(1)
+    if not running and not newest:
+        raise NotFoundError("there is no run yet", hint="drop a file into the inbox, or run `realm up`")
+    return lab.ledger.runs.get(running[0]) if running else newest[0]
+
+
+def end_dropped(lab: Lab) -> None:
+    """End the runs in the ledger whose jobs were dropped from the queue."""
+    for run in lab.ledger.runs.open():
+        job = next((job for job in lab.queue.list() if job.id == run.id), None)
+        if job is not None and job.state is JobState.DROPPED:
+            saved = lab.ledger.checkpoints.latest_of_run(run.id)
+            outcome = "stopped" if saved else "dropped"
+            lab.ledger.runs.end(run.id, outcome, job.reason, lab.ledger.fences.take(f"run/{run.id}"))
+
+
+def wait_for(lab: Lab, run: str, reached: Callable[[Job], bool], timeout_s: float) -> Job:
+    """Wait until a run's job is in a state. Returns the job as it is at the end of the time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        job = lab.queue.get(run)
+        if reached(job) or time.monotonic() > deadline or holder(lab.home.root) is None:
+            return job
+        time.sleep(WATCH_POLL_S)
+
+
+def watch(lab: Lab, run: RunRecord, *, follow: bool = True) -> Iterator[Event | None]:
+    """Yield a run's events from its beginning, then new ones until it has ended.
+
+    Yields None while nothing happens, so that a view can draw itself anew.
+    """
+    tail = EventTail(lab.home.events(run.id))
+    while True:
+        ended = lab.queue.get(run.id).state in ENDED  # before reading: the last events are not missed
+        yield from tail.read()
+        if ended or not follow:
+            return
+        yield None
+        time.sleep(WATCH_POLL_S)

@@ -1,0 +1,89 @@
+"""Let a checkpoint answer problems in a child, and keep each evaluation exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from realm import __version__
+from realm.core.events import AnswersGraded, Event
+from realm.core.records import Fence
+from realm.evaluation.child import EvaluateJob
+from realm.evaluation.suite import Suite, build_suite, probe_suite
+from realm.flows.children import Supervisor
+from realm.flows.config import load_recipe
+from realm.flows.context import Lab
+from realm.flows.training import verified_checkpoint
+from realm.ledger.records import CheckpointRecord, EvaluationRecord, NewEvaluation, ProblemResult
+
+
+def level_suite(lab: Lab, skill: str, level: int) -> Suite:
+    """Return the held-out problems of one level: the same for every checkpoint."""
+    return build_suite(lab.skill(skill), level, lab.config.curriculum.problems_per_primitive)
+
+
+def weakness_suite(lab: Lab, skill: str, level: int, seed: int) -> Suite:
+    """Return training problems of one level, to find weak primitives without held-out data."""
+    return probe_suite(lab.skill(skill), level, lab.config.curriculum.probe_per_primitive, seed=seed)
+
+
+async def answer(
+    supervisor: Supervisor, run: str, checkpoint: CheckpointRecord, suites: Sequence[Suite]
+) -> dict[str, list[ProblemResult]]:
+    """Return a checkpoint's graded answers, by suite. Every problem is answered."""
+    lab = supervisor.lab
+    found: dict[str, list[ProblemResult]] = {suite.id: [] for suite in suites}
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, AnswersGraded):
+            found[event.suite] += [
+                ProblemResult(key=key, primitive=primitive, correct=correct, answer=text)
+                for key, primitive, correct, text in event.results
+            ]
+        lab.show(event)
+
+    job = EvaluateJob(
+        run=run,
+        checkpoint=checkpoint.hash,
+        folder=verified_checkpoint(lab, checkpoint),
+        suites=tuple(suites),
+        events=str(lab.home.events(run)),
+        threads=load_recipe(lab.home, lab.hero.recipe).threads,
+    )
+    await supervisor.follow("realm.evaluation.child:main", job, run, on_event=on_event)
+    return found
+
+
+async def evaluate(
+    supervisor: Supervisor, run: str, checkpoint: CheckpointRecord, suites: Sequence[Suite], fence: Fence
+) -> list[EvaluationRecord]:
+    """Return the evaluations of a checkpoint on suites, answering only those that are missing."""
+    ledger = supervisor.lab.ledger
+    missing = [suite for suite in suites if ledger.evaluations.find(checkpoint.hash, suite.id) is None]
+    if missing:
+        answers = await answer(supervisor, run, checkpoint, missing)
+        for suite in missing:
+            ledger.evaluations.add(
+                _evaluation(checkpoint, suite, answers[suite.id]), answers[suite.id], fence
+            )
+    stored = [ledger.evaluations.find(checkpoint.hash, suite.id) for suite in suites]
+    return [evaluation for evaluation in stored if evaluation is not None]
+
+
+def _evaluation(
+    checkpoint: CheckpointRecord, suite: Suite, results: Sequence[ProblemResult]
+) -> NewEvaluation:
+    primitives: dict[str, tuple[int, int]] = {}
+    for result in results:
+        correct, total = primitives.get(result.primitive, (0, 0))
+        primitives[result.primitive] = (correct + result.correct, total + 1)
+    return NewEvaluation(
+        checkpoint=checkpoint.hash,
+        hero_step=checkpoint.hero_step,
+        suite=suite.id,
+        skill=suite.skill,
+        level=suite.level,
+        correct=sum(result.correct for result in results),
+        total=len(results),
+        primitives=primitives,
+        context={"backend": "transformers", "sampling": "greedy", "code_version": __version__},
+    )

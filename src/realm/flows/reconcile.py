@@ -1,0 +1,49 @@
+"""Make disk, ledger and queue agree after a start. Idempotent; deletes nothing unknown."""
+
+from __future__ import annotations
+
+from realm.core.records import ArtifactKind, Record
+from realm.flows.context import Lab
+from realm.flows.runs import FILE, find_run, queue_run, requeue_owed
+
+
+class Reconciled(Record):
+    """What a start had to put right."""
+
+    quarantined: tuple[str, ...]
+    """Artifacts that the ledger does not know."""
+    stages_removed: int
+    """Unfinished work of processes that are gone."""
+    missing: tuple[str, ...]
+    """Artifacts that the ledger names and the disk does not hold."""
+    requeued: tuple[str, ...]
+    """Runs that were owed a job."""
+
+    @property
+    def clean(self) -> bool:
+        return not (self.quarantined or self.stages_removed or self.missing or self.requeued)
+
+
+def reconcile(lab: Lab) -> Reconciled:
+    """Put right what a crash left behind. Only the holder of the home's lock may call this."""
+    disk = lab.store.reconcile(lab.ledger.knows)
+    requeued = requeue_owed(lab)
+    for dataset in lab.ledger.datasets.list():
+        if dataset.source.startswith("inbox:") and find_run(lab, dataset.hash) is None:
+            requeued.append(queue_run(lab, dataset, title=dataset.name, source=FILE).id)
+    return Reconciled(
+        quarantined=tuple(str(path) for path in disk.quarantined),
+        stages_removed=len(disk.stages_removed),
+        missing=tuple(_missing(lab)),
+        requeued=tuple(requeued),
+    )
+
+
+def _missing(lab: Lab) -> list[str]:
+    named = [
+        (ArtifactKind.CHECKPOINT, checkpoint.hash)
+        for hero in lab.config.heroes
+        for checkpoint in lab.ledger.checkpoints.list(lab.campaign, hero)
+    ]
+    named += [(ArtifactKind.DATASET, dataset.hash) for dataset in lab.ledger.datasets.list()]
+    return [f"{kind.value}/{content_hash}" for kind, content_hash in lab.store.missing(named)]

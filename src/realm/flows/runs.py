@@ -1,0 +1,78 @@
+"""Turn a dataset into a queued training run, and owed runs back into jobs."""
+
+from __future__ import annotations
+
+from realm.core.events import JobQueued
+from realm.core.hashing import hash_json
+from realm.core.records import Priority
+from realm.flows.config import load_recipe
+from realm.flows.context import Lab
+from realm.jobs.queue import Job
+from realm.ledger.records import DatasetRecord, RunRecord
+
+TRAIN = "train"
+"""The kind of job that trains one run and evaluates what it saved."""
+
+DRILL = "drill"
+FILE = "file"
+
+
+def queue_run(
+    lab: Lab, dataset: DatasetRecord, *, title: str, source: str, priority: Priority = Priority.NORMAL
+) -> Job:
+    """Plan a run on a dataset and queue its job. The same dataset never gets two runs.
+
+    The run's row is written first: if the process dies before the job is queued, the next
+    start finds a run that is owed a job.
+    """
+    run = find_run(lab, dataset.hash) or lab.ledger.runs.add(_plan(lab, dataset, title, source, priority))
+    return queue_job(lab, run)
+
+
+def find_run(lab: Lab, dataset: str) -> RunRecord | None:
+    """Return the run of this hero that a dataset was made for."""
+    for run in lab.ledger.runs.list():
+        if run.dataset == dataset and run.hero == lab.hero_name and run.campaign == lab.campaign:
+            return run
+    return None
+
+
+def queue_job(lab: Lab, run: RunRecord) -> Job:
+    """Queue the job of a run; a job that is queued already stays as it is."""
+    known = {job.id for job in lab.queue.list()}
+    job = lab.queue.add(
+        run.id, TRAIN, {"run": run.id}, title=run.title, priority=Priority(run.spec["priority"])
+    )
+    if run.id not in known:
+        lab.emit(JobQueued(job=job.id, title=job.title, priority=job.priority.value))
+    return job
+
+
+def requeue_owed(lab: Lab) -> list[str]:
+    """Queue a job for every planned run that has none. Return the runs."""
+    known = {job.id for job in lab.queue.list()}
+    owed = [run for run in lab.ledger.runs.open() if run.id not in known]
+    for run in owed:
+        queue_job(lab, run)
+    return [run.id for run in owed]
+
+
+def _plan(lab: Lab, dataset: DatasetRecord, title: str, source: str, priority: Priority) -> RunRecord:
+    name = lab.hero.recipe if source == DRILL else lab.hero.file_recipe
+    recipe = load_recipe(lab.home, name)
+    spec = {
+        "source": source,
+        "recipe_name": name,
+        "recipe": recipe.model_dump(mode="json"),
+        "priority": priority.value,
+    }
+    return RunRecord(
+        id=f"run-{len(lab.ledger.runs.list()) + 1:04d}",
+        campaign=lab.campaign,
+        hero=lab.hero_name,
+        title=title,
+        dataset=dataset.hash,
+        spec=spec,
+        spec_hash=hash_json(spec),
+        created_at=lab.clock(),
+    )

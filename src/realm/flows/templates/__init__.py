@@ -1,0 +1,1 @@
+"""Campaign templates: one `realm.yaml` each."""

@@ -1,0 +1,102 @@
+"""`realm up`: hold the home, take files from the inbox, work the queue, keep it filled."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from realm.core.errors import RealmError
+from realm.core.events import JobEnded
+from realm.flows.children import PRELOAD, Supervisor
+from realm.flows.context import Lab
+from realm.flows.drills import queue_drills
+from realm.flows.intake import start_watching
+from realm.flows.reconcile import Reconciled, reconcile
+from realm.flows.runs import TRAIN
+from realm.flows.training import train_step
+from realm.jobs.children import WarmLauncher
+from realm.jobs.queue import Job, JobState
+from realm.jobs.worker import Outcome, StepContext, Worker
+from realm.storage.lock import HomeLock
+
+WATCHER_TIMEOUT_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def held(lab: Lab) -> Iterator[WarmLauncher]:
+    """Hold the home, with a launcher that warms up meanwhile.
+
+    Raises HeldError when another process holds the home.
+    """
+    with HomeLock(lab.home.root):
+        launcher = WarmLauncher(PRELOAD)
+        launcher.start()
+        try:
+            yield launcher
+        finally:
+            launcher.close()
+
+
+def up(lab: Lab, until: Callable[[], bool], on_ready: Callable[[Reconciled], None]) -> None:
+    """Hold the home, watch the inbox and work the queue until `until` is true."""
+    with held(lab) as launcher:
+        on_ready(reconcile(lab))
+        ended = threading.Event()
+        watcher = start_watching(lab, ended.is_set, _report)
+        try:
+            work(lab, launcher, until)
+        finally:
+            ended.set()
+            watcher.join(timeout=WATCHER_TIMEOUT_S)
+
+
+def work(lab: Lab, launcher: WarmLauncher, until: Callable[[], bool]) -> None:
+    """Work the queue, and fill it with drills when it is empty, until `until` is true."""
+    supervisor = Supervisor(lab, launcher)
+
+    async def train(context: StepContext) -> Outcome:
+        return await train_step(supervisor, context)
+
+    def on_change(job: Job) -> None:
+        if job.state not in (JobState.QUEUED, JobState.RUNNING):
+            lab.emit(JobEnded(job=job.id, state=job.state.value, reason=job.reason))
+
+    filler = Filler(lab)
+    Worker(lab.queue, {TRAIN: train}, on_change=on_change).run(lambda: until() or filler.tick())
+
+
+def _report(error: RealmError) -> None:
+    log.warning("%s", error)
+
+
+class Filler:
+    """Generates drills whenever there is nothing else to do.
+
+    It stays quiet after a job failed or was stopped with nothing else queued: repeating a
+    failure for ever would help nobody. Anything that is queued wakes it again.
+    """
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def tick(self) -> bool:
+        """Fill the queue if it is empty; never asks the worker to end."""
+        if self.lab.config.drills.automatic and self.lab.queue.idle() and not halted(self.lab):
+            queue_drills(self.lab)
+        return False
+
+
+def halted(lab: Lab) -> bool:
+    """Say whether somebody has to act first: a run is paused, or the last one failed or was stopped."""
+    jobs = lab.queue.list()
+    if any(job.state is JobState.PAUSED for job in jobs):
+        return True
+    ended = [job for job in jobs if job.ended_at is not None]
+    if not ended:
+        return False
+    last = max(ended, key=lambda job: job.ended_at or job.created_at)
+    return last.state is JobState.FAILED or last.reason.startswith("stopped")

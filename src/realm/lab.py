@@ -1,0 +1,186 @@
+"""The Python API of a realm: the same flows as the command line, typed.
+
+    from realm import Realm
+
+    lab = Realm.create("my-realm", template="dio")
+    lab.play(seed=0)
+    print(lab.ask("Compute: add(①⓪, ①①)", model="dio@champion"))
+
+Opening a realm loads no torch; the calls that need a model load it then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from realm.core.events import Emit, Event
+from realm.core.records import Priority
+from realm.flows import chat, control, create, intake, play, status, worker
+from realm.flows.chat import Conversation
+from realm.flows.checkpoints import resolve
+from realm.flows.config import RealmConfig
+from realm.flows.context import Lab
+from realm.flows.home import Home, find_home
+from realm.flows.play import PlaySummary
+from realm.flows.reconcile import Reconciled
+from realm.flows.status import Status
+from realm.growth.rules import HeroSheet
+from realm.jobs.queue import Job
+from realm.ledger.records import CheckpointRecord, EvaluationRecord, ModelRecord, RunRecord
+from realm.skills.skill import Skill
+
+
+def _ignore(found: Reconciled) -> None:
+    """Take what a start put right and say nothing."""
+
+
+class Realm:
+    """One lab in one folder."""
+
+    def __init__(
+        self,
+        home: Path | str | None = None,
+        *,
+        hero: str | None = None,
+        overrides: Iterable[str] = (),
+    ) -> None:
+        """Open a realm: the folder given, else $REALM_HOME, else the nearest parent that is one."""
+        self.home: Home = find_home(Path(home) if home is not None else None)
+        self._hero = hero
+        self._overrides = tuple(overrides)
+
+    @classmethod
+    def create(
+        cls, path: Path | str, template: str = "dio", *, settings: Mapping[str, str] | None = None
+    ) -> Self:
+        """Create a realm from a template and open it. Refuses a folder that is one already."""
+        return cls(create.create_home(Path(path), template, settings or {}).root)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the databases."""
+        if "lab" in self.__dict__:
+            self.lab.close()
+
+    @cached_property
+    def lab(self) -> Lab:
+        """The opened rooms, for flows."""
+        return Lab.open(self.home, hero=self._hero, overrides=self._overrides)
+
+    def attach(self, watcher: Emit) -> None:
+        """Have every event of the work that this process does told to a function."""
+        self.lab.watchers.append(watcher)
+
+    @property
+    def config(self) -> RealmConfig:
+        """The resolved configuration."""
+        return self.lab.config
+
+    # --- work -----------------------------------------------------------------------------
+
+    def up(self, until: Callable[[], bool], on_ready: Callable[[Reconciled], None] = _ignore) -> None:
+        """Watch the inbox and work the queue until `until` is true. HeldError when it runs already."""
+        worker.up(self.lab, until, on_ready)
+
+    def play(self, levels: int = 2, max_steps: int = play.MAX_STEPS) -> PlaySummary:
+        """Turn the wheel until so many levels are mastered and their champion is promoted."""
+        return play.play(self.lab, levels=levels, max_steps=max_steps)
+
+    def add(self, path: Path | str) -> Job:
+        """Validate a file, register it and queue a run on it. The file itself stays where it is."""
+        return intake.add_file(self.lab, Path(path))
+
+    # --- queue and runs -------------------------------------------------------------------
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs: running, then queued in their order, then ended ones, newest first."""
+        return self.lab.queue.list()
+
+    def move(self, job: str, priority: Priority) -> Job:
+        """Give a queued job another priority."""
+        self.lab.queue.move(job, priority)
+        return self.lab.queue.get(job)
+
+    def retry(self, job: str) -> Job:
+        """Queue a failed or dropped job again; the reason it ended with is kept."""
+        return control.retry(self.lab, job)
+
+    def drop(self, job: str, reason: str = "dropped by hand") -> Job:
+        """Take a job out of the queue for good."""
+        return control.drop(self.lab, job, reason)
+
+    def runs(self, limit: int | None = None) -> list[RunRecord]:
+        """Return runs, newest first."""
+        return self.lab.ledger.runs.list(limit)
+
+    def pause(self, run: str | None = None) -> Job:
+        """Ask a run to save within one step and free the device."""
+        return control.pause(self.lab, run)
+
+    def resume(self, run: str | None = None) -> Job:
+        """Go on with a paused run."""
+        return control.resume(self.lab, run)
+
+    def stop(self, run: str | None = None) -> Job:
+        """End a run for good, with a valid checkpoint."""
+        return control.stop(self.lab, run)
+
+    def watch(self, run: str | None = None, *, follow: bool = True) -> Iterator[Event | None]:
+        """Yield a run's events as they come; without a name, of the running or newest run."""
+        return control.watch(self.lab, control.run_to_watch(self.lab, run), follow=follow)
+
+    # --- what is known --------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """Return what the lab does now and where its hero stands."""
+        return status.status(self.lab)
+
+    def sheet(self) -> HeroSheet:
+        """Return the hero's measured facts."""
+        return status.sheet(self.lab)
+
+    def skill(self, name: str) -> Skill:
+        """Return one of the hero's skills."""
+        return self.lab.skill(name)
+
+    def checkpoints(self, limit: int | None = None) -> list[CheckpointRecord]:
+        """Return the hero's checkpoints in the order of their sequence."""
+        return self.lab.ledger.checkpoints.list(self.lab.campaign, self.lab.hero_name, limit)
+
+    def checkpoint(self, reference: str) -> CheckpointRecord:
+        """Return the checkpoint that a name means, never another. NotFoundError lists what exists."""
+        return resolve(self.lab, reference)
+
+    def evaluations(self, checkpoint: str | None = None) -> list[EvaluationRecord]:
+        """Return evaluations, newest first."""
+        return self.lab.ledger.evaluations.list(checkpoint=checkpoint)
+
+    def models(self) -> list[ModelRecord]:
+        """Return the registered models."""
+        return self.lab.ledger.models.list()
+
+    def champion(self) -> str | None:
+        """Return the name of the hero's champion."""
+        champion = self.lab.ledger.models.champion(self.lab.campaign, self.lab.hero_name)
+        return champion.model.name if champion else None
+
+    # --- talk -----------------------------------------------------------------------------
+
+    def chat(self, model: str | None = None) -> Conversation:
+        """Load a model into this process and begin a conversation."""
+        return chat.Conversation.begin(self.lab, model)
+
+    def ask(self, question: str, model: str | None = None, **sampling: float) -> str:
+        """Return one answer to one question."""
+        return self.chat(model).ask(question, **sampling)
