@@ -181,6 +181,6 @@ class Realm:
         """Load a model into this process and begin a conversation."""
         return chat.Conversation.begin(self.lab, model)
 
-    def ask(self, question: str, model: str | None = None, **sampling: float) -> str:
-        """Return one answer to one question."""
-        return self.chat(model).ask(question, **sampling)
+    def ask(self, question: str, model: str | None = None, *, temperature: float = 0.0, seed: int = 0) -> str:
+        """Return one answer to one question; the model is loaded for it."""
+        return self.chat(model).ask(question, temperature=temperature, seed=seed)

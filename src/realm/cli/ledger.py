@@ -159,7 +159,7 @@ def show_model(
         decisions = [
             p
             for p in realm.lab.ledger.models.promotions(record.campaign, record.hero)
-            if p.model == record.name
+            if p.to_model == record.name
         ]
     if options.json:
         print_json({**record.model_dump(mode="json"), "decisions": decisions})

@@ -6,11 +6,11 @@ import logging
 import sys
 from collections.abc import Sequence
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from realm import __version__
-from realm.cli import lab, ledger, queue, runs, skills, talk
+from realm.cli import lab, ledger, play, queue, runs, skills, talk
 from realm.cli.options import Options, extract
 from realm.cli.output import print_error
 from realm.core.errors import RealmError, UsageError
@@ -37,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (lab, queue, runs, skills, ledger, talk):
+for room in (lab, play, queue, runs, skills, ledger, talk):
     room.register(app)
 
 
@@ -64,13 +64,16 @@ def run(argv: list[str]) -> int:
             raise
         print_error(error, as_json=options.json)
         return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
+    except TyperException as error:
+        message = error.format_message()
+        if message.startswith("Usage:"):  # a group without a command shows its help
+            sys.stderr.write(message + "\n")
+        else:
+            print_error(UsageError(message, hint="see `realm --help`"), as_json=options.json)
         return 2
-    except click.ClickException as error:
-        print_error(UsageError(error.format_message(), hint="see `realm --help`"), as_json=options.json)
-        return 2
-    except (KeyboardInterrupt, click.Abort):
+    except typer.Exit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader left, as with `| head`

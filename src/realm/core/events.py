@@ -125,6 +125,8 @@ class AnswersGraded(_Event):
     suite: str
     results: tuple[tuple[str, str, bool, str], ...]
     """Per problem: key, primitive, right or not, the answer's text."""
+    context: dict[str, str]
+    """What generated them: backend, dtype, template hash."""
     done: int
     total: int
     seconds: float

@@ -56,13 +56,13 @@ def main(spec_path: Path) -> int:
 
 def build(job: BirthJob) -> None:
     """Train the tokenizer, draw the weights and write both into the stage."""
-    from realm.models.blank import BLANKS
+    from realm.models.blank import BLANKS, SpecialIds
     from realm.models.files import save
     from realm.models.tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer(job.texts, job.vocabulary_size, alphabet=job.alphabet)
-    blank = BLANKS.build(job.blank)
-    model = blank.build(tokenizer, job.seed)
+    special = SpecialIds(end=tokenizer.eos_token_id, pad=tokenizer.pad_token_id)
+    model = BLANKS.build(job.blank).build(len(tokenizer), special, job.seed)
     save(model, tokenizer, Path(job.stage))
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from realm.core.errors import MissingExtraError
 from realm.core.records import Message
-from realm.flows.checkpoints import resolve
+from realm.flows.checkpoints import resolve, verified_checkpoint
 from realm.flows.context import Lab
-from realm.flows.training import verified_checkpoint
 from realm.ledger.records import CheckpointRecord
 from realm.models.generator import Generator
 
@@ -19,10 +18,19 @@ MAX_TOKENS = 256
 class Conversation:
     """Turns with one model; the same one from beginning to end."""
 
-    def __init__(self, checkpoint: CheckpointRecord, generator: Generator, system: str | None) -> None:
+    def __init__(
+        self,
+        checkpoint: CheckpointRecord,
+        generator: Generator,
+        *,
+        system: tuple[Message, ...],
+        remembers: bool,
+    ) -> None:
         self.checkpoint = checkpoint
         self.generator = generator
-        self.messages: list[Message] = [Message(role="system", content=system)] if system else []
+        self.messages = list(system)
+        self._system = system
+        self._remembers = remembers
 
     @classmethod
     def begin(cls, lab: Lab, reference: str | None = None) -> Conversation:
@@ -34,15 +42,18 @@ class Conversation:
         folder = Path(verified_checkpoint(lab, checkpoint))
         try:
             from realm.models.engines.transformers import Transformers
+            from realm.models.files import load
         except ImportError as error:
             raise MissingExtraError(
                 f"chat needs {error.name}", hint="install the training extra: pip install 'realm-lab[train]'"
             ) from None
-        system = next((lab.skill(name).system for name in lab.hero.skills), None)
-        return cls(checkpoint, Transformers.load(folder), system)
+        system = next((lab.skill(name).system for name in lab.hero.skills), ())
+        return cls(checkpoint, Transformers(load(folder)), system=system, remembers=lab.hero.remembers)
 
     def stream(self, question: str, *, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
         """Yield the answer in pieces, and remember the turn when it is complete."""
+        if not self._remembers:
+            self.messages = list(self._system)
         self.messages.append(Message(role="user", content=question))
         answer = ""
         for piece in self.generator.stream(

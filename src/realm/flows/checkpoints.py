@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from realm.core.clock import iso
-from realm.core.errors import NotFoundError, UsageError
+from realm.core.errors import CorruptError, NotFoundError, UsageError
 from realm.core.events import CheckpointSaved, CheckpointStaged
 from realm.core.records import ArtifactKind, ArtifactRef, Fence
 from realm.flows.context import Lab
@@ -59,6 +59,17 @@ def publish_checkpoint(
         )
     )
     return record
+
+
+def verified_checkpoint(lab: Lab, checkpoint: CheckpointRecord) -> str:
+    """Return the folder of a checkpoint after re-hashing every byte of it."""
+    try:
+        return str(lab.store.verified(ArtifactKind.CHECKPOINT, checkpoint.hash))
+    except CorruptError as error:
+        raise CorruptError(
+            f"{checkpoint.name}: {error.what}",
+            hint="restore its folder from a copy, or go on from another one: see `realm ledger list`",
+        ) from None
 
 
 def resolve(lab: Lab, reference: str) -> CheckpointRecord:

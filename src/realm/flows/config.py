@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from string import Template
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny
@@ -19,6 +19,7 @@ from realm.flows.home import Home
 from realm.models.blank import BLANKS
 from realm.skills.curriculum import CurriculumConfig
 from realm.skills.skill import SKILLS
+from realm.training.method import METHODS
 from realm.training.recipe import Recipe
 
 Blank = Annotated[SerializeAsAny[Config], BeforeValidator(BLANKS.config)]
@@ -38,6 +39,8 @@ class HeroConfig(Config):
     """How it is trained: `recipes/<name>.yaml` here, else a shipped one."""
     file_recipe: Name = "study"
     """How it is trained on files from the inbox."""
+    remembers: bool = True
+    """Whether a chat shows it the earlier turns."""
     skills: dict[Name, SkillKind] = Field(default_factory=dict)
     """Drills it practises, by name."""
 
@@ -99,6 +102,23 @@ def load_recipe(home: Home, name: str) -> Recipe:
     if own.is_file():
         return load(Recipe, own)
     return Recipe.shipped(name)
+
+
+def check_home(home: Home, overrides: Iterable[str] = ()) -> str:
+    """Validate a home's config, its recipes and its skills. Return the config's hash."""
+    config = load_config(home, overrides)
+    for hero in config.heroes.values():
+        load_recipe(home, hero.recipe)
+        load_recipe(home, hero.file_recipe)
+        for skill in hero.skills.values():
+            SKILLS.build(skill)
+    return config.digest
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of `realm.yaml`, with the kinds of each family under `families`."""
+    families = {family.name: family.schema() for family in (BLANKS, SKILLS, METHODS)}
+    return {**RealmConfig.model_json_schema(), "families": families}
 
 
 def template_names() -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 
-from realm.core.errors import NotFoundError, StateError
+from realm.core.errors import NotFoundError, StateError, UnavailableError
 from realm.core.events import Event
 from realm.flows.context import Lab
 from realm.jobs.queue import Job, JobState
@@ -58,8 +60,8 @@ def stop(lab: Lab, run: str | None = None) -> Job:
 
 def retry(lab: Lab, job: str) -> Job:
     """Queue a failed or dropped job again; its run goes on from its last checkpoint."""
+    lab.ledger.runs.reopen(job, lab.ledger.fences.take(f"run/{job}"))
     lab.queue.retry(job)
-    lab.ledger.runs.reopen(job)
     return lab.queue.get(job)
 
 
@@ -81,14 +83,28 @@ def run_to_watch(lab: Lab, run: str | None) -> RunRecord:
     return lab.ledger.runs.get(running[0]) if running else newest[0]
 
 
+def shut_down(lab: Lab, timeout_s: float = 30.0) -> int | None:
+    """End the process that holds the home and wait for it. Returns its pid; None when none held it."""
+    found = holder(lab.home.root)
+    if found is None:
+        return None
+    os.kill(found.pid, signal.SIGTERM)
+    deadline = time.monotonic() + timeout_s
+    while holder(lab.home.root) is not None:
+        if time.monotonic() > deadline:
+            raise UnavailableError(f"the lab (pid {found.pid}) has not ended within {timeout_s:.0f} s")
+        time.sleep(WATCH_POLL_S)
+    return found.pid
+
+
 def end_dropped(lab: Lab) -> None:
     """End the runs in the ledger whose jobs were dropped from the queue."""
     for run in lab.ledger.runs.open():
         job = next((job for job in lab.queue.list() if job.id == run.id), None)
         if job is not None and job.state is JobState.DROPPED:
             saved = lab.ledger.checkpoints.latest_of_run(run.id)
-            outcome = "stopped" if saved else "dropped"
-            lab.ledger.runs.end(run.id, outcome, job.reason, lab.ledger.fences.take(f"run/{run.id}"))
+            fence = lab.ledger.fences.take(f"run/{run.id}")
+            lab.ledger.runs.end(run.id, "stopped" if saved else "dropped", job.reason, fence)
 
 
 def wait_for(lab: Lab, run: str, reached: Callable[[Job], bool], timeout_s: float) -> Job:

@@ -9,10 +9,10 @@ from realm.core.events import AnswersGraded, Event
 from realm.core.records import Fence
 from realm.evaluation.child import EvaluateJob
 from realm.evaluation.suite import Suite, build_suite, probe_suite
+from realm.flows.checkpoints import verified_checkpoint
 from realm.flows.children import Supervisor
 from realm.flows.config import load_recipe
 from realm.flows.context import Lab
-from realm.flows.training import verified_checkpoint
 from realm.ledger.records import CheckpointRecord, EvaluationRecord, NewEvaluation, ProblemResult
 
 
@@ -26,19 +26,32 @@ def weakness_suite(lab: Lab, skill: str, level: int, seed: int) -> Suite:
     return probe_suite(lab.skill(skill), level, lab.config.curriculum.probe_per_primitive, seed=seed)
 
 
+class Answers:
+    """A suite's graded answers, and how they were generated."""
+
+    def __init__(self) -> None:
+        self.results: list[ProblemResult] = []
+        self.context: dict[str, str] = {}
+
+    def add(self, event: AnswersGraded) -> None:
+        """Take one batch in."""
+        self.context = event.context
+        self.results += [
+            ProblemResult(key=key, primitive=primitive, correct=correct, answer=text)
+            for key, primitive, correct, text in event.results
+        ]
+
+
 async def answer(
     supervisor: Supervisor, run: str, checkpoint: CheckpointRecord, suites: Sequence[Suite]
-) -> dict[str, list[ProblemResult]]:
+) -> dict[str, Answers]:
     """Return a checkpoint's graded answers, by suite. Every problem is answered."""
     lab = supervisor.lab
-    found: dict[str, list[ProblemResult]] = {suite.id: [] for suite in suites}
+    found = {suite.id: Answers() for suite in suites}
 
     def on_event(event: Event) -> None:
         if isinstance(event, AnswersGraded):
-            found[event.suite] += [
-                ProblemResult(key=key, primitive=primitive, correct=correct, answer=text)
-                for key, primitive, correct, text in event.results
-            ]
+            found[event.suite].add(event)
         lab.show(event)
 
     job = EvaluateJob(
@@ -62,28 +75,18 @@ async def evaluate(
     if missing:
         answers = await answer(supervisor, run, checkpoint, missing)
         for suite in missing:
-            ledger.evaluations.add(
-                _evaluation(checkpoint, suite, answers[suite.id]), answers[suite.id], fence
-            )
+            found = answers[suite.id]
+            ledger.evaluations.add(_evaluation(checkpoint, suite, found.context), found.results, fence)
     stored = [ledger.evaluations.find(checkpoint.hash, suite.id) for suite in suites]
     return [evaluation for evaluation in stored if evaluation is not None]
 
 
-def _evaluation(
-    checkpoint: CheckpointRecord, suite: Suite, results: Sequence[ProblemResult]
-) -> NewEvaluation:
-    primitives: dict[str, tuple[int, int]] = {}
-    for result in results:
-        correct, total = primitives.get(result.primitive, (0, 0))
-        primitives[result.primitive] = (correct + result.correct, total + 1)
+def _evaluation(checkpoint: CheckpointRecord, suite: Suite, context: dict[str, str]) -> NewEvaluation:
     return NewEvaluation(
         checkpoint=checkpoint.hash,
         hero_step=checkpoint.hero_step,
         suite=suite.id,
         skill=suite.skill,
         level=suite.level,
-        correct=sum(result.correct for result in results),
-        total=len(results),
-        primitives=primitives,
-        context={"backend": "transformers", "sampling": "greedy", "code_version": __version__},
+        context={**context, "sampling": "greedy", "code_version": __version__},
     )

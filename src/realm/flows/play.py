@@ -14,7 +14,7 @@ from realm.flows.children import Supervisor
 from realm.flows.context import Lab
 from realm.flows.evaluation import answer
 from realm.flows.progress import intervals
-from realm.flows.promotion import covered_levels, mastered_suites
+from realm.flows.promotion import champion_decision, covered_levels, mastered_suites
 from realm.flows.reconcile import reconcile
 from realm.flows.skills import mastered_levels, skill_state
 from realm.flows.worker import halted, held, work
@@ -98,7 +98,7 @@ def summarise(lab: Lab, seconds: float, answers: tuple[Answered, ...]) -> PlaySu
         accuracy=accuracy,
         pooled=pool(list(accuracy.values())),
         champion=_champion(lab, champion) if champion else None,
-        gate=champion.decision if champion else {},
+        gate=champion_decision(lab),
         answers=answers,
     )
 
@@ -144,6 +144,6 @@ async def _ask(supervisor: Supervisor) -> tuple[Answered, ...]:
     asked = suite.model_copy(
         update={"id": f"{suite.id}/questions", "problems": tuple(draw.sample(suite.problems, QUESTIONS))}
     )
-    results = (await answer(supervisor, "play", checkpoint, [asked]))[asked.id]
+    results = (await answer(supervisor, "play", checkpoint, [asked]))[asked.id].results
     prompts = {problem.key: problem.messages[-1].content for problem in asked.problems}
     return tuple(Answered(prompt=prompts[r.key], answer=r.answer, correct=r.correct) for r in results)

@@ -17,7 +17,7 @@ from realm.flows.promotion import consider, covered_levels
 from realm.flows.runs import FILE
 from realm.flows.skills import mastered_levels, skill_state, store_skill_state
 from realm.ledger.records import CheckpointRecord, EvaluationRecord
-from realm.skills.curriculum import LevelScore, SkillState, after_evaluation
+from realm.skills.curriculum import LevelScore, SkillState, Verdict, after_evaluation
 
 
 async def examine_run(supervisor: Supervisor, run: str, fence: Fence) -> None:
@@ -51,8 +51,7 @@ async def _examine(
         score=LevelScore(primitives=evaluation.primitives),
     )
     store_skill_state(lab, skill, after, fence)
-    streak = lab.config.curriculum.evaluations if verdict.mastered else after.streak
-    lab.emit(_evaluated(checkpoint, evaluation, passed=verdict.passed, streak=streak))
+    lab.emit(_evaluated(checkpoint, evaluation, verdict))
     if verdict.mastered:
         lab.emit(_mastered(skill, level, after, checkpoint))
 
@@ -64,7 +63,7 @@ async def _measure_weakness(
     state = skill_state(lab, skill)
     draw = seed("weakness", lab.campaign, lab.hero_name, lab.hero.seed, skill, checkpoint.hero_step)
     suite = weakness_suite(lab, skill, state.training_level, draw)
-    results = (await answer(supervisor, run, checkpoint, [suite]))[suite.id]
+    results = (await answer(supervisor, run, checkpoint, [suite]))[suite.id].results
     weakness = {
         primitive: sum(not r.correct for r in results if r.primitive == primitive)
         / sum(r.primitive == primitive for r in results)
@@ -73,9 +72,7 @@ async def _measure_weakness(
     store_skill_state(lab, skill, state.model_copy(update={"weakness": weakness}), fence)
 
 
-def _evaluated(
-    checkpoint: CheckpointRecord, found: EvaluationRecord, *, passed: bool, streak: int
-) -> Evaluated:
+def _evaluated(checkpoint: CheckpointRecord, found: EvaluationRecord, verdict: Verdict) -> Evaluated:
     return Evaluated(
         checkpoint=checkpoint.name,
         hero_step=checkpoint.hero_step,
@@ -84,8 +81,8 @@ def _evaluated(
         level=found.level,
         pooled=wilson(found.correct, found.total),
         primitives=intervals(found.primitives),
-        passed=passed,
-        streak=streak,
+        passed=verdict.passed,
+        streak=verdict.streak,
     )
 
 

@@ -7,6 +7,8 @@ why, is stored either way.
 
 from __future__ import annotations
 
+from typing import Any
+
 from realm.core.errors import GateError
 from realm.core.events import GateDecided, Promoted
 from realm.core.records import Fence
@@ -15,14 +17,24 @@ from realm.evaluation.suite import Suite
 from realm.flows.children import Supervisor
 from realm.flows.context import Lab
 from realm.flows.evaluation import answer, evaluate, level_suite
-from realm.flows.skills import mastered_levels
+from realm.flows.skills import mastered_levels, skill_state
 from realm.ledger.records import Champion, CheckpointRecord
 
 
 def covered_levels(lab: Lab) -> dict[str, int]:
     """Return the mastered levels that the champion was judged on; empty without a champion."""
-    champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
-    return dict(champion.decision["mastered"]) if champion else {}
+    decision = champion_decision(lab)
+    return dict(decision["mastered"]) if decision else {}
+
+
+def champion_decision(lab: Lab) -> dict[str, Any]:
+    """Return the decision that promoted the champion; empty without a champion."""
+    promoted = [
+        promotion
+        for promotion in lab.ledger.models.promotions(lab.campaign, lab.hero_name)
+        if promotion.outcome == "promoted"
+    ]
+    return max(promoted, key=lambda promotion: promotion.id).decision if promoted else {}
 
 
 def mastered_suites(lab: Lab) -> list[Suite]:
@@ -30,7 +42,7 @@ def mastered_suites(lab: Lab) -> list[Suite]:
     return [
         level_suite(lab, skill, level)
         for skill, highest in mastered_levels(lab).items()
-        for level in range(lab.skill_start(skill), highest + 1)
+        for level in range(skill_state(lab, skill).start_level, highest + 1)
     ]
 
 
@@ -43,12 +55,22 @@ async def consider(supervisor: Supervisor, run: str, checkpoint: CheckpointRecor
     pairs = await _pairs(supervisor, run, checkpoint, champion, suites, fence)
     decision = decide(lab.config.gate, suites, {score.suite: score.primitives for score in scores}, pairs)
     lab.emit(GateDecided(checkpoint=checkpoint.name, passed=decision.passed, reasons=decision.reasons))
-    if decision.passed:
-        await _promote(supervisor, run, checkpoint, champion, decision, suites, fence)
-    else:
-        lab.ledger.models.record_refusal(
-            lab.campaign, lab.hero_name, checkpoint.hash, _stored(lab, decision), fence
+    totals = {"correct": decision.correct, "total": decision.total}
+    model = lab.ledger.models.register(
+        lab.campaign, lab.hero_name, checkpoint.hash, scores=totals, fence=fence
+    )
+    stored = {**decision.model_dump(mode="json"), "mastered": mastered_levels(lab)}
+    if not decision.passed:
+        lab.ledger.models.record_refusal(model.name, stored)
+        return decision
+    await _probe(supervisor, run, checkpoint, suites[0])
+    revision = champion.revision if champion else 0
+    lab.ledger.models.promote(model.name, expected_revision=revision, decision=stored, fence=fence)
+    lab.emit(
+        Promoted(
+            model=model.name, checkpoint=checkpoint.name, hash=checkpoint.hash, hero_step=checkpoint.hero_step
         )
+    )
     return decision
 
 
@@ -69,32 +91,9 @@ async def _pairs(
     return ledger.evaluations.paired(reigning.hash, checkpoint.hash, [suite.id for suite in suites])
 
 
-async def _promote(
-    supervisor: Supervisor,
-    run: str,
-    checkpoint: CheckpointRecord,
-    champion: Champion | None,
-    decision: Decision,
-    suites: list[Suite],
-    fence: Fence,
-) -> None:
-    """Load the published files once more and let them answer; then swap the champion row."""
-    lab = supervisor.lab
-    probe = suites[0].model_copy(update={"id": f"{suites[0].id}/probe", "problems": suites[0].problems[:1]})
-    [result] = (await answer(supervisor, run, checkpoint, [probe]))[probe.id]
+async def _probe(supervisor: Supervisor, run: str, checkpoint: CheckpointRecord, suite: Suite) -> None:
+    """Load the published files once more and let them answer. Raises GateError when they do not."""
+    probe = suite.model_copy(update={"id": f"{suite.id}/probe", "problems": suite.problems[:1]})
+    [result] = (await answer(supervisor, run, checkpoint, [probe]))[probe.id].results
     if not result.answer:
         raise GateError(f"{checkpoint.name} loads but answers nothing", hint="the champion stays as it was")
-    models = lab.ledger.models
-    scores = {"correct": decision.correct, "total": decision.total}
-    model = models.register(lab.campaign, lab.hero_name, checkpoint.hash, scores=scores, fence=fence)
-    revision = champion.revision if champion else 0
-    models.promote(model.name, expected_revision=revision, decision=_stored(lab, decision), fence=fence)
-    lab.emit(
-        Promoted(
-            model=model.name, checkpoint=checkpoint.name, hash=checkpoint.hash, hero_step=checkpoint.hero_step
-        )
-    )
-
-
-def _stored(lab: Lab, decision: Decision) -> dict[str, object]:
-    return {**decision.model_dump(mode="json"), "mastered": mastered_levels(lab)}

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from realm.core.errors import CorruptError, RealmError
+from realm.core.errors import RealmError
 from realm.core.events import CheckpointStaged, Event, RunInterrupted, RunStarted
 from realm.core.records import ArtifactKind, Fence
 from realm.core.seeds import seed
 from realm.flows.birth import ensure_base
-from realm.flows.checkpoints import publish_checkpoint
+from realm.flows.checkpoints import publish_checkpoint, verified_checkpoint
 from realm.flows.children import Supervisor
 from realm.flows.context import Lab
 from realm.flows.progress import examine_run
@@ -95,14 +95,3 @@ def _job(lab: Lab, run: RunRecord, start: CheckpointRecord) -> TrainJob:
         stages=str(lab.home.stages),
         events=str(lab.home.events(run.id)),
     )
-
-
-def verified_checkpoint(lab: Lab, checkpoint: CheckpointRecord) -> str:
-    """Return the folder of a checkpoint after re-hashing every byte of it."""
-    try:
-        return str(lab.store.verified(ArtifactKind.CHECKPOINT, checkpoint.hash))
-    except CorruptError as error:
-        raise CorruptError(
-            f"{checkpoint.name}: {error.what}",
-            hint="restore its folder from a copy, or go on from another one: see `realm ledger list`",
-        ) from None

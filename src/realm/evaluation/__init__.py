@@ -1,0 +1,1 @@
+"""From suites of held-out problems to scores, intervals and the gate's decision."""

@@ -1,0 +1,109 @@
+"""The process that lets a checkpoint answer suites: loads the model once, grades every answer.
+
+It writes events only; what they mean is decided by whoever started it. A grader that breaks ends
+the process with an error; it is never a wrong answer.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from realm.core.config import Config
+from realm.core.errors import RealmError, UsageError
+from realm.core.events import AnswersGraded, Emit, Failed
+from realm.core.records import Sha256
+from realm.evaluation.suite import Suite
+from realm.jobs.tail import EventLog
+from realm.skills.skill import SKILLS
+
+if TYPE_CHECKING:
+    from realm.models.generator import Generator
+
+_BATCH = 256
+"""Problems answered between two events."""
+
+
+class EvaluateJob(Config):
+    """What one evaluation child does."""
+
+    run: str
+    checkpoint: Sha256
+    folder: str
+    """The checkpoint's files, verified by the caller."""
+    suites: Annotated[tuple[Suite, ...], Field(min_length=1)]
+    events: str
+    """File that events are appended to."""
+    max_tokens: Annotated[int, Field(ge=1)] = 64
+    """Longest answer; a longer one is cut, and so wrong."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Processor threads; none leaves the library's own choice."""
+
+
+def main(spec_path: Path) -> int:
+    """Run the job in a spec file. Returns the exit code: 0, or 1 after a `Failed` event."""
+    job = EvaluateJob.model_validate_json(spec_path.read_bytes())
+    log = EventLog(Path(job.events))
+    try:
+        evaluate(job, _generator(job), log.emit)
+    except RealmError as error:
+        log.emit(Failed(run=job.run, error=type(error).__name__, what=error.what, hint=error.hint))
+        return 1
+    # The edge of this process: whatever broke is told, and its traceback goes to the log.
+    except Exception as error:  # noqa: BLE001
+        traceback.print_exc()
+        log.emit(Failed(run=job.run, error=type(error).__name__, what=str(error)))
+        return 1
+    finally:
+        log.close()
+    return 0
+
+
+def evaluate(job: EvaluateJob, generator: Generator, emit: Emit) -> None:
+    """Answer and grade every problem, telling each batch. Greedy: the same answers every time."""
+    for suite in job.suites:
+        skill, begun = SKILLS.build(suite.config), time.monotonic()
+        if (skill.name, skill.version) != (suite.skill, suite.version):
+            raise UsageError(
+                f"{suite.id} was made by {suite.skill} {suite.version}, here is {skill.name} {skill.version}",
+                hint="build the suite again",
+            )
+        for start in range(0, len(suite.problems), _BATCH):
+            batch = suite.problems[start : start + _BATCH]
+            answers = generator.generate([p.messages for p in batch], max_tokens=job.max_tokens)
+            emit(
+                AnswersGraded(
+                    run=job.run,
+                    checkpoint=job.checkpoint,
+                    suite=suite.id,
+                    results=tuple(
+                        (problem.key, problem.primitive, skill.grade(problem, answer), answer)
+                        for problem, answer in zip(batch, answers, strict=True)
+                    ),
+                    context=generator.description,
+                    done=start + len(batch),
+                    total=len(suite.problems),
+                    seconds=time.monotonic() - begun,
+                )
+            )
+
+
+def _generator(job: EvaluateJob) -> Generator:
+    import torch
+
+    from realm.models.engines.transformers import Transformers
+    from realm.models.files import load
+
+    if job.threads is not None:
+        torch.set_num_threads(job.threads)
+    device = job.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    loaded = load(Path(job.folder))
+    loaded.model.to(device)
+    return Transformers(loaded)

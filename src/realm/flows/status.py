@@ -1,0 +1,142 @@
+"""What the lab does now, and where its hero stands. Reads only; every figure was measured."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from realm.core.events import Interval
+from realm.core.records import Record
+from realm.evaluation.intervals import wilson
+from realm.flows.context import Lab
+from realm.flows.skills import skill_state
+from realm.growth import rules
+from realm.growth.rules import Facts, HeroSheet, SkillFacts, Stretch
+from realm.jobs.queue import Job, JobState
+from realm.ledger.records import CheckpointRecord, EvaluationRecord, RunRecord
+from realm.storage.lock import Holder, holder
+
+
+class SkillStatus(Record):
+    """Where the hero stands in one skill."""
+
+    name: str
+    mastered_level: int
+    """0 while none is."""
+    training_level: int
+    streak: int
+    needed: int
+    """Consecutive passes that master a level."""
+    newest: Interval | None
+    """Pooled score of the newest evaluation at the training level."""
+    too_small: tuple[int, ...]
+    """Levels below the first that can be tested."""
+
+
+class Status(Record):
+    """One look at a lab."""
+
+    name: str
+    home: str
+    campaign: str
+    hero: str
+    holder: Holder | None
+    """The process that runs the lab; None when it is down."""
+    queue: dict[str, int]
+    """Jobs by state."""
+    running: RunRecord | None
+    failed: tuple[Job, ...]
+    champion: str | None
+    checkpoints: int
+    latest: CheckpointRecord | None
+    skills: tuple[SkillStatus, ...]
+
+
+def status(lab: Lab) -> Status:
+    """Look at the whole lab once."""
+    jobs = lab.queue.list()
+    running = next((job for job in jobs if job.state is JobState.RUNNING), None)
+    champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
+    saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
+    return Status(
+        name=lab.config.name,
+        home=str(lab.home.root),
+        campaign=lab.campaign,
+        hero=lab.hero_name,
+        holder=holder(lab.home.root),
+        queue={state.value: sum(job.state is state for job in jobs) for state in JobState},
+        running=lab.ledger.runs.get(running.id) if running else None,
+        failed=tuple(job for job in jobs if job.state is JobState.FAILED),
+        champion=champion.model.name if champion else None,
+        checkpoints=len(saved),
+        latest=saved[-1] if saved else None,
+        skills=tuple(_skill(lab, name) for name in lab.hero.skills),
+    )
+
+
+def _skill(lab: Lab, name: str) -> SkillStatus:
+    state = skill_state(lab, name)
+    found = [e for e in lab.ledger.evaluations.list(skill=name, limit=50) if e.level == state.training_level]
+    return SkillStatus(
+        name=name,
+        mastered_level=state.mastered_level,
+        training_level=state.training_level,
+        streak=state.streak,
+        needed=lab.config.curriculum.evaluations,
+        newest=wilson(found[0].correct, found[0].total) if found else None,
+        too_small=tuple(level.level for level in lab.skill(name).levels() if level.level < state.start_level),
+    )
+
+
+def sheet(lab: Lab) -> HeroSheet:
+    """Return the hero's sheet, computed from what the ledger holds."""
+    saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
+    evaluations = [e for e in lab.ledger.evaluations.list() if e.checkpoint in {c.hash for c in saved}]
+    newest = evaluations[0] if evaluations else None
+    return rules.sheet(
+        Facts(
+            hero_step=saved[-1].hero_step if saved else 0,
+            loss=saved[-1].stats.get("loss") if saved else None,
+            validation_loss=None,  # nothing measures one yet
+            accuracy=(newest.correct, newest.total) if newest else None,
+            correct_answers=sum(e.correct for e in evaluations),
+            stretches=tuple(_stretches(lab, saved, evaluations)),
+            skills=tuple(_skill_facts(lab, name) for name in lab.hero.skills),
+        )
+    )
+
+
+def _skill_facts(lab: Lab, name: str) -> SkillFacts:
+    state = skill_state(lab, name)
+    return SkillFacts(
+        skill=name,
+        mastered_level=state.mastered_level,
+        training_level=state.training_level,
+        streak=state.streak,
+    )
+
+
+def _stretches(lab: Lab, saved: list[CheckpointRecord], evaluations: list[EvaluationRecord]) -> list[Stretch]:
+    """Return the training between neighbouring checkpoints, with the quality of the later one."""
+    by_checkpoint: dict[str, EvaluationRecord] = {}
+    for evaluation in evaluations:
+        by_checkpoint.setdefault(evaluation.checkpoint, evaluation)
+    stretches, before = [], None
+    for earlier, later in pairwise(saved):
+        found, loss = by_checkpoint.get(later.hash), later.stats.get("loss")
+        quality = _quality(lab, found, before) if found else None
+        before = found or before
+        if loss is not None and later.hero_step > earlier.hero_step:
+            steps = later.hero_step - earlier.hero_step
+            stretches.append(Stretch(steps=steps, loss=loss, quality=quality))
+    return stretches
+
+
+def _quality(lab: Lab, found: EvaluationRecord, before: EvaluationRecord | None) -> float | None:
+    """Return the quality of an evaluated checkpoint; None for a skill the hero has no longer."""
+    accuracy = found.accuracy
+    if accuracy is None or found.skill not in lab.hero.skills:
+        return None
+    primitives = len(lab.skill(found.skill).level(found.level).primitives)
+    comparable = before is not None and before.level == found.level and before.accuracy is not None
+    trend = accuracy - before.accuracy if comparable and before and before.accuracy is not None else 0.0
+    return rules.quality(accuracy, len(found.primitives) / primitives, trend)

@@ -1,0 +1,1 @@
+"""Pure rules that turn ledger facts into a hero's growth."""

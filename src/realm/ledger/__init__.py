@@ -1,0 +1,1 @@
+"""What is true: datasets, runs, checkpoints, evaluations, models, skills, kept events, fences."""

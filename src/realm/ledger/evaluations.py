@@ -1,0 +1,135 @@
+"""Evaluations: each suite is asked of each checkpoint once, and every answer is kept."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import aliased
+
+from realm.core.errors import StateError
+from realm.core.records import ArtifactKind, Fence
+from realm.ledger.database import Database
+from realm.ledger.fences import require
+from realm.ledger.lookup import not_found
+from realm.ledger.records import EvaluationRecord, NewEvaluation, ProblemResult
+from realm.ledger.tables import Checkpoint, Evaluation, Result
+from realm.ledger.tombstones import has_row
+
+
+class Evaluations:
+    """Store and find evaluations and their answers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self, new: NewEvaluation, results: Sequence[ProblemResult], fence: Fence | None
+    ) -> EvaluationRecord:
+        """Store an evaluation, or return the one that is stored for this checkpoint and suite.
+
+        Raises FencedError, NotFoundError for an unknown checkpoint, StateError for a problem that
+        is answered twice.
+        """
+        with self._database.writing() as session:
+            require(session, fence)
+            row = session.scalar(_of(new.checkpoint, new.suite))
+            if row is not None:
+                return _record(row)
+            if not has_row(session, ArtifactKind.CHECKPOINT, new.checkpoint):
+                raise not_found(f"no checkpoint {new.checkpoint}", session.scalars(select(Checkpoint.hash)))
+            _refuse_repeats(new.suite, results)
+            row = Evaluation(
+                **new.model_dump(exclude={"created_at"}),
+                correct=sum(result.correct for result in results),
+                total=len(results),
+                primitives=_by_primitive(results),
+                created_at=new.created_at or self._database.clock(),
+            )
+            session.add(row)
+            session.flush()
+            session.add_all(
+                Result(evaluation=row.id, position=position, **result.model_dump())
+                for position, result in enumerate(results)
+            )
+            return _record(row)
+
+    def get(self, evaluation: int) -> EvaluationRecord:
+        """Return an evaluation by its id. Raises NotFoundError."""
+        with self._database.reading() as session:
+            row = session.get(Evaluation, evaluation)
+            if row is None:
+                ids = session.scalars(select(Evaluation.id).order_by(Evaluation.id.desc()))
+                raise not_found(f"no evaluation has the id {evaluation}", map(str, ids))
+            return _record(row)
+
+    def find(self, checkpoint: str, suite: str) -> EvaluationRecord | None:
+        """Return the evaluation of a checkpoint (full hash) on a suite, if there is one."""
+        with self._database.reading() as session:
+            row = session.scalar(_of(checkpoint, suite))
+            return None if row is None else _record(row)
+
+    def list(
+        self,
+        checkpoint: str | None = None,
+        suite: str | None = None,
+        skill: str | None = None,
+        limit: int | None = None,
+    ) -> builtins.list[EvaluationRecord]:
+        """Return evaluations, newest first, of one checkpoint (full hash), suite or skill where given."""
+        wanted = ((Evaluation.checkpoint, checkpoint), (Evaluation.suite, suite), (Evaluation.skill, skill))
+        conditions = [column == value for column, value in wanted if value is not None]
+        query = select(Evaluation).where(*conditions).order_by(Evaluation.id.desc()).limit(limit)
+        with self._database.reading() as session:
+            return [_record(row) for row in session.scalars(query)]
+
+    def results(self, evaluation: int) -> builtins.list[ProblemResult]:
+        """Return the answers of an evaluation in the order in which they were given."""
+        query = select(Result).where(Result.evaluation == evaluation).order_by(Result.position)
+        with self._database.reading() as session:
+            return [ProblemResult.model_validate(row, from_attributes=True) for row in session.scalars(query)]
+
+    def paired(
+        self, checkpoint_a: str, checkpoint_b: str, suites: Iterable[str]
+    ) -> builtins.list[tuple[str, bool, bool]]:
+        """Return key, right by a, right by b for each problem that both were asked, by suite and key."""
+        a, b = aliased(Result), aliased(Result)
+        of_a, of_b = aliased(Evaluation), aliased(Evaluation)
+        query = (
+            select(a.key, a.correct, b.correct)
+            .join(of_a, a.evaluation == of_a.id)
+            .join(of_b, of_b.suite == of_a.suite)
+            .join(b, (b.evaluation == of_b.id) & (b.key == a.key))
+            .where(of_a.checkpoint == checkpoint_a, of_b.checkpoint == checkpoint_b)
+            .where(of_a.suite.in_(list(suites)))
+            .order_by(of_a.suite, a.key)
+        )
+        with self._database.reading() as session:
+            return [(key, right_a, right_b) for key, right_a, right_b in session.execute(query)]
+
+
+def _of(checkpoint: str, suite: str) -> Select[Evaluation]:
+    return select(Evaluation).where(Evaluation.checkpoint == checkpoint, Evaluation.suite == suite)
+
+
+def _refuse_repeats(suite: str, results: Sequence[ProblemResult]) -> None:
+    seen: set[str] = set()
+    for result in results:
+        if result.key in seen:
+            raise StateError(
+                f"{suite}: problem {result.key!r} is answered twice", hint="give each problem its own key"
+            )
+        seen.add(result.key)
+
+
+def _by_primitive(results: Sequence[ProblemResult]) -> dict[str, tuple[int, int]]:
+    counts: dict[str, tuple[int, int]] = {}
+    for result in results:
+        correct, total = counts.get(result.primitive, (0, 0))
+        counts[result.primitive] = (correct + result.correct, total + 1)
+    return counts
+
+
+def _record(row: Evaluation) -> EvaluationRecord:
+    return EvaluationRecord.model_validate(row, from_attributes=True)

@@ -1,0 +1,1 @@
+"""Migrations, numbered in the order in which they apply."""

@@ -1,0 +1,194 @@
+"""Frozen records that go into the ledger and come out of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, Field, FiniteFloat
+
+from realm.core.records import ArtifactKind, Name, Record, Sha256
+
+Count = Annotated[int, Field(ge=0)]
+RunOutcome = Literal["done", "failed", "stopped", "dropped"]
+ModelStatus = Literal["candidate", "active", "archived"]
+
+
+class DatasetRecord(Record):
+    """A published dataset."""
+
+    hash: Sha256
+    name: str
+    spec: str
+    rows: Count
+    size_bytes: Count
+    source: str
+    """Where it came from, such as `drill` or `inbox:chats.jsonl`."""
+    generator: dict[str, Any] | None = None
+    """Name, version and parameters of what generated it; None for data that was brought in."""
+    scrub: dict[str, Any] | None = None
+    """What the scrubber did; None when it did not run."""
+    created_at: AwareDatetime
+
+
+class RunRecord(Record):
+    """One training run, from its plan to its outcome."""
+
+    id: Name
+    campaign: str
+    hero: str
+    title: str
+    dataset: Sha256
+    spec: dict[str, Any]
+    spec_hash: Sha256
+    steps_total: Count | None = None
+    step: Count = 0
+    """Steps that a published checkpoint holds."""
+    start: Sha256 | None = None
+    """The checkpoint it began from; None until it has started."""
+    outcome: RunOutcome | None = None
+    """None while it is open."""
+    reason: str = ""
+    created_at: AwareDatetime
+    started_at: AwareDatetime | None = None
+    ended_at: AwareDatetime | None = None
+
+
+class NewCheckpoint(Record):
+    """A published checkpoint that has no row yet."""
+
+    campaign: str
+    hero: str
+    hash: Sha256
+    size_bytes: Count
+    run: Name | None = None
+    step: Count
+    """Steps within the run."""
+    hero_step: Count
+    """Steps over the hero's whole life."""
+    stats: dict[str, FiniteFloat] = Field(default_factory=dict)
+    """Figures at the moment of saving, such as `loss`; never NaN or infinite."""
+    sequence: int | None = None
+    """The number written into its sidecar; the ledger gives the next free one and logs a difference."""
+    pinned: bool = False
+    created_at: AwareDatetime | None = None
+    """None: now."""
+
+
+class CheckpointRecord(Record):
+    """One saved state of a hero."""
+
+    id: int
+    campaign: str
+    hero: str
+    sequence: int
+    """Order of saving within the campaign, from 1."""
+    name: str
+    hash: Sha256
+    size_bytes: Count
+    run: Name | None
+    step: Count
+    hero_step: Count
+    stats: dict[str, float]
+    pinned: bool
+    created_at: AwareDatetime
+
+
+class ProblemResult(Record):
+    """How one problem of a suite was answered."""
+
+    key: str
+    """Identifies the problem within its suite."""
+    primitive: str
+    correct: bool
+    answer: str
+
+
+class NewEvaluation(Record):
+    """An evaluation to store; its counts are taken from the results."""
+
+    checkpoint: Sha256
+    hero_step: Count
+    suite: str
+    skill: str
+    level: int
+    """The level that was tested."""
+    context: dict[str, Any] = Field(default_factory=dict)
+    """How it was measured: backend, template hash, seed, code version."""
+    created_at: AwareDatetime | None = None
+    """None: now."""
+
+
+class EvaluationRecord(Record):
+    """One suite asked of one checkpoint, once."""
+
+    id: int
+    checkpoint: Sha256
+    hero_step: Count
+    suite: str
+    skill: str
+    level: int
+    correct: Count
+    total: Count
+    primitives: dict[str, tuple[int, int]]
+    """Right answers and problems, by primitive."""
+    context: dict[str, Any]
+    created_at: AwareDatetime
+
+    @property
+    def accuracy(self) -> float | None:
+        """Return the pooled share of right answers, in [0, 1]; None when nothing was asked."""
+        return self.correct / self.total if self.total else None
+
+
+class ModelRecord(Record):
+    """A registered version of a hero."""
+
+    campaign: str
+    hero: str
+    version: int
+    name: str
+    """`<hero>-v<version>`, unique over all campaigns."""
+    checkpoint: Sha256
+    scores: dict[str, Any]
+    status: ModelStatus
+    created_at: AwareDatetime
+
+
+class Champion(Record):
+    """The model that answers as its hero."""
+
+    model: ModelRecord
+    revision: int
+    """Counts the changes of champion; what `promote` compares."""
+
+
+class PromotionRecord(Record):
+    """One decision of the gate."""
+
+    id: int
+    campaign: str
+    hero: str
+    outcome: Literal["promoted", "refused"]
+    from_model: str | None
+    """The champion at that moment."""
+    to_model: str
+    decision: dict[str, Any]
+    at: AwareDatetime
+
+
+class SkillRecord(Record):
+    """Where a campaign stands in one skill."""
+
+    campaign: str
+    skill: str
+    state: dict[str, Any]
+    updated_at: AwareDatetime
+
+
+class TombstoneRecord(Record):
+    """A deletion that was allowed; its bytes may still be there while `finished_at` is None."""
+
+    kind: ArtifactKind
+    hash: Sha256
+    begun_at: AwareDatetime
+    finished_at: AwareDatetime | None

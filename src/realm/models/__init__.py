@@ -1,0 +1,14 @@
+"""What a model is: blank, tokenizer, chat form, files on disk, and engines that generate.
+
+Importing this room sets the environment of every process that touches a model, once and here. The
+hub library and torch's threads read it when they are first imported, which must come after this.
+Hub clients are off. Threads sleep while they wait: on a busy machine, spinning ones slow a step
+down by up to forty times; on a quiet one sleeping costs a few percent.
+"""
+
+import os
+
+for _name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+    os.environ[_name] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -1,0 +1,205 @@
+"""Generate with the model's own modules: left-padded batches and a key-value cache.
+
+Shapes: B prompts in a batch, T tokens, V vocabulary. Rows that have ended leave the batch.
+`PreTrainedModel.generate` would do the same with several times the overhead on small models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from realm.core.errors import DataError
+from realm.core.records import Message
+from realm.core.seeds import seed as seed_of
+from realm.models.chat import prompt_ids, template_hash
+from realm.models.files import Loaded
+
+if TYPE_CHECKING:
+    import torch
+
+_BATCH_TOKENS = 32_768
+"""Prompt and answer tokens of one batch, padding included; bounds the cache's memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampling:
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+
+
+class Transformers:
+    """Generate with a loaded transformers model, on whatever device it lies."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._model = loaded.model.eval()
+        self._tokenizer = loaded.tokenizer
+        self._ends = _end_ids(loaded)
+        self._context = int(loaded.model.config.max_position_embeddings)
+
+    @property
+    def description(self) -> dict[str, str]:
+        """Say what generates: backend with version, dtype, device, template hash."""
+        import transformers
+
+        return {
+            "backend": f"transformers {transformers.__version__}",
+            "dtype": str(self._model.dtype).removeprefix("torch."),
+            "device": self._model.device.type,
+            "template": template_hash(self._tokenizer),
+        }
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[str]:
+        """Return one answer a prompt, in order, without special tokens."""
+        sampling = _Sampling(max_tokens, temperature, top_p, seed)
+        ids = prompt_ids(self._tokenizer, prompts)
+        answers: list[list[int]] = [[] for _ in prompts]
+        for batch in _batches(ids, max_tokens):
+            for tokens in self._decode(ids, batch, sampling):
+                for index, token in tokens.items():
+                    answers[index].append(token)
+        return self._tokenizer.batch_decode(answers, skip_special_tokens=True) if answers else []
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> Iterator[str]:
+        """Yield one answer in pieces, each at a whole character."""
+        sampling = _Sampling(max_tokens, temperature, top_p, seed)
+        ids = prompt_ids(self._tokenizer, [messages])
+        written, answer = "", list[int]()
+        for tokens in self._decode(ids, [0], sampling):
+            answer.extend(tokens.values())
+            text = self._tokenizer.decode(answer, skip_special_tokens=True)
+            if not text.endswith("\ufffd") and len(text) > len(written):
+                yield text[len(written) :]
+                written = text
+        text = self._tokenizer.decode(answer, skip_special_tokens=True)
+        if len(text) > len(written):
+            yield text[len(written) :]
+
+    def _decode(
+        self, ids: list[list[int]], batch: list[int], sampling: _Sampling
+    ) -> Iterator[dict[int, int]]:
+        """Yield per step the next token of each prompt that has not ended, by prompt index."""
+        import torch
+        from transformers import DynamicCache
+
+        longest = max(len(ids[i]) for i in batch)
+        if longest >= self._context:
+            raise DataError(
+                f"{longest} tokens leave no room for an answer in a context of {self._context}",
+                file="prompt",
+            )
+        tokens_BT, mask_BT = _left_padded([ids[i] for i in batch], longest, self._model.device)
+        cache, rows = DynamicCache(config=self._model.config), list(batch)
+        uniforms = _uniforms(rows, sampling) if sampling.temperature > 0 else None
+        for step in range(min(sampling.max_tokens, self._context - longest)):
+            logits_BV = self._forward(tokens_BT, mask_BT, cache)
+            if uniforms is None:
+                next_B = logits_BV.argmax(-1)
+            else:
+                next_B = _sample(logits_BV, uniforms[:, step], sampling)
+            chosen = next_B.tolist()
+            alive = [b for b, token in enumerate(chosen) if token not in self._ends]
+            yield {rows[b]: chosen[b] for b in alive}
+            if not alive:
+                return
+            if len(alive) < len(rows):
+                keep = torch.tensor(alive, device=next_B.device)
+                cache.batch_select_indices(keep)
+                rows, next_B = [rows[b] for b in alive], next_B[keep]
+                mask_BT = None if mask_BT is None else mask_BT[keep]
+                uniforms = None if uniforms is None else uniforms[alive]
+            tokens_BT = next_B[:, None]
+            if mask_BT is not None:
+                mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(rows), 1)], dim=1)
+
+    def _forward(self, tokens_BT: torch.Tensor, mask_BT: torch.Tensor | None, cache: object) -> torch.Tensor:
+        import torch
+
+        positions = None
+        if mask_BT is not None:
+            positions = (mask_BT.cumsum(-1) - 1).clamp(min=0)[:, -tokens_BT.shape[1] :]
+        # Only around the forward pass: a generator must not leave a mode on in its caller.
+        with torch.inference_mode():
+            output = self._model(
+                input_ids=tokens_BT,
+                attention_mask=mask_BT,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        logits_BV: torch.Tensor = output.logits[:, -1].float()
+        return logits_BV
+
+
+def _end_ids(loaded: Loaded) -> frozenset[int]:
+    ends = getattr(loaded.model.generation_config, "eos_token_id", None)
+    configured = ends if isinstance(ends, list) else [ends]
+    return frozenset(i for i in [*configured, loaded.tokenizer.eos_token_id] if i is not None)
+
+
+def _batches(ids: list[list[int]], max_tokens: int) -> Iterator[list[int]]:
+    """Cut the prompts, shortest first, into batches bounded by tokens."""
+    batch: list[int] = []
+    for index in sorted(range(len(ids)), key=lambda i: len(ids[i])):
+        if batch and (len(batch) + 1) * (len(ids[index]) + max_tokens) > _BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _left_padded(
+    rows: list[list[int]], longest: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return tokens and mask, both (B, T); no mask where all rows are equally long."""
+    import torch
+
+    tokens_BT = torch.tensor([[0] * (longest - len(row)) + row for row in rows], device=device)
+    if all(len(row) == longest for row in rows):
+        return tokens_BT, None
+    mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
+    return tokens_BT, torch.tensor(mask, device=device)
+
+
+def _uniforms(rows: list[int], sampling: _Sampling) -> torch.Tensor:
+    """One random number a step for each prompt, drawn from the seed and the prompt's index."""
+    import torch
+
+    drawn = []
+    for index in rows:
+        source = torch.Generator().manual_seed(seed_of("generate", sampling.seed, index))
+        drawn.append(torch.rand(sampling.max_tokens, generator=source))
+    return torch.stack(drawn)
+
+
+def _sample(logits_BV: torch.Tensor, uniform_B: torch.Tensor, sampling: _Sampling) -> torch.Tensor:
+    """Draw from the smallest set of likeliest tokens that holds `top_p` of the probability."""
+    probability_BV = (logits_BV / sampling.temperature).softmax(-1)
+    ordered_BV, token_BV = probability_BV.sort(dim=-1, descending=True, stable=True)
+    total_BV = ordered_BV.cumsum(-1)
+    ordered_BV = ordered_BV.masked_fill(total_BV - ordered_BV >= sampling.top_p, 0.0)
+    total_BV = ordered_BV.cumsum(-1)
+    target_B1 = uniform_B.to(total_BV)[:, None] * total_BV[:, -1:]
+    place_B1 = (total_BV <= target_B1).sum(-1, keepdim=True).clamp(max=logits_BV.shape[-1] - 1)
+    return token_BV.gather(-1, place_B1)[:, 0]

@@ -1,0 +1,1 @@
+"""Drills that can be generated and graded, and the rules by which levels are mastered."""

@@ -1,0 +1,1 @@
+"""The skills that ship: one file is generator, grader and levels together."""

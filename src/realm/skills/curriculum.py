@@ -1,0 +1,233 @@
+"""When a level is mastered, and what is drilled meanwhile. Pure rules over frozen records.
+
+An evaluation counts for the level whose problems were asked, never for the one that happens to
+be current when its score arrives. A level is mastered by passes in a row of different
+checkpoints; one that fails starts the row anew.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from realm.core.config import Config
+from realm.core.errors import ConfigError
+from realm.core.records import Record
+from realm.skills.skill import LevelInfo, LevelPrimitive, Skill
+
+_REMEMBERED = 64
+"""Newest checkpoints of the training level that are known to have counted."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class CurriculumConfig(Config):
+    """What it takes to master a level, and how drills are spread."""
+
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.80
+    """Share of right answers over all tested primitives that passes."""
+    primitive_floor: Share | None = None
+    """Share each tested primitive must reach; none means 0.05 below the threshold."""
+    evaluations: Annotated[int, Field(ge=1, le=_REMEMBERED)] = 3
+    """Passes in a row, by different checkpoints, that master a level."""
+    problems_per_primitive: Annotated[int, Field(ge=1)] = 40
+    """Held-out problems asked of each primitive, where there are as many."""
+    minimum_total: Annotated[int, Field(ge=1)] = 100
+    """Fewer answers than this at a level are no evaluation."""
+    minimum_per_primitive: Annotated[int, Field(ge=1)] = 30
+    """Fewer answers than this of a primitive are no evaluation of it."""
+    replay_share: Annotated[float, Field(ge=0, lt=1)] = 0.1875
+    """Share of drill rows that repeats mastered levels."""
+    base_weight: Annotated[float, Field(gt=0)] = 0.25
+    """Drill weight of a primitive without errors."""
+    error_weight: Annotated[float, Field(ge=0)] = 3.0
+    """Drill weight added to a primitive that is always wrong; in proportion below."""
+    probe_per_primitive: Annotated[int, Field(ge=1)] = 24
+    """Training problems of each primitive asked to measure weakness."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.problems_per_primitive < self.minimum_per_primitive:
+            raise ValueError("problems_per_primitive is below minimum_per_primitive, so nothing could pass")
+        if self.primitive_floor is not None and self.primitive_floor > self.threshold:
+            raise ValueError("primitive_floor is above threshold")
+        return self
+
+    @property
+    def floor(self) -> float:
+        """Share of right answers each tested primitive must reach."""
+        if self.primitive_floor is not None:
+            return self.primitive_floor
+        return max(0.0, round(self.threshold - 0.05, 9))
+
+
+class LevelScore(Record):
+    """Right answers at one level, as (correct, total) per primitive."""
+
+    primitives: dict[str, tuple[int, int]]
+
+
+class SkillState(Record):
+    """Where a hero stands in one skill."""
+
+    skill: str
+    start_level: int
+    """Lowest level that can be tested; those below are too small, and never mastered."""
+    mastered_level: int
+    """0 until the first level is mastered."""
+    training_level: int
+    streak: int = 0
+    """Passes in a row at the training level."""
+    streak_checkpoints: tuple[str, ...] = ()
+    """The checkpoints of the streak, oldest first."""
+    counted: tuple[str, ...] = ()
+    """Newest checkpoints that have counted at the training level, passes and fails."""
+    weakness: dict[str, float] = Field(default_factory=dict)
+    """Share of wrong answers per primitive, on training problems of the training level."""
+    evaluations: int = 0
+    """Evaluations that have counted, over all levels."""
+
+
+class Verdict(Record):
+    """What one evaluation meant."""
+
+    level: int
+    """The level that was tested."""
+    passed: bool
+    """All thresholds of the level were met."""
+    counted: bool
+    """It moved the state; a repeated or misplaced evaluation does not."""
+    mastered: bool
+    """It was the last pass that the level needed."""
+    streak: int
+    """Passes in a row at the level, this one included."""
+    reason: str
+
+
+def begin(skill: Skill, config: CurriculumConfig) -> SkillState:
+    """Return the state before the first evaluation: at the lowest level that can be tested.
+
+    Raises ConfigError when no level of the skill holds enough problems.
+    """
+    for info in skill.levels():
+        if examinable(config, info):
+            return SkillState(
+                skill=skill.name, start_level=info.level, mastered_level=0, training_level=info.level
+            )
+    raise ConfigError(
+        f"no level of {skill.name} holds {config.minimum_total} problems to test",
+        hint="lower curriculum.minimum_total or minimum_per_primitive, or raise problems_per_primitive",
+    )
+
+
+def tested(config: CurriculumConfig, info: LevelInfo) -> tuple[LevelPrimitive, ...]:
+    """Return the primitives whose score decides a level."""
+    return tuple(p for p in info.testable_primitives() if p.heldout >= config.minimum_per_primitive)
+
+
+def examinable(config: CurriculumConfig, info: LevelInfo) -> bool:
+    """Say whether a level has enough held-out problems to be mastered."""
+    asked = sum(min(p.heldout, config.problems_per_primitive) for p in tested(config, info))
+    return info.testable and asked >= config.minimum_total
+
+
+def passed(config: CurriculumConfig, level_info: LevelInfo, score: LevelScore) -> bool:
+    """Say whether a score meets every threshold of a level. A partial score never does."""
+    if not examinable(config, level_info):
+        return False
+    parts = [score.primitives.get(p.name, (0, 0)) for p in tested(config, level_info)]
+    correct, total = sum(part[0] for part in parts), sum(part[1] for part in parts)
+    if total < config.minimum_total or any(part[1] < config.minimum_per_primitive for part in parts):
+        return False
+    if correct / total < config.threshold:
+        return False
+    return all(right / asked >= config.floor for right, asked in parts)
+
+
+def after_evaluation(
+    config: CurriculumConfig,
+    skill: Skill,
+    state: SkillState,
+    *,
+    level: int,
+    checkpoint: str,
+    score: LevelScore,
+) -> tuple[SkillState, Verdict]:
+    """Return the state after a checkpoint's score at the level that it was asked about."""
+    ok = passed(config, skill.level(level), score)
+    refusal = _not_counted(state, level, checkpoint)
+    if refusal:
+        return state, _verdict(level, ok, reason=refusal)
+    state = state.model_copy(
+        update={
+            "evaluations": state.evaluations + 1,
+            "counted": (*state.counted, checkpoint)[-_REMEMBERED:],
+            "streak": state.streak + 1 if ok else 0,
+            "streak_checkpoints": (*state.streak_checkpoints, checkpoint) if ok else (),
+        }
+    )
+    if not ok:
+        return state, _verdict(level, ok, counted=True, reason=f"level {level} was not passed")
+    if state.streak < config.evaluations:
+        reason = f"pass {state.streak} of {config.evaluations} at level {level}"
+        return state, _verdict(level, ok, counted=True, streak=state.streak, reason=reason)
+    reason = f"level {level} is mastered: {state.streak} passes in a row"
+    verdict = _verdict(level, ok, counted=True, mastered=True, streak=state.streak, reason=reason)
+    return _advanced(config, skill, state), verdict
+
+
+def _verdict(
+    level: int, ok: bool, *, counted: bool = False, mastered: bool = False, streak: int = 0, reason: str
+) -> Verdict:
+    return Verdict(level=level, passed=ok, counted=counted, mastered=mastered, streak=streak, reason=reason)
+
+
+def _not_counted(state: SkillState, level: int, checkpoint: str) -> str:
+    if level <= state.mastered_level:
+        return f"level {level} is mastered already"
+    if level != state.training_level:
+        return f"level {level} was tested while level {state.training_level} is trained"
+    if checkpoint in state.counted:
+        return "this checkpoint has counted at this level already"
+    return ""
+
+
+def _advanced(config: CurriculumConfig, skill: Skill, state: SkillState) -> SkillState:
+    """Master the training level and go on to the next one that can be tested, if there is one."""
+    mastered = state.training_level
+    above = [info.level for info in skill.levels() if info.level > mastered and examinable(config, info)]
+    return state.model_copy(
+        update={
+            "mastered_level": mastered,
+            "training_level": min(above, default=mastered),
+            "streak": 0,
+            "streak_checkpoints": (),
+            "counted": (),
+            "weakness": {},
+        }
+    )
+
+
+def drill_weights(config: CurriculumConfig, skill: Skill, state: SkillState, level: int) -> dict[str, float]:
+    """Return each primitive's weight: by measured weakness at the training level, else equal.
+
+    A primitive that nobody measured counts as always wrong.
+    """
+    names = [p.name for p in skill.level(level).primitives]
+    if level != state.training_level:
+        return dict.fromkeys(names, 1.0)
+    return {name: config.base_weight + config.error_weight * state.weakness.get(name, 1.0) for name in names}
+
+
+def mix(config: CurriculumConfig, state: SkillState, count: int) -> dict[int, int]:
+    """Return rows per level: the replay share over mastered levels, the rest at the training level.
+
+    Rows sum to `count`; where they do not divide evenly, newer levels get one more.
+    """
+    replayed = [n for n in range(state.start_level, state.mastered_level + 1) if n != state.training_level]
+    replay = round(count * config.replay_share) if replayed else 0
+    rows = {state.training_level: count - replay}
+    for index, level in enumerate(reversed(replayed)):
+        rows[level] = replay // len(replayed) + (index < replay % len(replayed))
+    return {level: number for level, number in sorted(rows.items()) if number}

@@ -1,0 +1,134 @@
+"""What a skill is: problems by primitive and level, with their right answers and a grader.
+
+Training rows and evaluation problems come from one definition and are disjoint: which side a
+problem falls on is decided by a hash of its canonical key, which names neither level nor wording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal, Protocol
+
+from pydantic import Field
+
+from realm.core.config import Config
+from realm.core.kinds import Family
+from realm.core.records import Example, Message, Record
+
+Side = Literal["train", "heldout"]
+
+HELDOUT_PER_PRIMITIVE = 30
+"""A primitive with fewer held-out problems at a level is drilled there, but not tested."""
+HELDOUT_PER_LEVEL = 100
+"""A level with fewer held-out problems in its testable primitives cannot be mastered."""
+
+
+class Problem(Record):
+    """One question with its right answer."""
+
+    key: str
+    """Canonical name such as `add 3 5`: the same for every wording of the same problem."""
+    primitive: str
+    level: int
+    messages: tuple[Message, ...]
+    """System and user turn."""
+    expected: str
+    """The whole right answer."""
+
+
+class PrimitiveInfo(Record):
+    """One thing that can be got right or wrong."""
+
+    name: str
+    display_name: str
+    description: str
+    difficulty: Annotated[int, Field(ge=1, le=10)]
+
+
+class LevelPrimitive(Record):
+    """One primitive at one level, in canonical problems."""
+
+    name: str
+    problems: int
+    """All problems of the level's space, held-out ones included."""
+    heldout: int
+    testable: bool
+    """There are enough held-out problems for its share of right answers to mean something."""
+
+
+class LevelInfo(Record):
+    """One level and its table of primitives."""
+
+    level: int
+    name: str
+    description: str
+    primitives: tuple[LevelPrimitive, ...]
+    testable: bool
+    """Enough can be tested for the level to be mastered."""
+
+    def testable_primitives(self) -> tuple[LevelPrimitive, ...]:
+        """Return the primitives that an evaluation of this level asks for."""
+        return tuple(p for p in self.primitives if p.testable)
+
+
+class Skill(Protocol):
+    """Generate drills, hold problems back, and grade answers."""
+
+    name: str
+    title: str
+    version: str
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def system(self) -> tuple[Message, ...]:
+        """Return the turns that every problem begins with; empty where there are none."""
+
+    def primitives(self) -> tuple[PrimitiveInfo, ...]:
+        """Return every primitive of the skill."""
+
+    def levels(self) -> tuple[LevelInfo, ...]:
+        """Return every level, lowest first."""
+
+    def level(self, n: int) -> LevelInfo:
+        """Return one level. Raises NotFoundError."""
+
+    def drills(self, level: int, count: int, *, weights: Mapping[str, float], seed: int) -> Iterator[Example]:
+        """Generate training rows of a level, tagged skill, primitive, level and key.
+
+        Weights are relative shares per primitive; one that is not named gets no rows, and no
+        weights at all means equal shares. Row i depends on the seed and i, not on the count.
+        """
+
+    def heldout(self, level: int, per_primitive: int) -> tuple[Problem, ...]:
+        """Return up to so many held-out problems of each testable primitive, in a fixed order."""
+
+    def probe(self, level: int, per_primitive: int, *, seed: int) -> tuple[Problem, ...]:
+        """Return training problems of every primitive, to measure weakness without held-out data."""
+
+    def grade(self, problem: Problem, answer: str) -> bool:
+        """Say whether an answer is right. Only whitespace at its ends is forgiven."""
+
+    def vocabulary(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return texts to train a tokenizer on, and characters that must be single tokens."""
+
+    def split_of(self, key: str) -> Side:
+        """Return the side a canonical problem falls on."""
+
+
+SKILLS: Family[Skill] = Family("skill", "realm.skills.catalogue")
+
+
+def level_info(level: int, name: str, description: str, counts: Mapping[str, tuple[int, int]]) -> LevelInfo:
+    """Build a level from (problems, held-out problems) per primitive."""
+    primitives = tuple(
+        LevelPrimitive(
+            name=primitive, problems=problems, heldout=heldout, testable=heldout >= HELDOUT_PER_PRIMITIVE
+        )
+        for primitive, (problems, heldout) in counts.items()
+    )
+    testable = sum(p.heldout for p in primitives if p.testable) >= HELDOUT_PER_LEVEL
+    return LevelInfo(
+        level=level, name=name, description=description, primitives=primitives, testable=testable
+    )

@@ -1,0 +1,1 @@
+"""Where bytes live: content-named folders, published whole or not at all."""

@@ -1,0 +1,83 @@
+"""Check 6 of the masking proof: packing changes no loss, and no row sees another.
+
+The reference is the untouched model, one row at a time, with its own attention and head. A model
+that mixes tokens outside of attention, scales its logits or trims wrongly fails here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+
+from realm.core.errors import MaskingError
+from realm.models.chat import Encoded
+from realm.training.batching import pack
+from realm.training.forward import row_losses
+
+_SAMPLE_ROWS = 4
+_TOLERANCE = 1e-4
+"""Relative, on summed losses; single precision with another order of sums stays far below."""
+
+
+def single_losses(model: PreTrainedModel, rows: Sequence[Encoded]) -> list[float]:
+    """Return each row's summed cross-entropy, computed alone by the model as it was loaded."""
+    losses = []
+    with torch.no_grad():
+        for row in rows:
+            ids_1T = torch.tensor([row.ids], device=model.device)
+            logits_TV = model(input_ids=ids_1T, use_cache=False).logits[0, :-1].float()
+            trained_T = torch.tensor(row.trained[1:], device=model.device)
+            loss_T = cross_entropy(logits_TV, ids_1T[0, 1:], reduction="none")
+            losses.append(float(loss_T[trained_T].sum()))
+    return losses
+
+
+def sample(rows: Sequence[Encoded]) -> list[int]:
+    """Choose rows to compare: the two shortest and two of middle length."""
+    ordered = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+    middle = len(ordered) // 2
+    return sorted({*ordered[: _SAMPLE_ROWS // 2], *ordered[middle : middle + _SAMPLE_ROWS // 2]})
+
+
+def prove_isolation(
+    model: PreTrainedModel, rows: Sequence[Encoded], alone: Sequence[float], numbers: Sequence[int]
+) -> tuple[str, ...]:
+    """Compare a pack of sampled rows with `alone`, then disturb rows. Raises MaskingError."""
+    batch = pack(rows, model.device)
+    packed = row_losses(model, batch, len(rows)).tolist()
+    worst = max(_difference(a, b) for a, b in zip(packed, alone, strict=True))
+    if not worst <= _TOLERANCE:
+        raise MaskingError(
+            f"packed loss differs from the rows' own losses by {worst:.1e} (rows {_list(numbers)})",
+            hint=f"models of type {model.config.model_type} cannot be trained in packs",
+        )
+    leak = 0.0
+    for disturbed in range(len(rows)):
+        other = [_disturb(row, model) if i == disturbed else row for i, row in enumerate(rows)]
+        after = row_losses(model, pack(other, model.device), len(rows)).tolist()
+        leak = max([leak, *(_difference(after[i], packed[i]) for i in range(len(rows)) if i != disturbed)])
+    if not leak <= _TOLERANCE / 100:
+        raise MaskingError(
+            f"a row changes another row's loss by {leak:.1e} (rows {_list(numbers)})",
+            hint=f"models of type {model.config.model_type} cannot be trained in packs",
+        )
+    return (
+        f"packed loss: equals {len(rows)} rows alone to {worst:.1e}",
+        f"isolation: disturbing each of {len(rows)} rows moves no other loss (at most {leak:.1e})",
+    )
+
+
+def _disturb(row: Encoded, model: PreTrainedModel) -> Encoded:
+    vocabulary: int = model.config.vocab_size
+    return row._replace(ids=[(token + 1) % vocabulary for token in row.ids])
+
+
+def _difference(value: float, reference: float) -> float:
+    return abs(value - reference) / max(1.0, abs(reference))
+
+
+def _list(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realm.models.chat import Encoded
+from realm.training.batching import pack, rows_of_step, steps_in_all, steps_per_epoch
+
+counts = st.integers(min_value=1, max_value=60)
+ORDERS = st.sampled_from(["shuffled", "given"])
+
+
+@st.composite
+def encoded(draw: st.DrawFn) -> Encoded:
+    ids = draw(st.lists(st.integers(0, 99), min_size=2, max_size=12))
+    trained = draw(st.lists(st.booleans(), min_size=len(ids), max_size=len(ids)))
+    return Encoded(ids, trained, 0, len(ids))
+
+
+@settings(deadline=None)
+@given(counts, counts, ORDERS, st.integers(0, 2**62), st.integers(0, 3))
+def test_every_row_comes_exactly_once_an_epoch(
+    rows: int, batch: int, order: str, seed: int, epoch: int
+) -> None:
+    steps = steps_per_epoch(rows, batch)
+    seen = [
+        index
+        for step in range(epoch * steps, (epoch + 1) * steps)
+        for index in rows_of_step(step, rows, batch, order=order, seed=seed)
+    ]
+    assert sorted(seen) == list(range(rows))
+
+
+@given(st.integers(0, 200), st.integers(0, 2**62))
+def test_order_is_a_function_of_the_seed_alone(step: int, seed: int) -> None:
+    first = rows_of_step(step, 37, 5, order="shuffled", seed=seed)
+    assert first == rows_of_step(step, 37, 5, order="shuffled", seed=seed)
+
+
+def test_epochs_and_seeds_shuffle_differently_and_given_order_stays() -> None:
+    orders = [rows_of_step(epoch, 50, 50, order="shuffled", seed=seed) for seed in (1, 2) for epoch in (0, 1)]
+    assert len({tuple(order) for order in orders}) == 4
+    assert rows_of_step(3, 10, 5, order="given", seed=1) == [5, 6, 7, 8, 9]
+
+
+def test_length_of_a_run() -> None:
+    assert steps_in_all(100, 30, epochs=None, steps=7) == 7
+    assert steps_in_all(100, 30, epochs=2.0, steps=None) == 7
+    assert steps_in_all(100, 30, epochs=0.001, steps=None) == 1
+    assert steps_per_epoch(100, 30) == 4
+
+
+@settings(deadline=None)
+@given(st.lists(encoded(), min_size=1, max_size=8))
+def test_a_pack_predicts_each_trained_token_from_the_place_before_it(rows: list[Encoded]) -> None:
+    batch = pack(rows)
+    found = sorted(
+        (int(row), int(batch.inputs_N[at]), int(batch.positions_N[at]), int(target))
+        for at, target, row in zip(batch.predict_at_M, batch.targets_M, batch.row_of_M, strict=True)
+    )
+    expected = sorted(
+        (index, row.ids[place - 1], place - 1, row.ids[place])
+        for index, row in enumerate(rows)
+        for place in range(1, len(row.ids))
+        if row.trained[place]
+    )
+    assert found == expected
+    assert sum(count * length for count, length in batch.groups) == len(batch.inputs_N)
+    assert sum(count for count, _ in batch.groups) == len(rows)
+    assert batch.tokens == sum(len(row.ids) for row in rows)
+    assert int((batch.positions_N == 0).sum()) == len(rows)
