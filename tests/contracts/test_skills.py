@@ -66,9 +66,9 @@ def test_training_and_heldout_never_meet_at_any_level_or_form(name: str) -> None
     trained: set[str] = set()
     for skill in skills:
         for info in skill.levels():
-            heldout |= {p.key for p in skill.heldout(info.level, 500)}
-            trained |= {p.key for p in skill.probe(info.level, 200, seed=3)}
-            trained |= {str(row.tags["key"]) for row in drill(skill, info.level, 1000)}
+            heldout |= {p.key for p in skill.heldout(info.level, 200)}
+            trained |= {p.key for p in skill.probe(info.level, 100, seed=3)}
+            trained |= {str(row.tags["key"]) for row in drill(skill, info.level, 500)}
     assert len(heldout) > 1000
     assert len(trained) > 1000
     assert heldout.isdisjoint(trained)
@@ -81,7 +81,7 @@ def test_training_and_heldout_never_meet_at_any_level_or_form(name: str) -> None
 def test_no_heldout_question_is_trained_in_its_words(name: str, form: dict[str, Any]) -> None:
     skill = build(name, form)
     asked = {question(p) for info in skill.levels() for p in skill.heldout(info.level, 300)}
-    seen = {question(row) for info in skill.levels() for row in drill(skill, info.level, 1000)}
+    seen = {question(row) for info in skill.levels() for row in drill(skill, info.level, 500)}
     assert asked
     assert asked.isdisjoint(seen)
 

@@ -47,6 +47,7 @@ def test_facts_about_a_row_become_tags() -> None:
     [
         ({}, "no known spec"),
         ({"promt": "a", "completion": "b"}, "did you mean prompt?"),
+        ({"prompt": "a", "completon": "b"}, "did you mean completion?"),
         ({"text": "a", "messages": [USER, ANSWER]}, "several specs"),
         ({"conversations": []}, "a ShareGPT row"),
         ({"instruction": "a", "input": "", "output": "b"}, "an Alpaca row"),

@@ -27,7 +27,10 @@ def test_links_and_source_paths_lead_somewhere(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     links = [target for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in target]
     missing = [target for target in links if not (page.parent / target).exists()]
-    rooms = re.findall(r"`((?:core|storage|ledger|jobs|models|corpus|skills|training|evaluation|growth|flows|cli)/[\w/.]*)`", text)
+    rooms = re.findall(
+        r"`((?:core|storage|ledger|jobs|models|corpus|skills|training|evaluation|growth|flows|cli)/[\w/.]*)`",
+        text,
+    )
     missing += [path for path in rooms if not (ROOT / "src" / "realm" / path).exists()]
     assert not missing
 

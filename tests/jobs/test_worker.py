@@ -295,6 +295,16 @@ def test_dbos_writes_nothing_to_the_console(queue: JobQueue, capfd: pytest.Captu
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("folder", ["my lab", "größe", "50%41", "what?now=1", "a#b"])
+def test_a_home_may_have_any_name(folder: str, tmp_path: Path) -> None:
+    queue = JobQueue(tmp_path / folder / "jobs.db")
+    queue.add("a", "succeed", {})
+    work(queue, succeed=succeed)
+    assert queue.get("a").state is JobState.DONE
+    assert [path.name for path in tmp_path.iterdir()] == [folder]
+    queue.close()
+
+
 def test_values_are_stored_as_json(queue: JobQueue) -> None:
     seen = []
 

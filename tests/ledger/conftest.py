@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from ledger_examples import Ticking
+
 from realm.ledger.ledger import Ledger
 
 

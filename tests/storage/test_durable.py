@@ -35,9 +35,9 @@ def test_other_errors_are_not_the_disks_fault() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_a_storage_error() -> None:
-    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(StorageError, match="No space left"):
-        with explained(Path("/dev/full")):
-            full.write(b"x")
+    refused = pytest.raises(StorageError, match="No space left")
+    with open("/dev/full", "wb", buffering=0) as full, refused, explained(Path("/dev/full")):
+        full.write(b"x")
 
 
 def test_fsync_does_not_follow_links(tmp_path: Path) -> None:

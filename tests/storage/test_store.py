@@ -114,6 +114,14 @@ def test_a_failed_attempt_may_be_published_again(store: Store) -> None:
     assert SIDECAR_NAME not in everything(store.verified(KIND, ref.hash))
 
 
+def test_a_discarded_stage_leaves_nothing(store: Store) -> None:
+    stage = fill(store.stage(KIND))
+    for _ in range(2):
+        store.discard(stage)
+    assert not stage.exists()
+    assert store.reconcile(lambda kind, content: True).clean
+
+
 def test_after_a_failed_flush_the_stage_is_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = fill(store.stage(KIND))
 

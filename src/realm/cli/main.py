@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from realm import __version__
 from realm.cli import lab, ledger, play, queue, runs, skills, talk
 from realm.cli.options import Options, extract
 from realm.cli.output import print_error
 from realm.core.errors import RealmError, UsageError
+from realm.core.version import VERSION
 
 COMMON = """
 Common options, before or after any command:
@@ -52,7 +52,7 @@ def run(argv: list[str]) -> int:
     try:
         options, rest = extract(argv)
         if rest[:1] == ["--version"]:
-            sys.stdout.write(f"realm {__version__}\n")
+            sys.stdout.write(f"realm {VERSION}\n")
             return 0
         logging.basicConfig(
             level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr

@@ -14,6 +14,7 @@ RealmError                     exit 1
 │   └── HeldError                       another process holds this home
 ├── NotFoundError              exit 3   no such thing; lists what exists
 └── UnavailableError           exit 4   may be retried
+    ├── ChildDiedError                  a process was killed or crashed without a word
     ├── StorageError                    disk full or not writable
     ├── MissingExtraError               an optional dependency is absent
     └── FencedError                     a newer holder took over; this writer must stop
@@ -101,6 +102,10 @@ class UnavailableError(RealmError):
     """Not possible now; the same call may work later."""
 
     exit_code = 4
+
+
+class ChildDiedError(UnavailableError):
+    """A child process was killed or crashed without saying why."""
 
 
 class StorageError(UnavailableError):

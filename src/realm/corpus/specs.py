@@ -66,7 +66,10 @@ def detect(row: Mapping[str, Any]) -> str:
         if keys <= row.keys():
             raise refusal(f"{what}: not taken yet", hint)
     keys_shown = ", ".join(quoted(key) for key in list(row)[:8]) or "none"
-    raise refusal(f"no known spec has these keys: {keys_shown}{_nearest(row, _known(), '; ')}", _KNOWN_SHAPES)
+    raise refusal(
+        f"no known spec has these keys: {keys_shown}{_nearest(row.keys() - _known(), _known())}",
+        _KNOWN_SHAPES,
+    )
 
 
 def read_row(spec: str, row: Mapping[str, Any]) -> Example:
@@ -220,15 +223,15 @@ def _unknown_key(key: str, known: Iterable[str], where: str) -> DataError:
         reason, hint = _UNTAKEN[key]
         return refusal(f"{where} has {quoted(key)}: {reason}", hint)
     return refusal(
-        f"{where} has the unknown key {quoted(key)}{_nearest([key], known, ' ')}",
+        f"{where} has the unknown key {quoted(key)}{_nearest([key], known)}",
         f"known here: {', '.join(sorted(known))}; facts about a row belong in metadata",
     )
 
 
-def _nearest(keys: Iterable[str], known: Iterable[str], before: str) -> str:
+def _nearest(keys: Iterable[str], known: Iterable[str]) -> str:
     names = sorted(known)
-    near = [match for key in list(keys)[:8] for match in difflib.get_close_matches(key[:60], names, n=1)]
-    return f"{before}(did you mean {near[0]}?)" if near else ""
+    near = [match for key in sorted(keys)[:8] for match in difflib.get_close_matches(key[:60], names, n=1)]
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _known() -> set[str]:

@@ -13,7 +13,7 @@ from realm.core.events import CheckpointStaged, Event, Failed
 from realm.core.records import ArtifactKind
 from realm.core.seeds import seed
 from realm.flows.checkpoints import publish_checkpoint
-from realm.flows.children import Supervisor
+from realm.flows.children import Supervisor, persist
 from realm.flows.context import Lab
 from realm.ledger.records import CheckpointRecord
 
@@ -72,6 +72,11 @@ async def ensure_base(supervisor: Supervisor) -> CheckpointRecord:
     found = lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name)
     if found is not None:
         return found
+    return await persist(lambda: _bear(supervisor), lambda: None, lab.config.worker.child_deaths)
+
+
+async def _bear(supervisor: Supervisor) -> CheckpointRecord:
+    lab = supervisor.lab
     run = f"birth-{lab.campaign}-{lab.hero_name}"
     fence = lab.ledger.fences.take(run)
     saved: list[CheckpointRecord] = []

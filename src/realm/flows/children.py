@@ -7,19 +7,25 @@ true - a published checkpoint, an evaluation, a promotion - is written by the su
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel
 
 from realm.core import errors
-from realm.core.errors import RealmError, UnavailableError
+from realm.core.errors import ChildDiedError, RealmError
 from realm.core.events import Event, Failed
 from realm.flows.context import Lab
 from realm.jobs.children import Child, WarmLauncher
 from realm.jobs.queue import Request
 from realm.jobs.tail import EventTail
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 PRELOAD = (
     "torch",
@@ -35,6 +41,20 @@ PRELOAD = (
 def no_request() -> Request:
     """Say that nobody asks for anything."""
     return Request.NONE
+
+
+async def persist(attempt: Callable[[], Awaitable[T]], progress: Callable[[], object], deaths: int) -> T:
+    """Try again when a child is killed, until it dies `deaths` times in a row without progress."""
+    died, reached = 0, progress()
+    while True:
+        try:
+            return await attempt()
+        except ChildDiedError as error:
+            died = died + 1 if progress() == reached else 1
+            reached = progress()
+            if died >= deaths:
+                raise
+            log.warning("%s; it is started again (%d of %d)", error.what, died, deaths - 1)
 
 
 class Supervisor:
@@ -56,7 +76,7 @@ class Supervisor:
         """Run `entry` on a spec until it ends; hand over every event in order.
 
         A pause or stop request becomes SIGTERM ("save and leave"). Raises what the child
-        reported, or UnavailableError when it died without a word. When this coroutine is
+        reported, or ChildDiedError when it died without a word. When this coroutine is
         cancelled the child is killed: what it had not saved is done again.
         """
         folder = self.lab.home.run(run)
@@ -110,10 +130,10 @@ def _rebuilt(failure: Failed) -> RealmError:
     return RealmError(failure.what if cls else f"{failure.error}: {failure.what}", hint=failure.hint)
 
 
-def _death(code: int, run: str, log: Path) -> UnavailableError:
+def _death(code: int, run: str, log: Path) -> ChildDiedError:
     how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
     tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:] if log.exists() else []
-    return UnavailableError(
+    return ChildDiedError(
         f"the process of {run} {how}" + (": " + " | ".join(tail) if tail else ""),
         hint=f"see {log}; `realm queue retry {run}` goes on from the last checkpoint",
     )

@@ -61,6 +61,8 @@ class WorkerConfig(Config):
     """How long a file in the inbox must stay unchanged before it is taken."""
     poll_s: Annotated[float, Field(gt=0, le=5)] = 0.05
     """How often a child's events and requests are looked at."""
+    child_deaths: Annotated[int, Field(ge=1)] = 3
+    """A job fails when its child was killed so often in a row without saving anything."""
     stop_grace_s: Annotated[float, Field(gt=0)] = 60.0
     """How long a child may take to save when it is asked to stop; then it is killed."""
 

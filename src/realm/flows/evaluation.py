@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from realm import __version__
 from realm.core.events import AnswersGraded, Event
 from realm.core.records import Fence
+from realm.core.version import VERSION
 from realm.evaluation.child import EvaluateJob
+from realm.evaluation.score import GradedAnswer, score
 from realm.evaluation.suite import Suite, build_suite, probe_suite
 from realm.flows.checkpoints import verified_checkpoint
-from realm.flows.children import Supervisor
+from realm.flows.children import Supervisor, persist
 from realm.flows.config import load_recipe
 from realm.flows.context import Lab
 from realm.ledger.records import CheckpointRecord, EvaluationRecord, NewEvaluation, ProblemResult
@@ -30,14 +31,14 @@ class Answers:
     """A suite's graded answers, and how they were generated."""
 
     def __init__(self) -> None:
-        self.results: list[ProblemResult] = []
+        self.graded: list[GradedAnswer] = []
         self.context: dict[str, str] = {}
 
     def add(self, event: AnswersGraded) -> None:
         """Take one batch in."""
         self.context = event.context
-        self.results += [
-            ProblemResult(key=key, primitive=primitive, correct=correct, answer=text)
+        self.graded += [
+            GradedAnswer(key=key, primitive=primitive, correct=correct, answer=text)
             for key, primitive, correct, text in event.results
         ]
 
@@ -47,13 +48,6 @@ async def answer(
 ) -> dict[str, Answers]:
     """Return a checkpoint's graded answers, by suite. Every problem is answered."""
     lab = supervisor.lab
-    found = {suite.id: Answers() for suite in suites}
-
-    def on_event(event: Event) -> None:
-        if isinstance(event, AnswersGraded):
-            found[event.suite].add(event)
-        lab.show(event)
-
     job = EvaluateJob(
         run=run,
         checkpoint=checkpoint.hash,
@@ -62,7 +56,20 @@ async def answer(
         events=str(lab.home.events(run)),
         threads=load_recipe(lab.home, lab.hero.recipe).threads,
     )
-    await supervisor.follow("realm.evaluation.child:main", job, run, on_event=on_event)
+    return await persist(
+        lambda: _answer_once(supervisor, job), lambda: checkpoint.hash, lab.config.worker.child_deaths
+    )
+
+
+async def _answer_once(supervisor: Supervisor, job: EvaluateJob) -> dict[str, Answers]:
+    found = {suite.id: Answers() for suite in job.suites}
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, AnswersGraded):
+            found[event.suite].add(event)
+        supervisor.lab.show(event)
+
+    await supervisor.follow("realm.evaluation.child:main", job, job.run, on_event=on_event)
     return found
 
 
@@ -76,7 +83,9 @@ async def evaluate(
         answers = await answer(supervisor, run, checkpoint, missing)
         for suite in missing:
             found = answers[suite.id]
-            ledger.evaluations.add(_evaluation(checkpoint, suite, found.context), found.results, fence)
+            score(suite, found.graded)  # refuses a part of an evaluation: what is stored is final
+            results = [ProblemResult.model_validate(graded.model_dump()) for graded in found.graded]
+            ledger.evaluations.add(_evaluation(checkpoint, suite, found.context), results, fence)
     stored = [ledger.evaluations.find(checkpoint.hash, suite.id) for suite in suites]
     return [evaluation for evaluation in stored if evaluation is not None]
 
@@ -88,5 +97,5 @@ def _evaluation(checkpoint: CheckpointRecord, suite: Suite, context: dict[str, s
         suite=suite.id,
         skill=suite.skill,
         level=suite.level,
-        context={**context, "sampling": "greedy", "code_version": __version__},
+        context={**context, "sampling": "greedy", "code_version": VERSION},
     )

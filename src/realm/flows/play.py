@@ -144,6 +144,6 @@ async def _ask(supervisor: Supervisor) -> tuple[Answered, ...]:
     asked = suite.model_copy(
         update={"id": f"{suite.id}/questions", "problems": tuple(draw.sample(suite.problems, QUESTIONS))}
     )
-    results = (await answer(supervisor, "play", checkpoint, [asked]))[asked.id].results
+    results = (await answer(supervisor, "play", checkpoint, [asked]))[asked.id].graded
     prompts = {problem.key: problem.messages[-1].content for problem in asked.problems}
     return tuple(Answered(prompt=prompts[r.key], answer=r.answer, correct=r.correct) for r in results)

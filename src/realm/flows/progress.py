@@ -63,7 +63,7 @@ async def _measure_weakness(
     state = skill_state(lab, skill)
     draw = seed("weakness", lab.campaign, lab.hero_name, lab.hero.seed, skill, checkpoint.hero_step)
     suite = weakness_suite(lab, skill, state.training_level, draw)
-    results = (await answer(supervisor, run, checkpoint, [suite]))[suite.id].results
+    results = (await answer(supervisor, run, checkpoint, [suite]))[suite.id].graded
     weakness = {
         primitive: sum(not r.correct for r in results if r.primitive == primitive)
         / sum(r.primitive == primitive for r in results)

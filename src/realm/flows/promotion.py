@@ -94,6 +94,6 @@ async def _pairs(
 async def _probe(supervisor: Supervisor, run: str, checkpoint: CheckpointRecord, suite: Suite) -> None:
     """Load the published files once more and let them answer. Raises GateError when they do not."""
     probe = suite.model_copy(update={"id": f"{suite.id}/probe", "problems": suite.problems[:1]})
-    [result] = (await answer(supervisor, run, checkpoint, [probe]))[probe.id].results
+    [result] = (await answer(supervisor, run, checkpoint, [probe]))[probe.id].graded
     if not result.answer:
         raise GateError(f"{checkpoint.name} loads but answers nothing", hint="the champion stays as it was")

@@ -14,7 +14,7 @@ from realm.core.records import ArtifactKind, Fence
 from realm.core.seeds import seed
 from realm.flows.birth import ensure_base
 from realm.flows.checkpoints import publish_checkpoint, verified_checkpoint
-from realm.flows.children import Supervisor
+from realm.flows.children import Supervisor, persist
 from realm.flows.context import Lab
 from realm.flows.progress import examine_run
 from realm.jobs.queue import Request
@@ -33,7 +33,11 @@ async def train_step(supervisor: Supervisor, context: StepContext) -> Outcome:
     outcome = Outcome(state="done")
     if run.outcome is None:
         try:
-            outcome = await _train(supervisor, run, fence, context.request)
+            outcome = await persist(
+                lambda: _train(supervisor, run.id, fence, context.request),
+                lambda: lab.ledger.checkpoints.latest_of_run(run.id),
+                lab.config.worker.child_deaths,
+            )
         except RealmError as error:
             lab.ledger.runs.end(run.id, "failed", str(error), fence)
             raise
@@ -45,9 +49,10 @@ async def train_step(supervisor: Supervisor, context: StepContext) -> Outcome:
 
 
 async def _train(
-    supervisor: Supervisor, run: RunRecord, fence: Fence, request: Callable[[], Request]
+    supervisor: Supervisor, run_id: str, fence: Fence, request: Callable[[], Request]
 ) -> Outcome:
     lab = supervisor.lab
+    run = lab.ledger.runs.get(run_id)
     await ensure_base(supervisor)
     start = _start(lab, run)
     lab.ledger.runs.update(run.id, fence=fence, started_at=run.started_at or lab.clock(), start=start.hash)

@@ -18,7 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from realm.core.errors import StateError, StorageError, UnsafeFileError
+from realm.core.errors import StateError, StorageError, UnsafeFileError, UsageError
 
 APPLICATION = "realm"
 APPLICATION_VERSION = "1"
@@ -49,7 +49,6 @@ class Engine:
 
     def __init__(self, database: Path, *, queue: str, executor: str, execute: Execute) -> None:
         self._database = database
-        self._url = f"sqlite:///{database}"
         self._queue = queue
         self._executor = executor
         self._execute = execute
@@ -120,11 +119,12 @@ class Engine:
         from dbos import DBOS, DBOSPortableJSONSerializer
 
         _quiet(logging.WARNING)
-        self._declare_queue()
+        url = _sqlite_url(self._database)
+        self._declare_queue(url)
         DBOS(
             config={
                 "name": APPLICATION,
-                "system_database_url": self._url,
+                "system_database_url": url,
                 "application_version": APPLICATION_VERSION,
                 "executor_id": self._executor,
                 "serializer": DBOSPortableJSONSerializer(),
@@ -139,12 +139,12 @@ class Engine:
         DBOS.listen_queues([self._queue])
         DBOS.launch()
 
-    def _declare_queue(self) -> None:
+    def _declare_queue(self, url: str) -> None:
         """Declare the queue before the launch: a queue that comes later is noticed after 1 s."""
         from dbos import DBOS, DBOSClient
 
-        DBOS.migrate(self._url)
-        client = DBOSClient(system_database_url=self._url, application_name=APPLICATION)
+        DBOS.migrate(url)
+        client = DBOSClient(system_database_url=url, application_name=APPLICATION)
         try:
             # No concurrency limit here: the queue's table decides how many attempts exist.
             client.register_queue(self._queue, polling_interval_sec=POLL_S)
@@ -191,6 +191,15 @@ class Engine:
             time.sleep(0.005)
         if self._running:
             _log.error("%d step(s) did not end within %.1f s", len(self._running), SHUTDOWN_S)
+
+
+def _sqlite_url(database: Path) -> str:
+    from sqlalchemy import URL, make_url
+
+    url = URL.create("sqlite", database=str(database)).render_as_string()
+    if make_url(url).database != str(database):
+        raise UsageError(f"{database} cannot hold a queue", hint="use a folder without ? and % in its name")
+    return url
 
 
 def _workflow_id(job_id: str, attempt: int) -> str:

@@ -6,6 +6,7 @@ and visited by index without holding it in memory. Nothing here knows how a prob
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NamedTuple
@@ -34,6 +35,8 @@ class Space(NamedTuple):
     at: Callable[[int, int], Operands]
     """(bits, index) → operands."""
     accept: Callable[..., bool] = lambda *operands: True
+    draw: Callable[[int, random.Random], Operands] | None = None
+    """(bits, rng) → operands, where drills need another mix than all entries alike."""
 
 
 def _pair(bits: int, index: int) -> Operands:
@@ -58,6 +61,29 @@ def _subset(bits: int, index: int) -> Operands:
     return first, second
 
 
+def _below(bits: int, rng: random.Random) -> Operands:
+    """Draw a < b by the highest bit k in which they differ, as often as the square root of its share.
+
+    Drawn alike, half of all pairs differ in the top bit, and which of two close numbers is larger
+    is hardly ever asked.
+    """
+    k = rng.choices(range(bits), weights=[2 ** (k / 2) for k in range(bits)])[0]
+    common = rng.randrange(1 << bits - 1 - k) << k + 1
+    return common | rng.randrange(1 << k), common | 1 << k | rng.randrange(1 << k)
+
+
+def _above(bits: int, rng: random.Random) -> Operands:
+    return _below(bits, rng)[::-1]
+
+
+def _unequal(bits: int, rng: random.Random) -> Operands:
+    """Draw two numbers, half of the time ones that differ in a single bit."""
+    a = rng.randrange(1 << bits)
+    if rng.random() < 0.5:
+        return a, a ^ 1 << rng.randrange(bits)
+    return a, (a + rng.randrange(1, 1 << bits)) % (1 << bits)
+
+
 def _same(bits: int, index: int) -> Operands:
     return index, index
 
@@ -74,10 +100,10 @@ AND = Space("bitwise_and", 4, _pair)
 OR = Space("bitwise_or", 4, _pair)
 XOR = Space("bitwise_xor", 4, _pair)
 EQUAL = Space("equals", 2, _same)
-UNEQUAL = Space("equals", 4, _pair, lambda a, b: a != b)
+UNEQUAL = Space("equals", 4, _pair, lambda a, b: a != b, _unequal)
 ORDERED = Space("lessthan", 4, _pair)
-BELOW = Space("lessthan", 4, _pair, lambda a, b: a < b)
-ABOVE = Space("lessthan", 4, _pair, lambda a, b: a > b)
+BELOW = Space("lessthan", 4, _pair, lambda a, b: a < b, _below)
+ABOVE = Space("lessthan", 4, _pair, lambda a, b: a > b, _above)
 TIED = Space("lessthan", 2, _same)
 TO_DECIMAL = Space("todecimal", 2, _single)
 TO_BINARY = Space("tobinary", 2, _single)

@@ -121,14 +121,14 @@ def begin(skill: Skill, config: CurriculumConfig) -> SkillState:
     )
 
 
-def tested(config: CurriculumConfig, info: LevelInfo) -> tuple[LevelPrimitive, ...]:
+def examined(config: CurriculumConfig, info: LevelInfo) -> tuple[LevelPrimitive, ...]:
     """Return the primitives whose score decides a level."""
     return tuple(p for p in info.testable_primitives() if p.heldout >= config.minimum_per_primitive)
 
 
 def examinable(config: CurriculumConfig, info: LevelInfo) -> bool:
     """Say whether a level has enough held-out problems to be mastered."""
-    asked = sum(min(p.heldout, config.problems_per_primitive) for p in tested(config, info))
+    asked = sum(min(p.heldout, config.problems_per_primitive) for p in examined(config, info))
     return info.testable and asked >= config.minimum_total
 
 
@@ -136,7 +136,7 @@ def passed(config: CurriculumConfig, level_info: LevelInfo, score: LevelScore) -
     """Say whether a score meets every threshold of a level. A partial score never does."""
     if not examinable(config, level_info):
         return False
-    parts = [score.primitives.get(p.name, (0, 0)) for p in tested(config, level_info)]
+    parts = [score.primitives.get(p.name, (0, 0)) for p in examined(config, level_info)]
     correct, total = sum(part[0] for part in parts), sum(part[1] for part in parts)
     if total < config.minimum_total or any(part[1] < config.minimum_per_primitive for part in parts):
         return False

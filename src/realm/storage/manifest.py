@@ -102,7 +102,8 @@ def read(folder: Path, kind: ArtifactKind, content: str) -> Manifest:
     try:
         if path.is_symlink():
             raise _corrupt(path, "it is a link")
-        data = path.read_bytes()
+        with explained(path):
+            data = path.read_bytes()
         manifest = Manifest.model_validate_json(data)
     except FileNotFoundError:
         raise _corrupt(path, "it is missing") from None

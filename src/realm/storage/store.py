@@ -63,6 +63,10 @@ class Store:
         """Make an empty folder on the vault's filesystem to write a new artifact into."""
         return self._stages.new(kind)
 
+    def discard(self, stage: Path) -> None:
+        """Remove a stage that will not be published. Does nothing when it is gone already."""
+        remove(stage)
+
     def publish(
         self,
         stage: Path,
@@ -86,8 +90,9 @@ class Store:
 
     def _seal(self, stage: Path, kind: ArtifactKind, sidecar: Mapping[str, Any] | None) -> Manifest:
         """Flush every file, then write and flush the sidecar, and the manifest last."""
-        for name in (MANIFEST_NAME, SIDECAR_NAME):
-            (stage / name).unlink(missing_ok=True)  # of an attempt that failed
+        with explained(stage):
+            for name in (MANIFEST_NAME, SIDECAR_NAME):
+                (stage / name).unlink(missing_ok=True)  # of an attempt that failed
         self._flush(stage)
         if sidecar is not None:
             write_file(stage / SIDECAR_NAME, (canonical_json(dict(sidecar)) + "\n").encode())

@@ -6,13 +6,14 @@ that mixes tokens outside of attention, scales its logits or trims wrongly fails
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
-from realm.core.errors import MaskingError
+from realm.core.errors import DivergedError, MaskingError
 from realm.models.chat import Encoded
 from realm.training.batching import pack
 from realm.training.forward import row_losses
@@ -46,10 +47,14 @@ def prove_isolation(
     model: PreTrainedModel, rows: Sequence[Encoded], alone: Sequence[float], numbers: Sequence[int]
 ) -> tuple[str, ...]:
     """Compare a pack of sampled rows with `alone`, then disturb rows. Raises MaskingError."""
-    batch = pack(rows, model.device)
-    packed = row_losses(model, batch, len(rows)).tolist()
+    packed = row_losses(model, pack(rows, model.device), len(rows)).tolist()
+    if not all(map(math.isfinite, [*alone, *packed])):
+        raise DivergedError(
+            f"the loss is no finite number before the first step (rows {_list(numbers)})",
+            hint="begin from an earlier checkpoint",
+        )
     worst = max(_difference(a, b) for a, b in zip(packed, alone, strict=True))
-    if not worst <= _TOLERANCE:
+    if worst > _TOLERANCE:
         raise MaskingError(
             f"packed loss differs from the rows' own losses by {worst:.1e} (rows {_list(numbers)})",
             hint=f"models of type {model.config.model_type} cannot be trained in packs",
@@ -59,7 +64,7 @@ def prove_isolation(
         other = [_disturb(row, model) if i == disturbed else row for i, row in enumerate(rows)]
         after = row_losses(model, pack(other, model.device), len(rows)).tolist()
         leak = max([leak, *(_difference(after[i], packed[i]) for i in range(len(rows)) if i != disturbed)])
-    if not leak <= _TOLERANCE / 100:
+    if leak > _TOLERANCE / 100:
         raise MaskingError(
             f"a row changes another row's loss by {leak:.1e} (rows {_list(numbers)})",
             hint=f"models of type {model.config.model_type} cannot be trained in packs",
@@ -76,7 +81,9 @@ def _disturb(row: Encoded, model: PreTrainedModel) -> Encoded:
 
 
 def _difference(value: float, reference: float) -> float:
-    return abs(value - reference) / max(1.0, abs(reference))
+    """Relative difference; infinite where a value is no number, which compares with nothing."""
+    difference = abs(value - reference) / max(1.0, abs(reference))
+    return difference if math.isfinite(difference) else math.inf
 
 
 def _list(numbers: Sequence[int]) -> str:

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from realm.training.attention import Groups, packed_attention
 
-_MODEL_TYPES = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+_MODEL_TYPES = frozenset({"llama", "qwen2", "qwen3"})
 
 
 def trim_last_layer(model: PreTrainedModel) -> bool:

@@ -265,8 +265,8 @@ class Bin:
         least = 1 << bits - 1 if rng.random() < TOP_BIT_SHARE and self._has_top(space, bits) else 0
         size = space.base**bits
         while True:
-            operands = space.at(bits, rng.randrange(size))
-            if max(operands) < least or not space.accept(*operands):
+            operands = space.draw(bits, rng) if space.draw else space.at(bits, rng.randrange(size))
+            if (not space.draw and max(operands) < least) or not space.accept(*operands):
                 continue
             if not binary.is_heldout(self._share, space.operation, operands):
                 return operands

@@ -1,0 +1,122 @@
+"""Pause, resume, stop, and what happens when training itself goes wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from realm import Realm
+from realm.core.events import StepTaken
+from realm.core.records import ArtifactKind
+from tiny_lab import FILE_RECIPE, chat_rows, drop, job_state, lab_up, make_lab, realm, realm_json, wait_until
+
+ROWS = 1600
+STEPS = ROWS // 4
+
+
+def steps(lab: Realm, run: str = "run-0001") -> int:
+    events = [event for event in lab.watch(run, follow=False) if isinstance(event, StepTaken)]
+    return max((event.step for event in events), default=0)
+
+
+def train_undisturbed(home: Path) -> str:
+    with lab_up(home):
+        drop(home, "mine.jsonl", chat_rows(ROWS))
+        wait_until(home, lambda lab: job_state(lab, "run-0001") == "done")
+    return last_of_run(home)
+
+
+def last_of_run(home: Path) -> str:
+    with Realm(home) as lab:
+        checkpoint = lab.checkpoints()[-1]
+        lab.lab.store.verified(ArtifactKind.CHECKPOINT, checkpoint.hash)
+        return checkpoint.hash
+
+
+def test_a_paused_run_frees_the_device_and_resumes_bit_for_bit(tmp_path: Path) -> None:
+    expected = train_undisturbed(make_lab(tmp_path / "undisturbed", drills=False))
+
+    home = make_lab(tmp_path / "paused", drills=False)
+    with lab_up(home):
+        drop(home, "mine.jsonl", chat_rows(ROWS))
+        wait_until(home, lambda lab: bool(lab.runs()) and steps(lab) >= 5)
+        job = realm_json(home, "run", "pause")
+        assert job["state"] == "paused"
+        with Realm(home) as lab:
+            paused_at = steps(lab)
+            newest = lab.lab.ledger.checkpoints.latest_of_run("run-0001")
+            assert newest is not None
+            assert newest.step == paused_at < STEPS  # saved at the very step it had reached
+        assert realm(home, "run", "pause").returncode == 3  # nothing runs any more
+        assert realm_json(home, "run", "resume")["state"] == "queued"
+        wait_until(home, lambda lab: job_state(lab, "run-0001") == "done")
+        with Realm(home) as lab:
+            taken = [e.step for e in lab.watch("run-0001", follow=False) if isinstance(e, StepTaken)]
+    assert sorted(taken) == list(range(1, STEPS + 1))  # no step lost, none repeated
+    assert last_of_run(home) == expected
+
+
+def test_a_stopped_run_ends_as_a_valid_checkpoint(tmp_path: Path) -> None:
+    home = make_lab(tmp_path / "home", drills=False)
+    with lab_up(home):
+        drop(home, "mine.jsonl", chat_rows(ROWS))
+        wait_until(home, lambda lab: bool(lab.runs()) and steps(lab) >= 5)
+        realm_json(home, "run", "stop", "run-0001")
+        wait_until(home, lambda lab: job_state(lab, "run-0001") == "done")
+    with Realm(home) as lab:
+        run = lab.runs()[0]
+        assert run.outcome == "stopped"
+        assert 5 <= run.step < STEPS
+        assert lab.checkpoint("dio@latest").step == run.step
+    last_of_run(home)
+    assert realm(home, "run", "resume", "run-0001").returncode == 1  # an ended run is over
+
+
+def test_a_diverging_run_fails_and_the_last_good_checkpoint_stays(tmp_path: Path) -> None:
+    wild = FILE_RECIPE.replace("1.0e-3", "1.0e+38").replace(
+        "{kind: constant, clock: run, warmup_steps: 2}", "{kind: constant, clock: run, warmup_steps: 0}"
+    )
+    home = make_lab(tmp_path / "home", drills=False, file_recipe=wild)
+    with lab_up(home):
+        drop(home, "mine.jsonl", chat_rows(ROWS))
+        wait_until(home, lambda lab: job_state(lab, "run-0001") == "failed")
+        failed = realm_json(home, "status")["failed"]
+        assert "step" in failed[0]["reason"]
+        with Realm(home) as lab:
+            assert lab.runs()[0].outcome == "failed"
+            assert [c.hero_step for c in lab.checkpoints()] == [0]
+            lab.lab.store.verified(ArtifactKind.CHECKPOINT, lab.checkpoint("dio@latest").hash)
+        # The lab goes on with the next file, once somebody mended the recipe.
+        (home / "recipes" / "study.yaml").write_text(FILE_RECIPE)
+        drop(home, "other.jsonl", chat_rows(40))
+        wait_until(home, lambda lab: job_state(lab, "run-0002") == "done")
+
+
+def test_rows_that_would_train_nothing_are_told_and_nothing_is_trained(tmp_path: Path) -> None:
+    home = make_lab(tmp_path / "home", drills=False, file_recipe=FILE_RECIPE + "max_tokens: 12\n")
+    with lab_up(home):
+        drop(home, "mine.jsonl", chat_rows(8))  # every row is longer than 12 tokens
+        wait_until(home, lambda lab: job_state(lab, "run-0001") == "failed")
+    with Realm(home) as lab:
+        assert "12" in lab.jobs()[0].reason
+        assert [c.hero_step for c in lab.checkpoints()] == [0]
+
+
+def test_a_corrupted_checkpoint_is_refused_by_training_and_by_chat(tmp_path: Path) -> None:
+    home = make_lab(tmp_path / "home", drills=False)
+    with lab_up(home):
+        drop(home, "mine.jsonl", chat_rows(40))
+        wait_until(home, lambda lab: job_state(lab, "run-0001") == "done")
+        with Realm(home) as lab:
+            folder = lab.lab.store.path(ArtifactKind.CHECKPOINT, lab.checkpoint("dio@latest").hash)
+        weights = folder / "model.safetensors"
+        data = bytearray(weights.read_bytes())
+        data[-5] ^= 1
+        weights.write_bytes(data)
+        drop(home, "other.jsonl", chat_rows(44))
+        wait_until(home, lambda lab: job_state(lab, "run-0002") == "failed")
+    with Realm(home) as lab:
+        assert "model.safetensors" in lab.lab.queue.get("run-0002").reason
+    answer = realm(home, "ask", "hi", "--model", "dio@latest")
+    assert answer.returncode == 1
+    assert "model.safetensors" in answer.stderr
+    assert realm(home, "ask", "hi", "--model", "dio@0").returncode == 0

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from realm.core.errors import ConfigError
+from realm.skills.catalogue.bin import Bin
+from realm.skills.curriculum import (
+    CurriculumConfig,
+    LevelScore,
+    SkillState,
+    after_evaluation,
+    begin,
+    drill_weights,
+    examined,
+    mix,
+    passed,
+)
+from realm.skills.skill import LevelInfo, LevelPrimitive
+
+SKILL = Bin(Bin.Config())
+CONFIG = CurriculumConfig()
+
+
+def score(level: int, share: float, **changed: tuple[int, int]) -> LevelScore:
+    """A full evaluation of a level with the same share of right answers everywhere."""
+    parts = {p.name: min(40, p.heldout) for p in SKILL.level(level).testable_primitives()}
+    return LevelScore(primitives={n: (round(total * share), total) for n, total in parts.items()} | changed)
+
+
+def step(
+    state: SkillState, level: int, checkpoint: str, share: float, config: CurriculumConfig = CONFIG
+) -> SkillState:
+    return after_evaluation(
+        config, SKILL, state, level=level, checkpoint=checkpoint, score=score(level, share)
+    )[0]
+
+
+def test_a_hero_begins_at_the_lowest_level_that_can_be_tested() -> None:
+    state = begin(SKILL, CONFIG)
+    assert (state.start_level, state.training_level, state.mastered_level) == (3, 3, 0)
+    larger = begin(SKILL, CurriculumConfig(minimum_total=250))
+    assert larger.start_level == 4
+    with pytest.raises(ConfigError, match="bin"):
+        begin(SKILL, CurriculumConfig(minimum_total=10_000))
+
+
+def test_three_passes_in_a_row_by_three_checkpoints_master_a_level() -> None:
+    state = begin(SKILL, CONFIG)
+    for number, checkpoint in enumerate("abc", start=1):
+        state, verdict = after_evaluation(
+            CONFIG, SKILL, state, level=3, checkpoint=checkpoint, score=score(3, 1.0)
+        )
+        assert (verdict.passed, verdict.counted, verdict.streak) == (True, True, number)
+        assert verdict.mastered == (number == 3)
+    assert (state.mastered_level, state.training_level, state.streak) == (3, 4, 0)
+    assert state.streak_checkpoints == ()
+    assert SkillState.model_validate_json(state.model_dump_json()) == state
+
+
+def test_a_fail_starts_the_row_anew() -> None:
+    state = begin(SKILL, CONFIG)
+    for checkpoint, share in (("a", 1.0), ("b", 1.0), ("c", 0.5), ("d", 1.0), ("e", 1.0)):
+        state = step(state, 3, checkpoint, share)
+    assert (state.mastered_level, state.streak, state.streak_checkpoints) == (0, 2, ("d", "e"))
+
+
+def test_one_checkpoint_never_counts_twice() -> None:
+    state = begin(SKILL, CONFIG)
+    for checkpoint in "aaabbbaab":
+        state = step(state, 3, checkpoint, 1.0)
+    assert (state.streak, state.evaluations) == (2, 2)
+    state = step(state, 3, "a", 0.0)
+    assert state.streak == 2
+
+
+def test_scores_of_another_level_change_nothing() -> None:
+    """Late scores of an easy level once moved a hero up level after level."""
+    state = begin(SKILL, CONFIG)
+    for number in range(60):
+        state = step(state, 3, f"c{number}", 1.0)
+    assert (state.mastered_level, state.training_level) == (3, 4)
+    for level in (1, 2, 3, 5, 8):
+        after, verdict = after_evaluation(
+            CONFIG, SKILL, state, level=level, checkpoint="x", score=score(level, 1.0)
+        )
+        assert after == state
+        assert not verdict.counted
+
+
+def test_the_last_level_is_mastered_once_and_training_stays_there() -> None:
+    state, mastered = begin(SKILL, CONFIG), []
+    for number in range(60):
+        level = state.training_level
+        state, verdict = after_evaluation(
+            CONFIG, SKILL, state, level=level, checkpoint=f"c{number}", score=score(level, 1.0)
+        )
+        mastered += [level] if verdict.mastered else []
+    assert mastered == [3, 4, 5, 6, 7, 8]
+    assert (state.mastered_level, state.training_level) == (8, 8)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    needed=st.integers(1, 4),
+    history=st.lists(
+        st.tuples(st.integers(1, 8), st.integers(0, 12), st.sampled_from([0.0, 0.7, 0.9, 1.0])),
+        max_size=60,
+    ),
+)
+def test_no_level_without_enough_different_passes_in_a_row(
+    needed: int, history: list[tuple[int, int, float]]
+) -> None:
+    config = CurriculumConfig(evaluations=needed)
+    state = begin(SKILL, config)
+    row: list[str] = []
+    judged: set[str] = set()
+    for level, number, share in history:
+        before, checkpoint = state, f"c{number}"
+        state = step(state, level, checkpoint, share, config)
+        if level != before.training_level or checkpoint in judged or level <= before.mastered_level:
+            assert state == before
+            continue
+        judged.add(checkpoint)
+        row = [*row, checkpoint] if share >= 0.8 else []
+        if len(row) == needed:
+            assert (state.mastered_level, state.training_level) == (level, min(level + 1, 8))
+            row, judged = [], set()
+        else:
+            assert (state.mastered_level, state.training_level) == (before.mastered_level, level)
+        assert state.streak_checkpoints == tuple(row)
+        assert state.streak == len(set(row))
+
+
+def test_what_passes() -> None:
+    info = SKILL.level(5)
+
+    def ok(found: LevelScore, **options: Any) -> bool:
+        return passed(CurriculumConfig(**options), info, found)
+
+    assert ok(score(5, 0.8))
+    assert not ok(score(5, 0.775))
+    assert ok(score(5, 0.9, binary_compare=(30, 40)))
+    assert not ok(score(5, 1.0, binary_compare=(29, 40)))
+    assert ok(score(5, 1.0, binary_compare=(20, 40)), primitive_floor=0.5)
+    assert not ok(score(5, 0.9), threshold=0.95)
+
+
+def test_a_partial_or_empty_evaluation_never_passes() -> None:
+    info = SKILL.level(4)
+    whole = score(4, 1.0).primitives
+    assert passed(CONFIG, info, LevelScore(primitives=whole))
+    assert not passed(CONFIG, info, LevelScore(primitives={}))
+    for name in whole:
+        rest = {other: part for other, part in whole.items() if other != name}
+        assert not passed(CONFIG, info, LevelScore(primitives=rest))
+        assert not passed(CONFIG, info, LevelScore(primitives={**whole, name: (29, 29)}))
+    assert not passed(CONFIG, SKILL.level(2), LevelScore(primitives={"binary_compare": (200, 200)}))
+
+
+def test_untestable_primitives_neither_help_nor_harm() -> None:
+    info = SKILL.level(4)
+    assert passed(CONFIG, info, score(4, 0.9, binary_to_decimal=(0, 40)))
+    assert not passed(CONFIG, info, score(4, 0.75, binary_to_decimal=(4000, 4000)))
+
+
+def test_a_stricter_minimum_tests_fewer_primitives() -> None:
+    info = LevelInfo(
+        level=1,
+        name="x",
+        description="",
+        primitives=tuple(
+            LevelPrimitive(name=n, problems=900, heldout=held, testable=True)
+            for n, held in (("small", 35), ("big", 300))
+        ),
+        testable=True,
+    )
+    config = CurriculumConfig(minimum_per_primitive=40, problems_per_primitive=120)
+    assert [p.name for p in examined(config, info)] == ["big"]
+
+
+def test_settings_that_nothing_could_pass_are_refused() -> None:
+    for options in (
+        {"problems_per_primitive": 20},
+        {"primitive_floor": 0.9},
+        {"threshold": 0.0},
+        {"evaluations": 0},
+        {"replay_share": 1.0},
+    ):
+        with pytest.raises(ValidationError):
+            CurriculumConfig.model_validate(options)
+    assert CurriculumConfig(threshold=0.9).floor == 0.85
+
+
+def test_weak_primitives_are_drilled_more() -> None:
+    state = begin(SKILL, CONFIG).model_copy(update={"weakness": {"bitwise_and": 0.0, "binary_compare": 0.5}})
+    weights = drill_weights(CONFIG, SKILL, state, 3)
+    assert weights["bitwise_and"] == 0.25
+    assert weights["binary_compare"] == 1.75
+    assert weights["bitwise_or"] == 3.25  # nobody measured it
+    assert len(weights) == 10
+    assert set(drill_weights(CONFIG, SKILL, state, 4).values()) == {1.0}
+
+
+def test_weakness_is_forgotten_with_the_level_it_was_measured_at() -> None:
+    state = begin(SKILL, CONFIG).model_copy(update={"weakness": {"bitwise_and": 0.0}})
+    for checkpoint in "abc":
+        state = step(state, 3, checkpoint, 1.0)
+    assert state.weakness == {}
+
+
+@given(
+    start=st.integers(1, 8), mastered=st.integers(0, 8), count=st.integers(0, 5000), share=st.floats(0, 0.9)
+)
+def test_rows_are_spread_over_mastered_levels(start: int, mastered: int, count: int, share: float) -> None:
+    mastered = mastered if mastered >= start else 0
+    training = min(mastered + 1, 8) if mastered else start
+    state = SkillState(skill="bin", start_level=start, mastered_level=mastered, training_level=training)
+    rows = mix(CurriculumConfig(replay_share=share), state, count)
+    assert sum(rows.values()) == count
+    assert all(rows.values())
+    assert all(level == training or start <= level <= mastered for level in rows)
+    replayed = [rows.get(level, 0) for level in range(start, mastered + 1) if level != training]
+    assert abs(sum(replayed) - count * share) <= 0.5 if replayed else rows.get(training, 0) == count
+    assert not replayed or max(replayed) - min(replayed) <= 1

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_runs import chat, drills, llama, losses, make_job, make_start, run, stages, texts
+
+from realm.core.errors import CorruptError, DataError, DivergedError, MaskingError
+from realm.core.events import MaskingProven, RunFinished, RunInterrupted, RunStarted, StepTaken
+from realm.core.records import Example
+from realm.models.files import load
+from realm.training.job import TrainJob
+from realm.training.optimizers import AdamW
+from realm.training.state import read_progress
+
+MIXED = [*drills(9), *texts(4)]
+
+
+def _bytes(stage: str) -> dict[str, bytes]:
+    names = ("model.safetensors", "optimizer.safetensors", "training.json")
+    return {name: (Path(stage) / name).read_bytes() for name in names}
+
+
+def _from(job: TrainJob, stage: str) -> TrainJob:
+    return job.model_copy(update={"start": stage})
+
+
+def test_events_of_a_run_in_order(tmp_path: Path) -> None:
+    events = run(make_job(tmp_path, drills(20), steps=6, save_every_steps=4))
+    kinds = [event.kind for event in events]
+    steps = ["step_taken"]
+    assert kinds == [
+        "run_started",
+        "masking_proven",
+        *steps * 4,
+        "checkpoint_staged",
+        *steps * 2,
+        "checkpoint_staged",
+        "run_finished",
+    ]
+    assert [(s.step, s.hero_step, s.final) for s in stages(events)] == [(4, 4, False), (6, 6, True)]
+    started = next(e for e in events if isinstance(e, RunStarted))
+    assert (started.steps_total, started.step, started.device) == (6, 0, "cpu")
+
+
+def test_a_stage_holds_the_model_and_the_state_and_loads(tmp_path: Path) -> None:
+    events = run(make_job(tmp_path, drills(20), steps=3))
+    stage = Path(stages(events)[-1].stage)
+    assert stage.name.startswith("run-3-")
+    assert {path.name for path in stage.iterdir()} == {
+        "chat_template.jinja",
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "optimizer.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "training.json",
+    }
+    load(stage)
+    assert json.loads((stage / "config.json").read_text())["model_type"] == "qwen3"
+
+
+def test_stats_are_those_of_the_steps_since_the_last_save(tmp_path: Path) -> None:
+    events = run(make_job(tmp_path, drills(20), steps=5, save_every_steps=3))
+    taken = [e for e in events if isinstance(e, StepTaken)]
+    first, last = (stage.stats for stage in stages(events))
+    assert first["loss"] == pytest.approx(sum(e.loss for e in taken[:3]) / 3)
+    assert last["loss"] == pytest.approx(sum(e.loss for e in taken[3:]) / 2)
+    assert last["tokens"] == sum(e.tokens for e in taken[3:])
+    assert last["trained_tokens"] == sum(e.trained_tokens for e in taken[3:])
+    assert last["learning_rate"] == taken[-1].learning_rate
+    assert set(first) == {"loss", "gradient_norm", "tokens", "trained_tokens", "seconds", "learning_rate"}
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    rows = [chat("Compute: " + d, d) for d in ("⓪", "①")] * 8
+    found = losses(run(make_job(tmp_path, rows, steps=60, schedule={"kind": "constant"})))
+    assert found[-1] < 0.05 < found[0]
+
+
+@pytest.mark.parametrize("carry", [True, False])
+@pytest.mark.parametrize("stop_after", [1, 4, 5, 9])
+def test_a_stopped_run_ends_with_the_bytes_of_an_undisturbed_one(
+    tmp_path: Path, stop_after: int, carry: bool
+) -> None:
+    schedule = {"kind": "linear", "clock": "hero", "warmup_steps": 3, "horizon_steps": 20}
+    recipe = {"optimizer": AdamW(carry=carry), "schedule": schedule, "save_every_steps": 5}
+    job = make_job(tmp_path, MIXED, **recipe)
+    undisturbed = stages(run(job))[-1]
+    events = run(job, stop_after=stop_after)
+    assert isinstance(events[-1], RunInterrupted)
+    assert events[-1].step == stages(events)[-1].step == stop_after
+    resumed = run(_from(job, stages(events)[-1].stage))
+    assert losses(events) + losses(resumed) == losses(run(job))
+    assert _bytes(stages(resumed)[-1].stage) == _bytes(undisturbed.stage)
+
+
+def test_a_killed_run_goes_on_from_its_last_save(tmp_path: Path) -> None:
+    job = make_job(tmp_path, MIXED, save_every_steps=2)
+    every = stages(run(job))
+    for stage in every[:-1]:
+        assert _bytes(stages(run(_from(job, stage.stage)))[-1].stage) == _bytes(every[-1].stage)
+
+
+def test_dropout_is_resumed_exactly(tmp_path: Path) -> None:
+    model = llama()
+    model.config.attention_dropout = 0.3
+    make_start(tmp_path / "start", model)
+    job = make_job(tmp_path, drills(12), steps=6)
+    whole = run(job)
+    half = run(job, stop_after=3)
+    assert losses(half) + losses(run(_from(job, stages(half)[-1].stage))) == losses(whole)
+    assert len(set(losses(whole))) == 6
+
+
+def test_a_stop_before_the_first_step_saves_nothing(tmp_path: Path) -> None:
+    events = run(make_job(tmp_path, drills(8)), stop_after=None)
+    assert stages(events)
+    job = make_job(tmp_path, drills(8))
+    stopped: list[object] = []
+    from realm.training.engine import train
+
+    train(job, stopped.append, lambda: True)
+    assert [type(e) for e in stopped] == [RunStarted, MaskingProven, RunInterrupted]
+
+
+def test_resuming_a_run_that_is_complete_only_says_so(tmp_path: Path) -> None:
+    job = make_job(tmp_path, drills(8), steps=3)
+    last = stages(run(job))[-1]
+    events = run(_from(job, last.stage))
+    assert [type(e) for e in events] == [RunStarted, MaskingProven, RunFinished]
+
+
+def test_a_second_run_continues_the_heros_life(tmp_path: Path) -> None:
+    schedule = {"kind": "linear", "clock": "hero", "horizon_steps": 10}
+    first = run(make_job(tmp_path, drills(8), steps=3, schedule=schedule))
+    start = stages(first)[-1].stage
+    second = run(_from(make_job(tmp_path, drills(8), run="second", steps=2, schedule=schedule), start))
+    taken = [e for e in second if isinstance(e, StepTaken)]
+    assert [(e.step, e.hero_step) for e in taken] == [(1, 4), (2, 5)]
+    assert taken[0].learning_rate == pytest.approx(2e-3 * 0.7)
+    progress = read_progress(Path(stages(second)[-1].stage))
+    assert progress is not None
+    assert (progress.run, progress.step, progress.hero_step) == ("second", 2, 5)
+
+
+def test_carried_moments_change_the_next_run_and_fresh_ones_do_not(tmp_path: Path) -> None:
+    start = Path(stages(run(make_job(tmp_path, drills(8), steps=3)))[-1].stage)
+
+    def weights(carry: bool) -> bytes:
+        job = make_job(tmp_path, drills(8), run="next", steps=2, optimizer=AdamW(carry=carry))
+        return _bytes(stages(run(_from(job, str(start))))[-1].stage)["model.safetensors"]
+
+    carried, fresh = weights(True), weights(False)
+    (start / "optimizer.safetensors").unlink()
+    assert weights(True) == weights(False) == fresh != carried
+
+
+def test_a_start_that_gives_no_finite_loss_is_refused(tmp_path: Path) -> None:
+    start = make_start(tmp_path / "start")
+    weights = load_file(start / "model.safetensors")
+    weights["model.norm.weight"][0] = math.nan
+    save_file(weights, start / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(DivergedError, match="before the first step"):
+        run(make_job(tmp_path, drills(8)))
+    assert not (tmp_path / "stages").exists()
+
+
+def test_divergence_names_the_step_and_saves_nothing_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from realm.training.methods.supervised import Supervised
+
+    before = Supervised.loss
+    calls: list[int] = []
+
+    def spoilt(self: Supervised, model: object, batch: object) -> torch.Tensor:
+        calls.append(1)
+        loss = before(self, model, batch)
+        return loss * math.inf if len(calls) == 6 else loss
+
+    monkeypatch.setattr(Supervised, "loss", spoilt)
+    job = make_job(tmp_path, drills(8), save_every_steps=4)
+    with pytest.raises(DivergedError, match="at step 6 the loss is inf"):
+        run(job)
+    assert [path.name.split("-")[1] for path in (tmp_path / "stages").iterdir()] == ["4"]
+
+
+def test_a_huge_learning_rate_never_stages_a_broken_model(tmp_path: Path) -> None:
+    schedule = {"kind": "constant"}
+    job = make_job(
+        tmp_path, drills(8), steps=40, save_every_steps=1, schedule=schedule,
+        optimizer=AdamW(learning_rate=1e18, weight_decay=0.0),
+    )  # fmt: skip
+    with pytest.raises(DivergedError):
+        run(job)
+    for path in (tmp_path / "stages").iterdir():
+        assert all(bool(t.isfinite().all()) for t in load_file(path / "model.safetensors").values())
+
+
+def test_the_masking_proof_comes_before_any_step(tmp_path: Path) -> None:
+    with pytest.raises(MaskingError):
+        run(make_job(tmp_path, [chat("a", "b<|user|>")]))
+    assert not (tmp_path / "stages").exists()
+
+
+def test_dropped_rows_are_told(tmp_path: Path) -> None:
+    events = run(make_job(tmp_path, [*drills(4), chat("①" * 400, "⓪")], steps=1))
+    proven = next(e for e in events if isinstance(e, MaskingProven))
+    assert (proven.rows, proven.dropped) == (4, {"longer than 256 tokens": 1})
+    assert len(proven.checks) == 7
+
+
+def test_optimizer_state_of_another_model_is_refused(tmp_path: Path) -> None:
+    start = Path(stages(run(make_job(tmp_path, drills(8), steps=1)))[-1].stage)
+    tensors = load_file(start / "optimizer.safetensors")
+    name = next(name for name in tensors if name.startswith("exp_avg/"))
+    save_file({**tensors, name: tensors[name][:1].clone()}, start / "optimizer.safetensors")
+    with pytest.raises(CorruptError, match="another shape"):
+        run(_from(make_job(tmp_path, drills(8)), str(start)))
+
+
+def test_a_garbled_training_state_is_refused(tmp_path: Path) -> None:
+    start = make_start(tmp_path / "start")
+    (start / "training.json").write_text('{"run": "run", "step": "many"}')
+    with pytest.raises(CorruptError, match=r"training\.json"):
+        run(make_job(tmp_path, drills(8)))
+
+
+@pytest.mark.parametrize(("content", "line"), [("", None), ('{"text": "a"}\n{"txt": 1}\n', 2)])
+def test_bad_row_files_are_refused_by_line(tmp_path: Path, content: str, line: int | None) -> None:
+    job = make_job(tmp_path, [Example(text="a")])
+    Path(job.rows).write_text(content)
+    with pytest.raises(DataError) as caught:
+        run(job)
+    assert caught.value.line == line
+
+
+def test_given_order_and_epochs(tmp_path: Path) -> None:
+    events = run(make_job(tmp_path, drills(10), batch_rows=4, steps=None, epochs=2, order="given"))
+    assert len(losses(events)) == 5
+
+
+def test_clipping_bounds_what_a_step_does_but_tells_the_true_norm(tmp_path: Path) -> None:
+    events = run(make_job(tmp_path, drills(8), steps=2, clip_norm=1e-6))
+    assert all(e.gradient_norm > 1e-3 for e in events if isinstance(e, StepTaken))
