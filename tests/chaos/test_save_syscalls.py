@@ -1,4 +1,4 @@
-"""Kill a save and a deletion at each system call, fill the disk at each of its writes, read its order of flushes.
+"""Kill a save and a deletion at each system call, fill the disk at each write, read the order of flushes.
 
 strace delivers the kill on entering the call, so the sweep stops the save before each call, and thereby
 after the one before it. What a power cut would lose is not seen by killing: the recorded order of
@@ -123,7 +123,7 @@ class Saver:
             return wrong_order([call for call in read_trace(trace) if call.succeeded], home)
 
     def disturbed(self, name: str, number: int, fault: str, request: str = "save") -> tuple[int, str]:
-        """Carry out a request with a fault at one system call. Return the exit status and what is wrong afterwards."""
+        """Carry out a request with a fault at one call. Return its exit status and what is wrong then."""
         with self.home() as home:
             inject = f"inject={name}:{fault}:when={number}"
             status = self.run(request, home, "-o", "/dev/null", "-e", f"trace={name}", "-e", inject)
@@ -156,8 +156,9 @@ def numbered(saver: Saver) -> Iterator[tuple[str, Call]]:
 
 
 def grows(call: Call) -> bool:
-    """Tell whether a full disk could refuse this call."""
-    return call.name in GROWING or (call.name == "openat" and "O_CREAT" in call.arguments)
+    """Tell whether a full disk could have refused this call."""
+    creates = call.name == "openat" and "O_CREAT" in call.arguments
+    return call.succeeded and (call.name in GROWING or creates)
 
 
 def wrong_order(calls: list[Call], home: Path) -> list[str]:

@@ -234,9 +234,6 @@ def test_the_corrupt_file_is_named(store: Store) -> None:
         store.verified(KIND, ref.hash)
 
 
-# --- quarantine ---------------------------------------------------------------------------
-
-
 def test_quarantine_keeps_files_and_folders_with_their_reason(store: Store, tmp_path: Path) -> None:
     for _ in range(2):
         file = tmp_path / "bad name\n.jsonl"
@@ -268,9 +265,6 @@ def test_quarantine_takes_from_another_filesystem(store: Store, tmp_path: Path, 
         assert everything(moved) == FILES
     else:
         assert moved.read_bytes() == b"x"
-
-
-# --- delete -------------------------------------------------------------------------------
 
 
 def test_delete_asks_first_and_reports_last(store: Store) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.resources import files
 
 import pytest
@@ -36,3 +38,15 @@ def test_a_job_survives_json() -> None:
 def test_a_recipe_has_one_length(length: dict[str, int]) -> None:
     with pytest.raises(ValidationError, match="either epochs or steps"):
         Recipe(**length)
+
+
+def test_reading_a_recipe_or_a_model_config_loads_no_torch() -> None:
+    code = (
+        "import sys, realm.training.child, realm.models.files, realm.models.engines.transformers\n"
+        "from realm.training.recipe import Recipe\n"
+        "from realm.models.blank import BLANKS\n"
+        "Recipe.shipped('spark'), BLANKS.schema()\n"
+        "print(sorted({'torch', 'transformers', 'tokenizers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

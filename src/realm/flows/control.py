@@ -124,9 +124,14 @@ def watch(lab: Lab, run: RunRecord, *, follow: bool = True) -> Iterator[Event | 
     """
     tail = EventTail(lab.home.events(run.id))
     while True:
-        ended = lab.queue.get(run.id).state in ENDED  # before reading: the last events are not missed
+        ended = _has_ended(lab, run.id)  # before reading: the last events are not missed
         yield from tail.read()
         if ended or not follow:
             return
         yield None
         time.sleep(WATCH_POLL_S)
+
+
+def _has_ended(lab: Lab, run: str) -> bool:
+    """Say whether a run's job is over; a run whose job is not queued yet is not."""
+    return any(job.id == run and job.state in ENDED for job in lab.queue.list())

@@ -18,7 +18,11 @@ def publish_dataset(
 ) -> DatasetRecord:
     """Let `write` fill a stage, publish it under its content's name, and register it."""
     stage = lab.store.stage(ArtifactKind.DATASET)
-    info = write(stage)
+    try:
+        info = write(stage)
+    except BaseException:
+        lab.store.discard(stage)
+        raise
 
     def commit(ref: ArtifactRef) -> DatasetRecord:
         return lab.ledger.datasets.add(

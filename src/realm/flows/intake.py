@@ -8,8 +8,10 @@ from pathlib import Path
 
 from realm.core.errors import DataError, RealmError
 from realm.core.events import FileRefused
+from realm.core.text import printable
 from realm.corpus.inbox import Inbox
 from realm.corpus.intake import DatasetInfo, normalise
+from realm.corpus.sidecar import sidecar_of
 from realm.flows.context import Lab
 from realm.flows.datasets import publish_dataset
 from realm.flows.runs import FILE, queue_run
@@ -18,8 +20,8 @@ from realm.jobs.queue import Job
 
 def add_file(lab: Lab, path: Path) -> Job:
     """Register a file where it lies and queue a run on it. Raises DataError; moves nothing."""
-    dataset = publish_dataset(lab, _writer(path), source=f"inbox:{path.name}")
-    return queue_run(lab, dataset, title=path.name, source=FILE)
+    dataset = publish_dataset(lab, _writer(path), source=f"inbox:{printable(path.name)}")
+    return queue_run(lab, dataset, title=printable(path.name), source=FILE)
 
 
 def take_file(lab: Lab, path: Path) -> Job:
@@ -27,26 +29,36 @@ def take_file(lab: Lab, path: Path) -> Job:
 
     The file goes only after its run is queued, so a crash in between takes it again: the same
     bytes give the same dataset and no second run. Raises DataError for a bad file, after
-    moving it to the quarantine; nothing else is touched.
+    moving it, with its sidecar, to the quarantine; nothing else is touched.
     """
+    seen = _identity(path)
     try:
         job = add_file(lab, path)
     except DataError as error:
         moved = lab.store.quarantine(path, str(error))
-        lab.emit(FileRefused(file=path.name, line=error.line, reason=error.reason, quarantine=str(moved)))
+        if sidecar_of(path).is_file():
+            lab.store.quarantine(sidecar_of(path), str(error))
+        lab.emit(FileRefused(file=error.file, line=error.line, reason=error.reason, quarantine=str(moved)))
         raise DataError(
             error.reason,
-            file=path.name,
+            file=error.file,
             line=error.line,
             hint=f"the file is kept in {moved}; mend it and drop it again",
         ) from None
-    path.unlink()
+    if _identity(path) == seen:  # else it was replaced meanwhile, and is taken next
+        path.unlink()
+        sidecar_of(path).unlink(missing_ok=True)
     return job
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    found = path.lstat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _writer(path: Path) -> Callable[[Path], DatasetInfo]:
     def write(stage: Path) -> DatasetInfo:
-        return normalise(path, stage, name=path.name, source=f"inbox:{path.name}")
+        return normalise(path, stage, name=printable(path.name), source=f"inbox:{printable(path.name)}")
 
     return write
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, insert, select
 from sqlalchemy.orm import aliased
 
 from realm.core.errors import StateError
@@ -49,10 +49,12 @@ class Evaluations:
             )
             session.add(row)
             session.flush()
-            session.add_all(
-                Result(evaluation=row.id, position=position, **result.model_dump())
+            rows = [
+                {"evaluation": row.id, "position": position, **result.model_dump()}
                 for position, result in enumerate(results)
-            )
+            ]
+            if rows:
+                session.execute(insert(Result), rows)
             return _record(row)
 
     def get(self, evaluation: int) -> EvaluationRecord:
