@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from realm.core.errors import MissingExtraError
 from realm.core.records import Message
 from realm.flows.checkpoints import resolve, verified_checkpoint
 from realm.flows.context import Lab
 from realm.ledger.records import CheckpointRecord
+from realm.models.engines.transformers import Transformers
+from realm.models.extra import require_training_extra
+from realm.models.files import load
 from realm.models.generator import Generator
 
 MAX_TOKENS = 256
@@ -40,13 +42,7 @@ class Conversation:
             reference = f"{lab.hero_name}@{'champion' if champion else 'latest'}"
         checkpoint = resolve(lab, reference)
         folder = Path(verified_checkpoint(lab, checkpoint))
-        try:
-            from realm.models.engines.transformers import Transformers
-            from realm.models.files import load
-        except ImportError as error:
-            raise MissingExtraError(
-                f"chat needs {error.name}", hint="install the training extra: pip install 'realm-lab[train]'"
-            ) from None
+        require_training_extra()
         system = next((lab.skill(name).system for name in lab.hero.skills), ())
         return cls(checkpoint, Transformers(load(folder)), system=system, remembers=lab.hero.remembers)
 

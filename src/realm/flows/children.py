@@ -22,19 +22,13 @@ from realm.flows.context import Lab
 from realm.jobs.children import Child, WarmLauncher
 from realm.jobs.queue import Request
 from realm.jobs.tail import EventTail
+from realm.training import child as training
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-PRELOAD = (
-    "torch",
-    "transformers.models.qwen3.modeling_qwen3",
-    "transformers.tokenization_utils_tokenizers",
-    "realm.training.child",
-    "realm.evaluation.child",
-    "realm.flows.birth",
-)
+PRELOAD = (*training.PRELOAD, "realm.evaluation.child", "realm.flows.birth")
 """Imported once by the warm launcher, so that a child starts in milliseconds."""
 
 

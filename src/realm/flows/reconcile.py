@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from realm.core.records import ArtifactKind, Record
 from realm.flows.context import Lab
 from realm.flows.runs import FILE, find_run, queue_run, requeue_owed
@@ -26,6 +28,7 @@ class Reconciled(Record):
 
 def reconcile(lab: Lab) -> Reconciled:
     """Put right what a crash left behind. Only the holder of the home's lock may call this."""
+    _finish_deletions(lab)
     disk = lab.store.reconcile(lab.ledger.knows)
     requeued = requeue_owed(lab)
     for dataset in lab.ledger.datasets.list():
@@ -37,6 +40,14 @@ def reconcile(lab: Lab) -> Reconciled:
         missing=tuple(_missing(lab)),
         requeued=tuple(requeued),
     )
+
+
+def _finish_deletions(lab: Lab) -> None:
+    tombstones = lab.ledger.tombstones
+    for stone in tombstones.pending():
+        lab.store.delete(
+            stone.kind, stone.hash, lambda: None, partial(tombstones.finish_delete, stone.kind, stone.hash)
+        )
 
 
 def _missing(lab: Lab) -> list[str]:

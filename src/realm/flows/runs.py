@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from realm.core.errors import StateError
 from realm.core.events import JobQueued
 from realm.core.hashing import hash_json
 from realm.core.records import Priority
@@ -25,7 +26,7 @@ def queue_run(
     The run's row is written first: if the process dies before the job is queued, the next
     start finds a run that is owed a job.
     """
-    run = find_run(lab, dataset.hash) or lab.ledger.runs.add(_plan(lab, dataset, title, source, priority))
+    run = find_run(lab, dataset.hash) or _add(lab, _plan(lab, dataset, title, source, priority))
     return queue_job(lab, run)
 
 
@@ -57,6 +58,17 @@ def requeue_owed(lab: Lab) -> list[str]:
     return [run.id for run in owed]
 
 
+def _add(lab: Lab, plan: RunRecord) -> RunRecord:
+    """Add a run under the next free number, also when another process plans one at this moment."""
+    number = len(lab.ledger.runs.list())
+    while True:
+        number += 1
+        try:
+            return lab.ledger.runs.add(plan.model_copy(update={"id": f"run-{number:04d}"}))
+        except StateError:
+            continue
+
+
 def _plan(lab: Lab, dataset: DatasetRecord, title: str, source: str, priority: Priority) -> RunRecord:
     name = lab.hero.recipe if source == DRILL else lab.hero.file_recipe
     recipe = load_recipe(lab.home, name)
@@ -67,7 +79,7 @@ def _plan(lab: Lab, dataset: DatasetRecord, title: str, source: str, priority: P
         "priority": priority.value,
     }
     return RunRecord(
-        id=f"run-{len(lab.ledger.runs.list()) + 1:04d}",
+        id="run-new",
         campaign=lab.campaign,
         hero=lab.hero_name,
         title=title,

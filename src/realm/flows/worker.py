@@ -19,6 +19,7 @@ from realm.flows.training import train_step
 from realm.jobs.children import WarmLauncher
 from realm.jobs.queue import Job, JobState
 from realm.jobs.worker import Outcome, StepContext, Worker
+from realm.models.extra import require_training_extra
 from realm.storage.lock import HomeLock
 
 WATCHER_TIMEOUT_S = 5.0
@@ -32,6 +33,7 @@ def held(lab: Lab) -> Iterator[WarmLauncher]:
 
     Raises HeldError when another process holds the home.
     """
+    require_training_extra()
     with HomeLock(lab.home.root):
         launcher = WarmLauncher(PRELOAD)
         launcher.start()

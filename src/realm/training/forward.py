@@ -35,17 +35,15 @@ def predictions(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
 
 
 def cross_entropy_sum(
-    model: PreTrainedModel, hidden_MC: torch.Tensor, targets_M: torch.Tensor
+    model: PreTrainedModel, hidden_MC: torch.Tensor, targets_M: torch.Tensor, weights_M: torch.Tensor
 ) -> torch.Tensor:
-    """Return the summed cross-entropy in nats; memory stays bounded at any vocabulary."""
+    """Return the weighted sum of cross-entropies in nats; memory stays bounded at any vocabulary."""
     head = model.get_output_embeddings()
     rows = max(1, _LOGITS_AT_ONCE // model.config.vocab_size)
     if len(targets_M) <= rows:
-        return _piece(head, hidden_MC, targets_M)
-    pieces = [
-        checkpoint(_piece, head, hidden, targets, use_reentrant=False)
-        for hidden, targets in zip(torch.split(hidden_MC, rows), torch.split(targets_M, rows), strict=True)
-    ]
+        return _piece(head, hidden_MC, targets_M, weights_M)
+    parts = (torch.split(x, rows) for x in (hidden_MC, targets_M, weights_M))
+    pieces = [checkpoint(_piece, head, *part, use_reentrant=False) for part in zip(*parts, strict=True)]
     return torch.stack(pieces).sum()
 
 
@@ -57,5 +55,7 @@ def row_losses(model: PreTrainedModel, batch: Batch, rows: int) -> torch.Tensor:
         return losses_M.new_zeros(rows).index_add_(0, batch.row_of_M, losses_M)
 
 
-def _piece(head: torch.nn.Module, hidden_MC: torch.Tensor, targets_M: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(head(hidden_MC).float(), targets_M, reduction="sum")
+def _piece(
+    head: torch.nn.Module, hidden_MC: torch.Tensor, targets_M: torch.Tensor, weights_M: torch.Tensor
+) -> torch.Tensor:
+    return cross_entropy(head(hidden_MC).float(), targets_M, reduction="none") @ weights_M

@@ -1,16 +1,18 @@
 """Supervised fine-tuning: imitate the trained tokens of every row.
 
-With rows r of tokens x_{r,1..n} and S the set of trained positions (r, t),
+With rows r of tokens x_{r,1..n}, S_r the trained positions of row r and w_r = |S_r|^-e its weight,
 
-    loss = - 1/|S| · Σ_{(r,t) ∈ S} log p(x_{r,t} | x_{r,1..t-1})
+    loss = - Σ_r w_r · Σ_{t ∈ S_r} log p(x_{r,t} | x_{r,1..t-1})  /  Σ_r w_r · |S_r|
 
-Every trained token weighs the same, whichever row it is in. A row's first token is never in S:
-nothing precedes it.
+With e = 0 every trained token weighs the same, whichever row it is in; with e = 1 every row does. A
+row's first token is never in S: nothing precedes it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from realm.core.config import Config as BaseConfig
 
@@ -22,12 +24,14 @@ if TYPE_CHECKING:
 
 
 class Supervised:
-    """Minimise the mean cross-entropy of the trained tokens, in nats."""
+    """Minimise the weighted mean cross-entropy of the trained tokens, in nats."""
 
     class Config(BaseConfig):
-        """Nothing to choose."""
+        """How rows of different length weigh against each other."""
 
         kind: Literal["supervised"] = "supervised"
+        length_exponent: Annotated[float, Field(ge=0, le=1)] = 0.0
+        """e above: 0 counts tokens alike, 1 counts rows alike, so that short answers weigh more."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -37,4 +41,10 @@ class Supervised:
         from realm.training.forward import cross_entropy_sum, predictions
 
         hidden_MC = predictions(model, batch)
-        return cross_entropy_sum(model, hidden_MC, batch.targets_M) / batch.trained_tokens
+        weights_M = self._weights(batch)
+        return cross_entropy_sum(model, hidden_MC, batch.targets_M, weights_M) / weights_M.sum()
+
+    def _weights(self, batch: Batch) -> torch.Tensor:
+        """Return the weight of each trained token's row."""
+        trained_R = batch.row_of_M.bincount().float()
+        return trained_R[batch.row_of_M] ** -self.config.length_exponent
