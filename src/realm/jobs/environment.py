@@ -30,7 +30,7 @@ _NAMES = frozenset(
         "XDG_CACHE_HOME",
     }
 )
-_PREFIXES = ("LC_", "PYTHON", "PYTORCH_", "OMP_", "MKL_", "KMP_", "OPENBLAS_")
+_PREFIXES = ("LC_", "PYTHON", "PYTORCH_", "OMP_", "GOMP_", "MKL_", "KMP_", "OPENBLAS_")
 _SECRET = re.compile(r"TOKEN|SECRET|PASS|CREDENTIAL|(^|_)KEY|AUTH|COOKIE", re.IGNORECASE)
 
 
