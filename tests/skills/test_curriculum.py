@@ -199,11 +199,13 @@ def test_settings_that_nothing_could_pass_are_refused() -> None:
 def test_weak_primitives_are_drilled_more() -> None:
     state = begin(SKILL, CONFIG).model_copy(update={"weakness": {"bitwise_and": 0.0, "binary_compare": 0.5}})
     weights = drill_weights(CONFIG, SKILL, state, 3)
-    assert weights["bitwise_and"] == 0.25
+    assert weights["bitwise_and"] == 0.1
     assert weights["binary_compare"] == 1.75
     assert weights["bitwise_or"] == 3.25  # nobody measured it
     assert len(weights) == 10
-    assert set(drill_weights(CONFIG, SKILL, state, 4).values()) == {1.0}
+    assert drill_weights(CONFIG, SKILL, state, 4) == weights  # a preview
+    later = state.model_copy(update={"mastered_level": 3, "training_level": 4})
+    assert set(drill_weights(CONFIG, SKILL, later, 3).values()) == {1.0}  # a replay
 
 
 def test_weakness_is_forgotten_with_the_level_it_was_measured_at() -> None:
@@ -214,16 +216,32 @@ def test_weakness_is_forgotten_with_the_level_it_was_measured_at() -> None:
 
 
 @given(
-    start=st.integers(1, 8), mastered=st.integers(0, 8), count=st.integers(0, 5000), share=st.floats(0, 0.9)
+    start=st.integers(1, 8),
+    mastered=st.integers(0, 8),
+    count=st.integers(0, 5000),
+    replay=st.floats(0, 0.49),
+    preview=st.floats(0, 0.49),
+    ahead=st.integers(0, 3),
 )
-def test_rows_are_spread_over_mastered_levels(start: int, mastered: int, count: int, share: float) -> None:
+def test_rows_are_spread_over_levels(
+    start: int, mastered: int, count: int, replay: float, preview: float, ahead: int
+) -> None:
     mastered = mastered if mastered >= start else 0
     training = min(mastered + 1, 8) if mastered else start
     state = SkillState(skill="bin", start_level=start, mastered_level=mastered, training_level=training)
-    rows = mix(CurriculumConfig(replay_share=share), state, count)
+    config = CurriculumConfig(replay_share=replay, preview_share=preview, preview_levels=ahead)
+    rows = mix(config, SKILL, state, count)
     assert sum(rows.values()) == count
     assert all(rows.values())
-    assert all(level == training or start <= level <= mastered for level in rows)
-    replayed = [rows.get(level, 0) for level in range(start, mastered + 1) if level != training]
-    assert abs(sum(replayed) - count * share) <= 0.5 if replayed else rows.get(training, 0) == count
-    assert not replayed or max(replayed) - min(replayed) <= 1
+    below = [n for n in range(start, mastered + 1) if n != training]
+    above = [n for n in range(training + 1, training + 1 + ahead) if n <= 8]
+    assert set(rows) <= {training, *below, *above}
+    for levels, share in ((below, replay), (above, preview)):
+        spread = [rows.get(level, 0) for level in levels]
+        assert abs(sum(spread) - (count * share if levels else 0)) <= 0.5
+        assert not spread or max(spread) - min(spread) <= 1
+
+
+def test_shares_that_leave_nothing_are_refused() -> None:
+    with pytest.raises(ValidationError, match="no rows for the training level"):
+        CurriculumConfig(replay_share=0.5, preview_share=0.5)

@@ -74,6 +74,32 @@ def test_loss_and_gradients_equal_padded_transformers(
     _assert_equal_gradients(model, reference)
 
 
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_rows_weigh_by_their_length_as_the_formula_says(exponent: float) -> None:
+    encoded = encode_many(tokenizer(), ROWS["mixed"], 256)
+    model, reference = qwen3(), qwen3()
+    use_packed(model)
+    batch = pack(encoded)
+    loss = Supervised(Supervised.Config(length_exponent=exponent)).loss(model, batch)
+    loss.backward()
+
+    counts = batch.row_of_M.bincount().tolist()  # trained tokens a row
+    weights = [count**-exponent * count for count in counts]
+    expected = 0.0
+    for row, weight in zip(encoded, weights, strict=True):
+        before = [None if p.grad is None else p.grad.clone() for p in reference.parameters()]
+        reference.zero_grad(set_to_none=True)
+        share = weight / sum(weights)
+        expected += share * _padded(reference, [row])  # the mean over the row's trained tokens
+        for parameter, old in zip(reference.parameters(), before, strict=True):
+            assert parameter.grad is not None
+            parameter.grad *= share
+            if old is not None:
+                parameter.grad += old
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+    _assert_equal_gradients(model, reference)
+
+
 def test_cross_entropy_in_pieces_equals_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = encode_many(tokenizer(), ROWS["mixed"], 256)
     model, reference = qwen3(), qwen3()

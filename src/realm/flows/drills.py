@@ -25,7 +25,7 @@ def _queue(lab: Lab, name: str) -> Job:
     skill, state, curriculum = lab.skill(name), skill_state(lab, name), lab.config.curriculum
     index = sum(run.spec["source"] == DRILL and run.hero == lab.hero_name for run in lab.ledger.runs.list())
     draw = seed("drills", lab.campaign, lab.hero_name, lab.hero.seed, name, index)
-    rows_per_level = mix(curriculum, state, lab.config.drills.rows)
+    rows_per_level = mix(curriculum, skill, state, lab.config.drills.rows)
     generator = {
         "generator_id": skill.name,
         "generator_version": skill.version,

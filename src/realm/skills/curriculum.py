@@ -39,7 +39,11 @@ class CurriculumConfig(Config):
     """Fewer answers than this of a primitive are no evaluation of it."""
     replay_share: Annotated[float, Field(ge=0, lt=1)] = 0.1875
     """Share of drill rows that repeats mastered levels."""
-    base_weight: Annotated[float, Field(gt=0)] = 0.25
+    preview_share: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    """Share of drill rows from the levels above, so that few small problems cannot be learnt by heart."""
+    preview_levels: Annotated[int, Field(ge=0)] = 2
+    """How many levels above the training level are previewed."""
+    base_weight: Annotated[float, Field(gt=0)] = 0.1
     """Drill weight of a primitive without errors."""
     error_weight: Annotated[float, Field(ge=0)] = 3.0
     """Drill weight added to a primitive that is always wrong; in proportion below."""
@@ -52,6 +56,8 @@ class CurriculumConfig(Config):
             raise ValueError("problems_per_primitive is below minimum_per_primitive, so nothing could pass")
         if self.primitive_floor is not None and self.primitive_floor > self.threshold:
             raise ValueError("primitive_floor is above threshold")
+        if self.replay_share + self.preview_share >= 1:
+            raise ValueError("replay_share and preview_share leave no rows for the training level")
         return self
 
     @property
@@ -210,24 +216,29 @@ def _advanced(config: CurriculumConfig, skill: Skill, state: SkillState) -> Skil
 
 
 def drill_weights(config: CurriculumConfig, skill: Skill, state: SkillState, level: int) -> dict[str, float]:
-    """Return each primitive's weight: by measured weakness at the training level, else equal.
+    """Return each primitive's weight: by measured weakness from the training level up, equal below.
 
     A primitive that nobody measured counts as always wrong.
     """
     names = [p.name for p in skill.level(level).primitives]
-    if level != state.training_level:
+    if level < state.training_level:
         return dict.fromkeys(names, 1.0)
     return {name: config.base_weight + config.error_weight * state.weakness.get(name, 1.0) for name in names}
 
 
-def mix(config: CurriculumConfig, state: SkillState, count: int) -> dict[int, int]:
-    """Return rows per level: the replay share over mastered levels, the rest at the training level.
+def mix(config: CurriculumConfig, skill: Skill, state: SkillState, count: int) -> dict[int, int]:
+    """Return rows per level: replay of mastered levels, preview of the next ones, the rest at this one.
 
-    Rows sum to `count`; where they do not divide evenly, newer levels get one more.
+    Rows sum to `count`; where a share does not divide evenly, levels nearer to this one get one more.
     """
-    replayed = [n for n in range(state.start_level, state.mastered_level + 1) if n != state.training_level]
-    replay = round(count * config.replay_share) if replayed else 0
-    rows = {state.training_level: count - replay}
-    for index, level in enumerate(reversed(replayed)):
-        rows[level] = replay // len(replayed) + (index < replay % len(replayed))
+    now, highest = state.training_level, skill.levels()[-1].level
+    below = [n for n in range(state.mastered_level, state.start_level - 1, -1) if n != now]
+    above = [n for n in range(now + 1, now + 1 + config.preview_levels) if n <= highest]
+    rows = {**_spread(count, config.replay_share, below), **_spread(count, config.preview_share, above)}
+    rows[now] = count - sum(rows.values())
     return {level: number for level, number in sorted(rows.items()) if number}
+
+
+def _spread(count: int, share: float, levels: list[int]) -> dict[int, int]:
+    rows = round(count * share) if levels else 0
+    return {level: rows // len(levels) + (i < rows % len(levels)) for i, level in enumerate(levels)}
