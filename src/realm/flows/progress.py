@@ -26,6 +26,8 @@ async def examine_run(supervisor: Supervisor, run: str, fence: Fence) -> None:
     ledger = lab.ledger
     saved = [c for c in ledger.checkpoints.list(lab.campaign, lab.hero_name) if c.run == run]
     for checkpoint in saved:
+        if any(checkpoint.sequence < skill_state(lab, skill).examined for skill in lab.hero.skills):
+            continue  # done before a restart; a later one has been examined since
         for skill in lab.hero.skills:
             await _examine(supervisor, run, skill, checkpoint, fence)
         last_of_file = ledger.runs.get(run).spec["source"] == FILE and checkpoint is saved[-1]
@@ -40,6 +42,8 @@ async def _examine(
 ) -> None:
     lab = supervisor.lab
     before = skill_state(lab, skill)
+    if before.examined >= checkpoint.sequence:
+        return
     level = before.training_level
     [evaluation] = await evaluate(supervisor, run, checkpoint, [level_suite(lab, skill, level)], fence)
     after, verdict = after_evaluation(
@@ -50,7 +54,7 @@ async def _examine(
         checkpoint=checkpoint.hash,
         score=LevelScore(primitives=evaluation.primitives),
     )
-    store_skill_state(lab, skill, after, fence)
+    store_skill_state(lab, skill, after.model_copy(update={"examined": checkpoint.sequence}), fence)
     lab.emit(_evaluated(checkpoint, evaluation, verdict))
     if verdict.mastered:
         lab.emit(_mastered(skill, level, after, checkpoint))

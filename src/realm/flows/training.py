@@ -30,7 +30,7 @@ async def train_step(supervisor: Supervisor, context: StepContext) -> Outcome:
     lab = supervisor.lab.with_hero(run.hero)
     supervisor = Supervisor(lab, supervisor.launcher)
     fence = lab.ledger.fences.take(f"run/{run.id}")
-    outcome = Outcome(state="done")
+    outcome = Outcome(state="stopped" if run.outcome == "stopped" else "done", reason=run.reason)
     if run.outcome is None:
         try:
             outcome = await persist(

@@ -93,6 +93,8 @@ class SkillState(Record):
     """Share of wrong answers per primitive, on training problems of the training level."""
     evaluations: int = 0
     """Evaluations that have counted, over all levels."""
+    examined: int = 0
+    """Sequence of the newest checkpoint that this state has taken in."""
 
 
 class Verdict(Record):
