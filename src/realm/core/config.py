@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -67,16 +67,16 @@ def validate(model: type[C], data: Any, *, where: str) -> C:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{where}: " + "; ".join(explain(error))) from None
+        raise ConfigError(f"{where}: " + "; ".join(explain(model, error))) from None
 
 
-def explain(error: ValidationError) -> list[str]:
+def explain(model: type[BaseModel], error: ValidationError) -> list[str]:
     """Write one line a problem: the dotted key, what is wrong, the nearest known name."""
     lines = []
     for problem in error.errors():
         dotted = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown key {dotted}{_suggestion(str(problem['loc'][-1]))}")
+            lines.append(f"unknown key {dotted}{_suggestion(model, problem['loc'])}")
         elif problem["type"] == "missing":
             lines.append(f"{dotted} is missing")
         else:
@@ -84,17 +84,18 @@ def explain(error: ValidationError) -> list[str]:
     return lines
 
 
-def _suggestion(key: str) -> str:
-    near = difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0.5)
+def _suggestion(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    group: type[BaseModel] | None = model
+    for part in loc[:-1]:
+        if group is not None and part in group.model_fields:
+            group = _model_in(group.model_fields[str(part)].annotation)
+    near = difflib.get_close_matches(str(loc[-1]), group.model_fields if group else (), n=1, cutoff=0.5)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def _known_keys() -> list[str]:
-    """Return every field name of every config class: a nearest name needs no exact position."""
-    names: set[str] = set()
-    pending: list[type[BaseModel]] = [Config]
-    while pending:
-        cls = pending.pop()
-        names.update(cls.model_fields)
-        pending.extend(cls.__subclasses__())
-    return sorted(names)
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the config class inside an annotation such as `dict[str, HeroConfig]` or `X | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model_in(part) for part in get_args(annotation))
+    return next((model for model in found if model is not None), None)

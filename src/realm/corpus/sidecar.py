@@ -57,7 +57,7 @@ def read_sidecar(path: Path) -> Sidecar | None:
     try:
         return Sidecar.model_validate(value)
     except ValidationError as error:
-        reason = "; ".join(printable(line) for line in explain(error)[:3])
+        reason = "; ".join(printable(line) for line in explain(Sidecar, error)[:3])
         raise DataError(
             reason, file=shown, hint=f"a sidecar holds {', '.join(Sidecar.model_fields)}"
         ) from None
