@@ -52,7 +52,7 @@ BAD = {
     "schema.jsonl": (b'{"messages": []}\n', 1, ""),
     "unknown.jsonl": (chat_rows(2).encode() + b'{"question": "?"}\n', 3, ""),
     "mute.jsonl": (b'{"messages": [{"role": "user", "content": "hi"}]}\n', 1, "assistant"),
-    "long.jsonl": (b'{"text": "' + b"x" * 20_000_000 + b'"}\n', 1, "MB"),
+    "long.jsonl": (b'{"text": "' + b"x" * 20_000_000 + b'"}\n', 1, "longer than"),
 }
 
 

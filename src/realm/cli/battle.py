@@ -23,8 +23,9 @@ from realm.core.text import printable
 from realm.skills.skill import LevelInfo
 
 SPARKS = "▁▂▃▄▅▆▇█"
-LOSSES_SHOWN = 48
-NEWS_SHOWN = 7
+CURVE = 40
+"""Columns of the curves."""
+NEWS_SHOWN = 3
 
 
 class Battle:
@@ -38,7 +39,8 @@ class Battle:
         self.doing = "getting ready"
         self.run = ""
         self.step: events.StepTaken | None = None
-        self.losses: deque[float] = deque(maxlen=LOSSES_SHOWN)
+        self.losses: deque[float] = deque(maxlen=CURVE)
+        self.shares: deque[float] = deque(maxlen=CURVE)
         self.rates: deque[float] = deque(maxlen=20)
         self.score: events.Evaluated | None = None
         self.news: deque[Text] = deque(maxlen=NEWS_SHOWN)
@@ -54,9 +56,11 @@ class Battle:
             self.doing = f"answering {event.done} of {event.total}"
         elif isinstance(event, events.Evaluated):
             self.score = event
+            self.shares.append(event.pooled.correct / max(event.pooled.total, 1))
         elif isinstance(event, events.JobQueued):
             self.doing = f"next: {event.title}"
-        if (line := plain(event)) is not None and not isinstance(event, events.Evaluated):
+        told = isinstance(event, events.Evaluated | events.DatasetAdded)  # by the scores and the run's title
+        if (line := plain(event)) is not None and not told:
             self.news.append(line)
 
     @property
@@ -78,22 +82,23 @@ class Battle:
 
     def _battle(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))
-        table.add_column(style="dim", width=10)
+        table.add_column(style="dim", width=8)
+        table.add_column(width=CURVE)
         table.add_column()
         if self.step is None:
             table.add_row(word("run"), self.doing)
             return table
         step = self.step
-        table.add_row(word("run"), f"{self.run} · {self.doing}")
-        table.add_row("step", ProgressBar(total=step.steps_total, completed=step.step, width=LOSSES_SHOWN))
         rate = sum(self.rates) / len(self.rates)
-        eta = f"ETA {clock(self.eta_s)}" if self.eta_s else "ETA –"
-        table.add_row("", f"{step.step}/{step.steps_total} · {rate:,.0f} tokens/s · {eta}")
-        table.add_row("loss", Text(sparkline(list(self.losses)), style="cyan"))
-        table.add_row(
-            "",
-            f"{step.loss:.4f} · rate {step.learning_rate:.2g} · {word('level')} {step.hero_step / 1000:.2f}",
-        )
+        table.add_row(word("run"), f"{self.run} · {self.doing}", f"{rate:,.0f} tokens/s")
+        bar = ProgressBar(total=step.steps_total, completed=step.step, width=CURVE)
+        eta = clock(self.eta_s) if self.eta_s else "–"
+        table.add_row("step", bar, f"{step.step}/{step.steps_total} · ETA {eta} · {step.hero_step} in all")
+        curve = Text(sparkline(list(self.losses)), style="cyan")
+        table.add_row("loss", curve, f"{step.loss:.4f} · learning rate {step.learning_rate:.2g}")
+        if self.shares:
+            curve = Text(sparkline(list(self.shares), low=0.0, high=1.0), style="green")
+            table.add_row(word("accuracy"), curve, f"{self.shares[-1]:.3f} · at the tested level")
         return table
 
     def _scores(self, score: events.Evaluated) -> RenderableType:
@@ -124,13 +129,13 @@ def interval_cells(interval: Interval) -> tuple[str, str, str, Text]:
     )
 
 
-def sparkline(values: list[float]) -> str:
-    """Draw values as a line of blocks, scaled to their own range."""
+def sparkline(values: list[float], low: float | None = None, high: float | None = None) -> str:
+    """Draw values as a line of blocks, scaled to their own range or to the one given."""
     if not values:
         return ""
-    low, high = min(values), max(values)
-    span = (high - low) or 1.0
-    return "".join(SPARKS[round((value - low) / span * (len(SPARKS) - 1))] for value in values)
+    floor = min(values) if low is None else low
+    span = ((max(values) if high is None else high) - floor) or 1.0
+    return "".join(SPARKS[round((value - floor) / span * (len(SPARKS) - 1))] for value in values)
 
 
 def clock(seconds: float) -> str:
