@@ -30,7 +30,7 @@ test: $(VENV)/.ready-test  ## The tests (under 12 minutes)
 	$(BIN)/python -m pytest
 
 test-long: $(VENV)/.ready-test  ## The long tests: ten seeds of `realm play`, big fuzzing
-	$(BIN)/python -m pytest -m slow --timeout 3600
+	$(BIN)/python -m pytest -m slow --timeout 3600 -s
 
 chaos: $(VENV)/.ready-test  ## Kill everything at random points, and at every system call of a save
 	$(BIN)/python -m pytest -m chaos --timeout 1800 -s

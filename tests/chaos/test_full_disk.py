@@ -50,7 +50,7 @@ def test_a_full_disk_fails_the_run_harms_nothing_and_a_retry_goes_on(small_disk:
         wait_until(home, lambda lab: job_state(lab, "run-0002") == "running")
         wait_until(home, lambda lab: lab.lab.ledger.runs.get("run-0002").step >= 10)
         fill(small_disk / "filler")
-        wait_until(home, lambda lab: "No space" in (home / "up.log").read_text() or failed(lab))
+        wait_until(home, lambda lab: "is full" in (home / "up.log").read_text() or failed(lab))
         (small_disk / "filler").unlink()
         wait_until(home, failed)
         with Realm(home) as lab:

@@ -113,9 +113,9 @@ class Worker:
                     self._reconcile(engine)
                     reconcile_at = time.monotonic() + RECONCILE_S
                 self._dispatch(engine)
-            except StorageError:
+            except StorageError as error:
                 # What is claimed but not handed over is found by the next reconcile.
-                _log.exception("worker %s cannot write; it tries again in %.0f s", self.name, RETRY_S)
+                _log.warning("worker %s cannot write, it tries again: %s", self.name, error)
                 self._wake.wait(RETRY_S)
             self._announce()
             self._wake.wait(TICK_S)
@@ -154,8 +154,8 @@ class Worker:
         while True:
             try:
                 return self._finish(job_id, attempt, state, reason)
-            except StorageError:
-                _log.exception("job %s ended (%s) but cannot be recorded yet", job_id, state)
+            except StorageError as error:
+                _log.warning("job %s ended (%s) but cannot be recorded yet: %s", job_id, state, error)
                 await asyncio.sleep(RETRY_S)
 
     async def _outcome(self, job: Job) -> tuple[JobState, str]:
