@@ -120,3 +120,20 @@ def test_a_corrupted_checkpoint_is_refused_by_training_and_by_chat(tmp_path: Pat
     assert answer.returncode == 1
     assert "model.safetensors" in answer.stderr
     assert realm(home, "ask", "hi", "--model", "dio@0").returncode == 0
+
+
+def test_drills_wait_after_a_stop_and_go_on_after_a_restart(tmp_path: Path) -> None:
+    home = make_lab(tmp_path / "home", drills=True, rows=3200)
+    with lab_up(home):
+        wait_until(home, lambda lab: bool(lab.runs()) and steps(lab) >= 3)
+        realm_json(home, "run", "stop")
+        wait_until(home, lambda lab: job_state(lab, "run-0001") == "done")
+        wait_until(home, lambda lab: "was stopped" in lab.status().waiting_for)
+        with Realm(home) as lab:
+            assert len(lab.runs()) == 1
+    with lab_up(home):
+        wait_until(home, lambda lab: job_state(lab, "run-0002") == "running")
+        assert realm(home, "down").returncode == 0
+        with Realm(home) as lab:
+            assert lab.status().holder is None
+            assert job_state(lab, "run-0002") == "running"  # goes on at the next start

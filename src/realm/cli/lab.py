@@ -132,6 +132,8 @@ def _print_status(found: Status) -> None:
     print_line(f"queue     {waiting or 'empty'}")
     for job in found.failed:
         print_line(f"failed    {job.id}: {job.reason.splitlines()[0]}")
+    if found.waiting_for:
+        print_line(f"waiting   {found.waiting_for}")
     if found.running:
         run = found.running
         print_line(f"running   {run.id} {run.title} step {run.step}/{run.steps_total or '?'}")

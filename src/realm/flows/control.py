@@ -83,6 +83,26 @@ def run_to_watch(lab: Lab, run: str | None) -> RunRecord:
     return lab.ledger.runs.get(running[0]) if running else newest[0]
 
 
+def waiting_for(lab: Lab) -> str:
+    """Say what keeps the lab from making drills by itself; empty when nothing does.
+
+    A run that failed or was stopped since the lab came up is not simply followed by the next
+    one: repeating a failure would help nobody. Whatever is queued wakes the lab, a restart too.
+    """
+    jobs = lab.queue.list()
+    paused = [job.id for job in jobs if job.state is JobState.PAUSED]
+    if paused:
+        return f"{paused[0]} is paused: `realm run resume`"
+    found = holder(lab.home.root)
+    ended = [job for job in jobs if job.ended_at and found and job.ended_at >= found.since]
+    last = max(ended, key=lambda job: job.ended_at or job.created_at, default=None)
+    if last is not None and last.state is JobState.FAILED:
+        return f"{last.id} failed: `realm queue retry {last.id}`, or drop a file into the inbox"
+    if last is not None and last.reason.startswith("stopped"):
+        return f"{last.id} was stopped: drop a file into the inbox, or start the lab again"
+    return ""
+
+
 def shut_down(lab: Lab, timeout_s: float = 30.0) -> int | None:
     """End the process that holds the home and wait for it. Returns its pid; None when none held it."""
     found = holder(lab.home.root)

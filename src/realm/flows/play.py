@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 
-from realm.core.errors import UnavailableError
+from realm.core.errors import StateError, UnavailableError
 from realm.core.events import Interval
 from realm.core.records import Record
 from realm.core.seeds import rng
 from realm.evaluation.intervals import pool
 from realm.flows.children import Supervisor
 from realm.flows.context import Lab
+from realm.flows.control import waiting_for
 from realm.flows.evaluation import answer
 from realm.flows.progress import intervals
 from realm.flows.promotion import champion_decision, covered_levels, mastered_suites
 from realm.flows.reconcile import reconcile
 from realm.flows.skills import mastered_levels, skill_state
-from realm.flows.worker import halted, held, work
+from realm.flows.worker import held, work
 from realm.jobs.queue import JobState
 from realm.ledger.records import Champion
 
@@ -69,13 +70,15 @@ def play(lab: Lab, *, levels: int, max_steps: int) -> PlaySummary:
     started = time.monotonic()
 
     def complete() -> bool:
-        return lab.queue.idle() and (_reached(lab, levels) or _spent(lab, max_steps) or halted(lab))
+        return lab.queue.idle() and (
+            _reached(lab, levels) or _spent(lab, max_steps) or bool(waiting_for(lab))
+        )
 
     with held(lab) as launcher:
         reconcile(lab)
         if not complete():
             work(lab, launcher, complete)
-        _raise_failure(lab)
+        _refuse_to_wait(lab)
         answers = asyncio.run(_ask(Supervisor(lab, launcher)))
     return summarise(lab, time.monotonic() - started, answers)
 
@@ -123,13 +126,16 @@ def _spent(lab: Lab, max_steps: int) -> bool:
     return latest is not None and latest.hero_step >= max_steps
 
 
-def _raise_failure(lab: Lab) -> None:
-    jobs = lab.queue.list({JobState.FAILED})
-    if jobs and halted(lab):
+def _refuse_to_wait(lab: Lab) -> None:
+    waiting = waiting_for(lab)
+    failed = lab.queue.list({JobState.FAILED})
+    if waiting and failed:
         raise UnavailableError(
-            f"{jobs[0].id} failed: {jobs[0].reason}",
-            hint=f"`realm --home {lab.home.root} queue retry {jobs[0].id}`, then play again",
+            f"{failed[0].id} failed: {failed[0].reason}",
+            hint=f"`realm --home {lab.home.root} queue retry {failed[0].id}`, then play again",
         )
+    if waiting:
+        raise StateError(waiting, hint="then play again")
 
 
 async def _ask(supervisor: Supervisor) -> tuple[Answered, ...]:

@@ -8,6 +8,7 @@ from realm.core.events import Interval
 from realm.core.records import Record
 from realm.evaluation.intervals import wilson
 from realm.flows.context import Lab
+from realm.flows.control import waiting_for
 from realm.flows.skills import skill_state
 from realm.growth import rules
 from realm.growth.rules import Facts, HeroSheet, SkillFacts, Stretch
@@ -45,6 +46,8 @@ class Status(Record):
     """Jobs by state."""
     running: RunRecord | None
     failed: tuple[Job, ...]
+    waiting_for: str
+    """What a person has to do before drills go on; empty when nothing."""
     champion: str | None
     checkpoints: int
     latest: CheckpointRecord | None
@@ -66,6 +69,7 @@ def status(lab: Lab) -> Status:
         queue={state.value: sum(job.state is state for job in jobs) for state in JobState},
         running=lab.ledger.runs.get(running.id) if running else None,
         failed=tuple(job for job in jobs if job.state is JobState.FAILED),
+        waiting_for=waiting_for(lab) if holder(lab.home.root) else "",
         champion=champion.model.name if champion else None,
         checkpoints=len(saved),
         latest=saved[-1] if saved else None,

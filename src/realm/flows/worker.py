@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from realm.core.errors import RealmError
 from realm.core.events import JobEnded
 from realm.flows.children import PRELOAD, Supervisor
 from realm.flows.context import Lab
+from realm.flows.control import waiting_for
 from realm.flows.drills import queue_drills
 from realm.flows.intake import start_watching
 from realm.flows.reconcile import Reconciled, reconcile
@@ -23,6 +25,8 @@ from realm.models.extra import require_training_extra
 from realm.storage.lock import HomeLock
 
 WATCHER_TIMEOUT_S = 5.0
+WAITING_S = 0.25
+"""Pause between two looks at an idle queue."""
 
 log = logging.getLogger(__name__)
 
@@ -76,29 +80,18 @@ def _report(error: RealmError) -> None:
 
 
 class Filler:
-    """Generates drills whenever there is nothing else to do.
-
-    It stays quiet after a job failed or was stopped with nothing else queued: repeating a
-    failure for ever would help nobody. Anything that is queued wakes it again.
-    """
+    """Generates drills whenever there is nothing else to do and nobody has to act first."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        self._look_at = 0.0
 
     def tick(self) -> bool:
         """Fill the queue if it is empty; never asks the worker to end."""
-        if self.lab.config.drills.automatic and self.lab.queue.idle() and not halted(self.lab):
-            queue_drills(self.lab)
+        if not self.lab.config.drills.automatic or not self.lab.queue.idle():
+            return False
+        if time.monotonic() >= self._look_at:
+            if not waiting_for(self.lab):
+                queue_drills(self.lab)
+            self._look_at = time.monotonic() + WAITING_S
         return False
-
-
-def halted(lab: Lab) -> bool:
-    """Say whether somebody has to act first: a run is paused, or the last one failed or was stopped."""
-    jobs = lab.queue.list()
-    if any(job.state is JobState.PAUSED for job in jobs):
-        return True
-    ended = [job for job in jobs if job.ended_at is not None]
-    if not ended:
-        return False
-    last = max(ended, key=lambda job: job.ended_at or job.created_at)
-    return last.state is JobState.FAILED or last.reason.startswith("stopped")
