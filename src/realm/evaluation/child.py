@@ -7,18 +7,17 @@ the process with an error; it is never a wrong answer.
 from __future__ import annotations
 
 import time
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from realm.core.config import Config
-from realm.core.errors import RealmError, UsageError
-from realm.core.events import AnswersGraded, Emit, Failed
+from realm.core.errors import UsageError
+from realm.core.events import AnswersGraded, Emit
 from realm.core.records import Sha256
 from realm.evaluation.suite import Suite
-from realm.jobs.tail import EventLog
+from realm.jobs.edge import run_told
 from realm.skills.skill import SKILLS
 
 if TYPE_CHECKING:
@@ -48,20 +47,7 @@ class EvaluateJob(Config):
 def main(spec_path: Path) -> int:
     """Run the job in a spec file. Returns the exit code: 0, or 1 after a `Failed` event."""
     job = EvaluateJob.model_validate_json(spec_path.read_bytes())
-    log = EventLog(Path(job.events))
-    try:
-        evaluate(job, _generator(job), log.emit)
-    except RealmError as error:
-        log.emit(Failed(run=job.run, error=type(error).__name__, what=error.what, hint=error.hint))
-        return 1
-    # The edge of this process: whatever broke is told, and its traceback goes to the log.
-    except Exception as error:  # noqa: BLE001
-        traceback.print_exc()
-        log.emit(Failed(run=job.run, error=type(error).__name__, what=str(error)))
-        return 1
-    finally:
-        log.close()
-    return 0
+    return run_told(job.run, Path(job.events), lambda emit: evaluate(job, _generator(job), emit))
 
 
 def evaluate(job: EvaluateJob, generator: Generator, emit: Emit) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from realm.core.config import Config
 from realm.core.records import Record
 from realm.evaluation.suite import Suite
+from realm.skills.threshold import Threshold
 
 Scores = Mapping[str, tuple[int, int]]
 """(correct, total) per primitive."""
@@ -23,28 +23,11 @@ Pair = tuple[str, bool, bool]
 """A problem's key, whether the champion was right, whether the candidate was right."""
 
 
-class GateConfig(Config):
-    """What a candidate must show."""
+class GateConfig(Threshold):
+    """What a candidate must show on every suite of a mastered level."""
 
-    threshold: Annotated[float, Field(gt=0, le=1)] = 0.80
-    """Share of right answers over all primitives of a suite."""
-    primitive_floor: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Share of right answers of each primitive; none means 0.05 below the threshold."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Below this chance of so many losses by luck, a candidate counts as worse."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.primitive_floor is not None and self.primitive_floor > self.threshold:
-            raise ValueError("primitive_floor is above threshold")
-        return self
-
-    @property
-    def floor(self) -> float:
-        """Share of right answers each primitive must reach."""
-        if self.primitive_floor is not None:
-            return self.primitive_floor
-        return max(0.0, round(self.threshold - 0.05, 9))
 
 
 class Check(Record):

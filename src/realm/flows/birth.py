@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import traceback
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
-from realm.core.errors import RealmError
-from realm.core.events import CheckpointStaged, Event, Failed
-from realm.core.records import ArtifactKind
+from realm.core.events import CheckpointStaged, Emit, Event
+from realm.core.records import ArtifactKind, Record
 from realm.core.seeds import seed
 from realm.flows.checkpoints import publish_checkpoint
 from realm.flows.children import Supervisor, persist
 from realm.flows.context import Lab
+from realm.jobs.edge import run_told
 from realm.ledger.records import CheckpointRecord
 
 BASIC_TEXTS = ("The quick brown fox jumps over the lazy dog.", "0 1 2 3 4 5 6 7 8 9", "yes no true false")
 
 
-class BirthJob(BaseModel):
+class BirthJob(Record):
     """What a birth needs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     run: str
     blank: dict[str, Any]
@@ -37,25 +32,12 @@ class BirthJob(BaseModel):
 
 def main(spec_path: Path) -> int:
     """Build the model in a child process and stage it."""
-    from realm.jobs.tail import EventLog
-
-    job = BirthJob.model_validate_json(spec_path.read_text(encoding="utf-8"))
-    log = EventLog(Path(job.events))
-    try:
-        build(job)
-    except RealmError as error:
-        log.emit(Failed(run=job.run, error=type(error).__name__, what=error.what, hint=error.hint))
-        return 1
-    except Exception as error:  # noqa: BLE001 - the edge of a job step
-        traceback.print_exc()
-        log.emit(Failed(run=job.run, error=type(error).__name__, what=str(error)))
-        return 1
-    log.emit(CheckpointStaged(run=job.run, stage=job.stage, step=0, hero_step=0, stats={}, final=True))
-    return 0
+    job = BirthJob.model_validate_json(spec_path.read_bytes())
+    return run_told(job.run, Path(job.events), lambda emit: build(job, emit))
 
 
-def build(job: BirthJob) -> None:
-    """Train the tokenizer, draw the weights and write both into the stage."""
+def build(job: BirthJob, emit: Emit) -> None:
+    """Train the tokenizer, draw the weights, write both into the stage and tell it."""
     from realm.models.blank import BLANKS, SpecialIds
     from realm.models.files import save
     from realm.models.tokenizer import train_tokenizer
@@ -64,6 +46,7 @@ def build(job: BirthJob) -> None:
     special = SpecialIds(end=tokenizer.eos_token_id, pad=tokenizer.pad_token_id)
     model = BLANKS.build(job.blank).build(len(tokenizer), special, job.seed)
     save(model, tokenizer, Path(job.stage))
+    emit(CheckpointStaged(run=job.run, stage=job.stage, step=0, hero_step=0, stats={}, final=True))
 
 
 async def ensure_base(supervisor: Supervisor) -> CheckpointRecord:

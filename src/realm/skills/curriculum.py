@@ -11,24 +11,18 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from realm.core.config import Config
 from realm.core.errors import ConfigError
 from realm.core.records import Record
 from realm.skills.skill import LevelInfo, LevelPrimitive, Skill
+from realm.skills.threshold import Threshold
 
 _REMEMBERED = 64
 """Newest checkpoints of the training level that are known to have counted."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
 
-
-class CurriculumConfig(Config):
+class CurriculumConfig(Threshold):
     """What it takes to master a level, and how drills are spread."""
 
-    threshold: Annotated[float, Field(gt=0, le=1)] = 0.80
-    """Share of right answers over all tested primitives that passes."""
-    primitive_floor: Share | None = None
-    """Share each tested primitive must reach; none means 0.05 below the threshold."""
     evaluations: Annotated[int, Field(ge=1, le=_REMEMBERED)] = 3
     """Passes in a row, by different checkpoints, that master a level."""
     problems_per_primitive: Annotated[int, Field(ge=1)] = 40
@@ -54,18 +48,9 @@ class CurriculumConfig(Config):
     def _reachable(self) -> Self:
         if self.problems_per_primitive < self.minimum_per_primitive:
             raise ValueError("problems_per_primitive is below minimum_per_primitive, so nothing could pass")
-        if self.primitive_floor is not None and self.primitive_floor > self.threshold:
-            raise ValueError("primitive_floor is above threshold")
         if self.replay_share + self.preview_share >= 1:
             raise ValueError("replay_share and preview_share leave no rows for the training level")
         return self
-
-    @property
-    def floor(self) -> float:
-        """Share of right answers each tested primitive must reach."""
-        if self.primitive_floor is not None:
-            return self.primitive_floor
-        return max(0.0, round(self.threshold - 0.05, 9))
 
 
 class LevelScore(Record):

@@ -7,14 +7,11 @@ leave"; the death of its parent is the launcher's business.
 from __future__ import annotations
 
 import signal
-import sys
-import traceback
 from pathlib import Path
 from types import FrameType
 
-from realm.core.errors import RealmError
-from realm.core.events import Failed
-from realm.jobs.tail import EventLog
+from realm.core.events import Emit
+from realm.jobs.edge import run_told
 from realm.training.job import TrainJob
 
 PRELOAD = (
@@ -56,27 +53,13 @@ def main(spec_path: Path) -> int:
     stop = StopFlag()
     stop.install()
     job = TrainJob.model_validate_json(spec_path.read_bytes())
-    log = EventLog(Path(job.events))
-    try:
-        _train(job, log, stop)
-    except RealmError as error:
-        log.emit(Failed(run=job.run, error=type(error).__name__, what=error.what, hint=error.hint))
-        return 1
-    except Exception as error:  # noqa: BLE001 - the edge of a job step
-        traceback.print_exc()
-        log.emit(Failed(run=job.run, error=type(error).__name__, what=str(error)))
-        return 1
-    finally:
-        log.close()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    return 0
+    return run_told(job.run, Path(job.events), lambda emit: _train(job, emit, stop))
 
 
-def _train(job: TrainJob, log: EventLog, stop: StopFlag) -> None:
+def _train(job: TrainJob, emit: Emit, stop: StopFlag) -> None:
     import torch
 
     from realm.training.engine import train
 
     torch.set_num_threads(job.recipe.threads)
-    train(job, log.emit, stop)
+    train(job, emit, stop)
