@@ -28,7 +28,9 @@ def register(app: typer.Typer) -> None:
 
 def play(
     ctx: typer.Context,
-    seed: int = typer.Option(0, min=0, help="Decides the first weights and every drill."),
+    seed: int | None = typer.Option(
+        None, min=0, help="Decides the first weights and every drill; 0 for a new realm."
+    ),
     levels: int = typer.Option(2, min=1, max=6, help="How many levels to gain."),
     max_steps: int = typer.Option(2000, min=1, help="Give up after so many training steps."),
 ) -> None:
@@ -50,7 +52,7 @@ def play(
         raise typer.Exit(1)
 
 
-def _play_realm(options: Options, seed: int) -> Realm:
+def _play_realm(options: Options, seed: int | None) -> Realm:
     from realm.core.errors import UsageError
     from realm.flows.home import CONFIG_NAME
     from realm.flows.play import THRESHOLD
@@ -59,13 +61,13 @@ def _play_realm(options: Options, seed: int) -> Realm:
     home = options.home or Path(os.environ.get("REALM_HOME") or PLAY_HOME)
     if (home / CONFIG_NAME).exists():
         realm = Realm(home, overrides=options.sets)
-        if realm.config.hero()[1].seed != seed:
+        if seed not in (None, realm.config.hero()[1].seed):
             raise UsageError(
                 f"{home} was begun with seed {realm.config.hero()[1].seed}, not {seed}",
                 hint=f"go on with that seed, or elsewhere: realm --home {home}-{seed} play --seed {seed}",
             )
         return realm
-    Realm.create(home, "dio", settings={"seed": str(seed), "threshold": THRESHOLD}).close()
+    Realm.create(home, "dio", settings={"seed": str(seed or 0), "threshold": THRESHOLD}).close()
     return Realm(home, overrides=options.sets)
 
 
@@ -110,7 +112,8 @@ def _print_summary(summary: PlaySummary, home: Path) -> None:
         or "nothing yet"
     )
     console.print(
-        f"\n[bold]{summary.levels_gained} levels gained[/] in {summary.seconds:.0f} s · mastered: {mastered}"
+        f"\n[bold]{summary.levels_gained} levels gained[/] · mastered: {mastered} "
+        f"· this play took {summary.seconds:.0f} s"
     )
     if summary.champion is None:
         console.print(
