@@ -191,6 +191,15 @@ def test_divergence_names_the_step_and_saves_nothing_after(
     assert [path.name.split("-")[1] for path in (tmp_path / "stages").iterdir()] == ["4"]
 
 
+def test_a_last_step_that_breaks_the_weights_is_not_saved(tmp_path: Path) -> None:
+    job = make_job(
+        tmp_path, drills(8), steps=1, schedule={"kind": "constant"}, optimizer=AdamW(learning_rate=1e39)
+    )
+    with pytest.raises(DivergedError, match="after step 1"):
+        run(job)
+    assert not (tmp_path / "stages").exists()
+
+
 def test_a_huge_learning_rate_never_stages_a_broken_model(tmp_path: Path) -> None:
     schedule = {"kind": "constant"}
     job = make_job(

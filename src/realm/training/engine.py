@@ -52,6 +52,8 @@ from realm.training.state import (
 from realm.training.statistics import Statistics
 from realm.training.trimming import trim_last_layer
 
+LOWER_RATE = "nothing was saved after the last checkpoint; go on from it with a lower learning rate"
+
 
 def train(job: TrainJob, emit: Emit, stop: Callable[[], bool]) -> None:
     """Carry a run from its start checkpoint to its end, or to the step at which `stop` says so.
@@ -176,7 +178,7 @@ class Trainer:
             raise DivergedError(
                 f"run {self.job.run}: at step {taken.step} the loss is {taken.loss} and the gradient's "
                 f"norm {taken.gradient_norm}",
-                hint="nothing was saved after the last checkpoint; go on from it with a lower learning rate",
+                hint=LOWER_RATE,
             )
         self._optimizer.step()
         self._advance(taken.model_copy(update={"seconds": time.monotonic() - began}))
@@ -197,6 +199,7 @@ class Trainer:
         """Stage a checkpoint of the steps since the last one; without any there is nothing to save."""
         if self._statistics.steps == 0:
             return
+        self._refuse_broken_weights()
         name = f"{self.job.run}-{self.progress.step}-{secrets.token_hex(4)}"
         stage = Path(self.job.stages) / name
         self._write(stage)
@@ -211,6 +214,16 @@ class Trainer:
             )
         )
         self._statistics = Statistics()
+
+    def _refuse_broken_weights(self) -> None:
+        """Raise DivergedError if the last step, whose loss was still a number, broke a weight."""
+        for name, parameter in self.model.named_parameters():
+            if not torch.isfinite(parameter).all():
+                step = self.progress.step
+                raise DivergedError(
+                    f"run {self.job.run}: after step {step} {name} holds values that are no numbers",
+                    hint=LOWER_RATE,
+                )
 
     def _write(self, stage: Path) -> None:
         """Write all files of a checkpoint and flush them. Raises StorageError."""
