@@ -49,6 +49,10 @@ class Oracle:
     ) -> Iterator[str]:
         yield KNOWN[tuple(messages)]
 
+    def loss(self, chats: Sequence[Sequence[Message]]) -> tuple[float, int]:
+        assert all(KNOWN[tuple(chat[:-1])] == chat[-1].content for chat in chats)
+        return 0.5 * len(chats), len(chats)
+
 
 class Short(Oracle):
     """A generator that loses an answer."""
@@ -91,6 +95,8 @@ def test_every_problem_is_answered_once_and_graded(tmp_path: Path) -> None:
         assert {right for _, primitive, right, _ in results if primitive == "bitwise_xor"} == {False}
         assert {right for _, primitive, right, _ in results if primitive != "bitwise_xor"} == {True}
         assert {text for _, _, right, text in results if not right} == {"?"}
+        assert sum(event.loss_tokens for event in batches) == len(suite.problems)
+        assert sum(event.loss for event in batches) == 0.5 * len(suite.problems)
 
 
 def test_a_lost_answer_is_an_error_and_never_a_wrong_answer(tmp_path: Path) -> None:

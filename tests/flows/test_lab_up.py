@@ -105,7 +105,10 @@ def test_everything_can_be_looked_at_meanwhile(home: Path) -> None:
     assert [c["sequence"] for c in checkpoints] == list(range(1, len(checkpoints) + 1))
     assert checkpoints[0]["hero_step"] == 0
     assert realm_json(home, "model", "list") == []
-    assert realm_json(home, "hero")["hero_step"] == checkpoints[-1]["hero_step"]
+    sheet = realm_json(home, "hero")
+    assert sheet["hero_step"] == checkpoints[-1]["hero_step"]
+    assert sheet["inverse_loss"] > 0
+    assert sheet["inverse_validation_loss"] > 0
 
 
 def test_watching_an_ended_run_shows_every_step(home: Path) -> None:

@@ -5,8 +5,8 @@ import torch
 from tiny_models import model, tokenizer
 
 from realm.core.errors import DataError
-from realm.core.records import Message
-from realm.models.chat import prompt_ids
+from realm.core.records import Example, Message
+from realm.models.chat import encode, prompt_ids
 from realm.models.engines.transformers import Transformers
 from realm.models.files import Loaded
 
@@ -105,3 +105,18 @@ def test_description_names_backend_dtype_and_template() -> None:
     assert description["backend"].startswith("transformers ")
     assert description["dtype"] == "float32"
     assert description["template"].startswith("sha256:")
+
+
+def test_the_loss_of_answers_equals_transformers_own() -> None:
+    chats = [(*prompt, Message(role="assistant", content="①⓪" * n)) for n, prompt in enumerate(PROMPTS, 1)]
+    total, tokens = engine().loss(chats)
+    made, expected, counted = model().eval(), 0.0, 0
+    for chat in chats:
+        row = encode(tokenizer(), Example(messages=chat), 128)
+        ids_1T = torch.tensor([row.ids])
+        labels_1T = torch.where(torch.tensor([row.trained]), ids_1T, -100)
+        counted += sum(row.trained)
+        expected += float(made(input_ids=ids_1T, labels=labels_1T).loss.detach()) * sum(row.trained)
+    assert tokens == counted
+    assert total == pytest.approx(expected, rel=1e-5)
+    assert engine().loss([]) == (0, 0)

@@ -11,7 +11,7 @@ from realm.cli.output import ago, print_json, print_line, print_table
 from realm.core.clock import utc_now
 
 if TYPE_CHECKING:
-    from realm.ledger.records import CheckpointRecord, EvaluationRecord
+    from realm.ledger.records import EvaluationRecord
 
 NONE_YET = "No checkpoint yet. Start the lab with `realm up`."
 
@@ -56,7 +56,7 @@ def list_checkpoints(
                 c.sequence,
                 c.name,
                 c.run or "–",
-                _loss(c),
+                _number(c.stats.get("loss")),
                 _brief(scores.get(c.hash, [])),
                 c.hash[7:19],
                 ago(c.created_at, now),
@@ -112,7 +112,7 @@ def _show(options: Options, reference: str) -> None:
     for evaluation in evaluations:
         print_line(
             f"{'evaluation':12} {evaluation.skill} level {evaluation.level}: "
-            f"{evaluation.correct}/{evaluation.total}"
+            f"{evaluation.correct}/{evaluation.total} right, loss {_number(evaluation.loss)}"
         )
 
 
@@ -188,6 +188,5 @@ def _facts(scores: dict[str, object]) -> str:
     return " ".join(f"{key} {value}" for key, value in scores.items())
 
 
-def _loss(checkpoint: CheckpointRecord) -> str:
-    loss = checkpoint.stats.get("loss")
-    return "–" if loss is None else f"{loss:.4f}"
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -125,6 +125,10 @@ class AnswersGraded(_Event):
     suite: str
     results: tuple[tuple[str, str, bool, str], ...]
     """Per problem: key, primitive, right or not, the answer's text."""
+    loss: float
+    """Summed cross-entropy of the right answers, nats."""
+    loss_tokens: int
+    """Tokens that `loss` is over."""
     context: dict[str, str]
     """What generated them: backend, dtype, template hash."""
     done: int

@@ -62,6 +62,7 @@ def evaluate(job: EvaluateJob, generator: Generator, emit: Emit) -> None:
         for start in range(0, len(suite.problems), _BATCH):
             batch = suite.problems[start : start + _BATCH]
             answers = generator.generate([p.messages for p in batch], max_tokens=job.max_tokens)
+            loss, loss_tokens = generator.loss([p.solved() for p in batch])
             emit(
                 AnswersGraded(
                     run=job.run,
@@ -71,6 +72,8 @@ def evaluate(job: EvaluateJob, generator: Generator, emit: Emit) -> None:
                         (problem.key, problem.primitive, skill.grade(problem, answer), answer)
                         for problem, answer in zip(batch, answers, strict=True)
                     ),
+                    loss=loss,
+                    loss_tokens=loss_tokens,
                     context=generator.description,
                     done=start + len(batch),
                     total=len(suite.problems),

@@ -33,14 +33,23 @@ class Answers:
     def __init__(self) -> None:
         self.graded: list[GradedAnswer] = []
         self.context: dict[str, str] = {}
+        self._loss = 0.0
+        self._loss_tokens = 0
 
     def add(self, event: AnswersGraded) -> None:
         """Take one batch in."""
         self.context = event.context
+        self._loss += event.loss
+        self._loss_tokens += event.loss_tokens
         self.graded += [
             GradedAnswer(key=key, primitive=primitive, correct=correct, answer=text)
             for key, primitive, correct, text in event.results
         ]
+
+    @property
+    def loss(self) -> float | None:
+        """Mean cross-entropy of the right answers, nats per token; None while nothing was asked."""
+        return self._loss / self._loss_tokens if self._loss_tokens else None
 
 
 async def answer(
@@ -85,17 +94,18 @@ async def evaluate(
             found = answers[suite.id]
             score(suite, found.graded)  # refuses a part of an evaluation: what is stored is final
             results = [ProblemResult.model_validate(graded.model_dump()) for graded in found.graded]
-            ledger.evaluations.add(_evaluation(checkpoint, suite, found.context), results, fence)
+            ledger.evaluations.add(_evaluation(checkpoint, suite, found), results, fence)
     stored = [ledger.evaluations.find(checkpoint.hash, suite.id) for suite in suites]
     return [evaluation for evaluation in stored if evaluation is not None]
 
 
-def _evaluation(checkpoint: CheckpointRecord, suite: Suite, context: dict[str, str]) -> NewEvaluation:
+def _evaluation(checkpoint: CheckpointRecord, suite: Suite, found: Answers) -> NewEvaluation:
     return NewEvaluation(
         checkpoint=checkpoint.hash,
         hero_step=checkpoint.hero_step,
         suite=suite.id,
         skill=suite.skill,
         level=suite.level,
-        context={**context, "sampling": "greedy", "code_version": VERSION},
+        loss=found.loss,
+        context={**found.context, "sampling": "greedy", "code_version": VERSION},
     )

@@ -100,7 +100,7 @@ def sheet(lab: Lab) -> HeroSheet:
         Facts(
             hero_step=saved[-1].hero_step if saved else 0,
             loss=saved[-1].stats.get("loss") if saved else None,
-            validation_loss=None,  # nothing measures one yet
+            validation_loss=newest.loss if newest else None,
             accuracy=(newest.correct, newest.total) if newest else None,
             correct_answers=sum(e.correct for e in evaluations),
             stretches=tuple(_stretches(lab, saved, evaluations)),

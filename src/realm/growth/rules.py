@@ -47,7 +47,7 @@ class Facts(Record):
     loss: float | None
     """Mean training loss at the newest save, nats per trained token; source: its statistics."""
     validation_loss: float | None
-    """Loss on rows held out of training, nats per token; source: the newest measurement of it."""
+    """Loss of the right answers to held-out problems, nats per token; source: the newest evaluation."""
     accuracy: tuple[int, int] | None
     """(correct, total) of the newest evaluation, all primitives together."""
     correct_answers: Annotated[int, Field(ge=0)]

@@ -112,6 +112,8 @@ class NewEvaluation(Record):
     skill: str
     level: int
     """The level that was tested."""
+    loss: FiniteFloat | None = None
+    """Mean cross-entropy of the right answers, nats per token; None where it was not measured."""
     context: dict[str, Any] = Field(default_factory=dict)
     """How it was measured: backend, template hash, seed, code version."""
     created_at: AwareDatetime | None = None
@@ -131,6 +133,8 @@ class EvaluationRecord(Record):
     total: Count
     primitives: dict[str, tuple[int, int]]
     """Right answers and problems, by primitive."""
+    loss: float | None
+    """Mean cross-entropy of the right answers, nats per token; None where it was not measured."""
     context: dict[str, Any]
     created_at: AwareDatetime
 

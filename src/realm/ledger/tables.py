@@ -136,6 +136,7 @@ class Evaluation(Base):
     correct: Mapped[int]
     total: Mapped[int]
     primitives: Mapped[dict[str, Any]]
+    loss: Mapped[float | None]
     context: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
 

@@ -43,3 +43,7 @@ class Generator(Protocol):
     ) -> Iterator[str]:
         """Yield one answer in pieces as they are written; joined they equal `generate`'s."""
         ...
+
+    def loss(self, chats: Sequence[Sequence[Message]]) -> tuple[float, int]:
+        """Return the summed cross-entropy of what the assistant says, nats, and over how many tokens."""
+        ...

@@ -35,6 +35,10 @@ class Problem(Record):
     expected: str
     """The whole right answer."""
 
+    def solved(self) -> tuple[Message, ...]:
+        """Return the chat in which the assistant answers rightly."""
+        return *self.messages, Message(role="assistant", content=self.expected)
+
 
 class PrimitiveInfo(Record):
     """One thing that can be got right or wrong."""

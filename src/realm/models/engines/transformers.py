@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from realm.core.errors import DataError
-from realm.core.records import Message
+from realm.core.records import Example, Message
 from realm.core.seeds import seed as seed_of
-from realm.models.chat import prompt_ids, template_hash
+from realm.models.chat import Encoded, encode_many, prompt_ids, template_hash
 from realm.models.files import Loaded
 
 if TYPE_CHECKING:
     import torch
 
+_IGNORED = -100
+"""Marks a place that is not scored."""
 _BATCH_TOKENS = 32_768
 """Prompt and answer tokens of one batch, padding included; bounds the cache's memory."""
 
@@ -93,6 +95,31 @@ class Transformers:
         text = self._tokenizer.decode(answer, skip_special_tokens=True)
         if len(text) > len(written):
             yield text[len(written) :]
+
+    def loss(self, chats: Sequence[Sequence[Message]]) -> tuple[float, int]:
+        """Return the summed cross-entropy of what the assistant says, nats, and over how many tokens."""
+        examples = [Example(messages=tuple(chat)) for chat in chats]
+        rows = encode_many(self._tokenizer, examples, self._context)
+        batches = _batches([row.ids for row in rows], 0)
+        total = sum(self._batch_loss([rows[i] for i in batch]) for batch in batches)
+        return total, sum(sum(row.trained[1:]) for row in rows)
+
+    def _batch_loss(self, rows: list[Encoded]) -> float:
+        """Padding stands behind the rows, where nothing that counts can see it."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        device, longest = self._model.device, max(len(row.ids) for row in rows)
+        gaps = [longest - len(row.ids) for row in rows]
+        tokens_BT = torch.tensor([row.ids + [0] * gap for row, gap in zip(rows, gaps, strict=True)])
+        trained_BT = torch.tensor([row.trained + [False] * gap for row, gap in zip(rows, gaps, strict=True)])
+        targets_BT = tokens_BT.masked_fill(~trained_BT, _IGNORED)[:, 1:].to(device)
+        with torch.inference_mode():
+            logits_BTV = self._model(input_ids=tokens_BT[:, :-1].to(device), use_cache=False).logits
+            losses = cross_entropy(
+                logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=_IGNORED, reduction="sum"
+            )
+        return float(losses)
 
     def _decode(
         self, ids: list[list[int]], batch: list[int], sampling: _Sampling

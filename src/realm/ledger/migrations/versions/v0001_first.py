@@ -150,6 +150,7 @@ def _evaluations() -> None:
         sa.Column("correct", sa.Integer(), nullable=False),
         sa.Column("total", sa.Integer(), nullable=False),
         sa.Column("primitives", sa.JSON(), nullable=False),
+        sa.Column("loss", sa.Double(), nullable=True),
         sa.Column("context", sa.JSON(), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_evaluations")),
