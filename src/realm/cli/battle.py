@@ -143,6 +143,15 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
+def progress(step: events.StepTaken) -> str:
+    """Write one line about a step: how far, loss, rate, time left."""
+    left = (step.steps_total - step.step) * step.seconds
+    return (
+        f"{step.run} step {step.step}/{step.steps_total} loss {step.loss:.4f} "
+        f"{step.tokens / max(step.seconds, 1e-9):,.0f} tokens/s ETA {clock(left)}"
+    )
+
+
 def plain(event: Event) -> Text | None:
     """Return one line about an event that a person wants to read, else None."""
     match event:

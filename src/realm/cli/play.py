@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from realm.lab import Realm
 
 PLAY_HOME = Path("realm-play")
+PROGRESS_S = 10.0
+"""Time between two lines about steps, where there is no terminal."""
 
 
 def register(app: typer.Typer) -> None:
@@ -76,7 +79,8 @@ def show_events(realm: Realm, options: Options) -> Iterator[contextlib.ExitStack
     """Show events: a live panel on a terminal, lines otherwise, on stderr with --json."""
     from rich.console import Console
 
-    from realm.cli.battle import Battle, plain
+    from realm.cli.battle import Battle, plain, progress
+    from realm.core.events import StepTaken
 
     console = Console(stderr=options.json)
     title = f"Realm · {realm.lab.hero_name} · seed {realm.config.hero()[1].seed}"
@@ -84,9 +88,15 @@ def show_events(realm: Realm, options: Options) -> Iterator[contextlib.ExitStack
         title, lambda name, level: realm.skill(name).level(level), realm.config.curriculum.evaluations
     )
 
+    next_progress = time.monotonic()
+
     def line(event: Event) -> None:
+        nonlocal next_progress
         if (text := plain(event)) is not None:
             console.print(text, highlight=False)
+        elif isinstance(event, StepTaken) and time.monotonic() >= next_progress:
+            console.print(progress(event), highlight=False)
+            next_progress = time.monotonic() + PROGRESS_S
 
     with contextlib.ExitStack() as stack:
         if console.is_terminal:

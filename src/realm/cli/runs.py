@@ -128,17 +128,25 @@ def _watch_live(realm: Realm, run: str | None) -> None:
 
 
 def _watch_plain(realm: Realm, run: str | None, follow: bool) -> None:
-    from realm.core.events import StepTaken
+    from realm.cli.battle import progress
+    from realm.core.events import (
+        AnswersGraded,
+        CheckpointStaged,
+        Failed,
+        RunFinished,
+        RunInterrupted,
+        StepTaken,
+    )
 
     for event in realm.watch(run, follow=follow):
         if isinstance(event, StepTaken):
-            eta = (event.steps_total - event.step) * event.seconds
-            print_line(
-                f"{event.run} step {event.step}/{event.steps_total} loss {event.loss:.4f} "
-                f"{event.tokens / event.seconds:,.0f} tokens/s ETA {eta:.0f} s"
-            )
-        elif event is not None:
-            print_line(event.model_dump_json(exclude={"results"}))
+            print_line(progress(event))
+        elif isinstance(event, CheckpointStaged):
+            print_line(f"{event.run} checkpoint at step {event.step}")
+        elif isinstance(event, AnswersGraded):
+            print_line(f"{event.run} answered {event.done} of {event.total}")
+        elif isinstance(event, RunInterrupted | RunFinished | Failed):
+            print_line(f"{event.run} {event.kind.removeprefix('run_')} {getattr(event, 'what', '')}".rstrip())
 
 
 def pause(ctx: typer.Context, run: str | None = RUN) -> None:
