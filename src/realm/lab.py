@@ -4,7 +4,7 @@
 
     lab = Realm.create("my-realm", template="dio")
     lab.play(seed=0)
-    print(lab.ask("Compute: add(①⓪, ①①)", model="dio@champion"))
+    print(lab.ask("Compute: add(①①⓪⓪⓪⓪, ①⓪⓪⓪⓪⓪)", model="dio@champion"))
 
 Opening a realm loads no torch; the calls that need a model load it then.
 """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from realm.cli.groups import add_group
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line
 from realm.cli.play import show_events
@@ -26,20 +27,10 @@ SHEET = ("level", "experience", "inverse_loss", "inverse_validation_loss", "accu
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("init")(init)
-    app.command("up")(up)
-    app.command("down")(down)
-    app.command("status")(status)
-    app.command("hero")(hero)
-    config = typer.Typer(
-        help="Read and check realm.yaml.\n\nExample: realm config check",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    config.command("show")(config_show)
-    config.command("check")(config_check)
-    config.command("schema")(config_schema)
-    app.add_typer(config, name="config")
+    for command in (init, up, down, status, hero):
+        app.command(command.__name__)(command)
+    checks = {"show": config_show, "check": config_check, "schema": config_schema}
+    add_group(app, "config", "Read and check realm.yaml.", checks)
 
 
 def init(

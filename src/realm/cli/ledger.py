@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from realm.cli.groups import Commands, add_group
 from realm.cli.options import Options
 from realm.cli.output import ago, print_json, print_line, print_table
 from realm.core.clock import utc_now
@@ -18,20 +19,9 @@ NONE_YET = "No checkpoint yet. Start the lab with `realm up`."
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    ledger = typer.Typer(
-        help="Look up checkpoints.\n\nExample: realm ledger list", no_args_is_help=True, rich_markup_mode=None
-    )
-    ledger.command("list")(list_checkpoints)
-    ledger.command("show")(show)
-    ledger.command("best")(best)
-    ledger.command("latest")(latest)
-    app.add_typer(ledger, name="ledger")
-    model = typer.Typer(
-        help="Look up models.\n\nExample: realm model list", no_args_is_help=True, rich_markup_mode=None
-    )
-    model.command("list")(list_models)
-    model.command("show")(show_model)
-    app.add_typer(model, name="model")
+    looks: Commands = {"list": list_checkpoints, "show": show, "best": best, "latest": latest}
+    add_group(app, "ledger", "Look up checkpoints.", looks)
+    add_group(app, "model", "Look up models.", {"list": list_models, "show": show_model})
 
 
 def list_checkpoints(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from realm.cli.groups import Commands, add_group
 from realm.cli.options import Options
 from realm.cli.output import ago, print_json, print_line, print_table
 from realm.core.clock import utc_now
@@ -13,17 +14,8 @@ EMPTY = "The queue is empty. Drop a .jsonl file into the inbox, or let `realm up
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(
-        help="See and change the queue.\n\nExample: realm queue list",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    group.command("list")(list_jobs)
-    group.command("add")(add)
-    group.command("move")(move)
-    group.command("retry")(retry)
-    group.command("drop")(drop)
-    app.add_typer(group, name="queue")
+    commands: Commands = {"list": list_jobs, "add": add, "move": move, "retry": retry, "drop": drop}
+    add_group(app, "queue", "See and change the queue.", commands)
 
 
 def list_jobs(

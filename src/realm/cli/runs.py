@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from realm.cli.groups import Commands, add_group
 from realm.cli.options import Options
 from realm.cli.output import ago, print_json, print_line, print_table
 from realm.core.clock import utc_now
@@ -23,18 +24,9 @@ PAUSE_WAIT_S = 90.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(
-        help="Watch and steer training runs.\n\nExample: realm run watch",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    group.command("list")(list_runs)
-    group.command("show")(show)
-    group.command("watch")(watch)
-    group.command("pause")(pause)
-    group.command("resume")(resume)
-    group.command("stop")(stop)
-    app.add_typer(group, name="run")
+    looks: Commands = {"list": list_runs, "show": show, "watch": watch}
+    steers: Commands = {"pause": pause, "resume": resume, "stop": stop}
+    add_group(app, "run", "Watch and steer training runs.", {**looks, **steers})
 
 
 def list_runs(ctx: typer.Context, limit: int = typer.Option(20, help="How many, newest first.")) -> None:

@@ -6,28 +6,16 @@ from pathlib import Path
 
 import typer
 
+from realm.cli.groups import Commands, add_group
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line, print_table
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    skill = typer.Typer(
-        help="Look at skills and their drills.\n\nExample: realm skill list",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    skill.command("list")(list_skills)
-    skill.command("show")(show)
-    skill.command("sample")(sample)
-    app.add_typer(skill, name="skill")
-    data = typer.Typer(
-        help="Look at training files.\n\nExample: realm data check mine.jsonl",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    data.command("check")(check)
-    app.add_typer(data, name="data")
+    looks: Commands = {"list": list_skills, "show": show, "sample": sample}
+    add_group(app, "skill", "Look at skills and their drills.", looks)
+    add_group(app, "data", "Look at training files.", {"check": check})
 
 
 def list_skills(ctx: typer.Context) -> None:

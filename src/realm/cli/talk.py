@@ -55,7 +55,7 @@ def ask(
 ) -> None:
     """Ask one question and print the answer.
 
-    Example: realm ask "Compute: add(①⓪, ①①)" --model dio@champion
+    Example: realm ask "Compute: add(①①⓪⓪⓪⓪, ①⓪⓪⓪⓪⓪)" --model dio@champion
     """
     options: Options = ctx.obj
     with options.realm() as realm:

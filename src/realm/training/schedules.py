@@ -8,6 +8,7 @@ factor = (position + 1) / warmup_steps, and reach `floor` `horizon_steps` after 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -49,9 +50,9 @@ class _Falling(Config):
         fall = self._fall(progress, horizon)
         return _warmup(position, self.warmup_steps) * (self.floor + (1 - self.floor) * fall)
 
+    @abstractmethod
     def _fall(self, progress: float, horizon: int) -> float:
         """Fall from 1 at progress 0 to 0 at progress 1."""
-        raise NotImplementedError
 
 
 class Linear(_Falling):
