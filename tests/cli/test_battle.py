@@ -78,6 +78,14 @@ def test_the_view_fits_a_terminal_of_24_lines() -> None:
     assert "bin level 8 mastered" in shown
 
 
+def test_rows_that_are_left_out_are_told() -> None:
+    proof = events.MaskingProven(
+        run="r", rows=5, tokens=50, trained_tokens=9, checks=(), dropped={"too long": 3}
+    )
+    assert "leaves rows out: 3 too long" in drawn(proof)
+    assert plain(proof.model_copy(update={"dropped": {}})) is None
+
+
 def test_names_from_files_cannot_draw_on_the_terminal() -> None:
     line = plain(events.FileRefused(file="a\x1b[2J.jsonl", line=1, reason="no\u202e", quarantine="/q"))
     assert line is not None

@@ -176,6 +176,9 @@ def plain(event: Event) -> Text | None:
             return Text(f"✗ {printable(event.file)} refused: {printable(event.reason)}", style="red")
         case events.DatasetAdded():
             return Text(f"+ {printable(event.name)}: {event.rows} rows", style="dim")
+        case events.MaskingProven() if event.dropped:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in event.dropped.items())
+            return Text(f"! {event.run} leaves rows out: {printable(reasons)}", style="yellow")
         case events.JobEnded(state="failed"):
             return Text(f"✗ {event.job} failed: {printable(event.reason, limit=300)}", style="red")
         case events.JobEnded(state="paused"):

@@ -125,6 +125,7 @@ def _watch_plain(realm: Realm, run: str | None, follow: bool) -> None:
         AnswersGraded,
         CheckpointStaged,
         Failed,
+        MaskingProven,
         RunFinished,
         RunInterrupted,
         StepTaken,
@@ -133,6 +134,11 @@ def _watch_plain(realm: Realm, run: str | None, follow: bool) -> None:
     for event in realm.watch(run, follow=follow):
         if isinstance(event, StepTaken):
             print_line(progress(event))
+        elif isinstance(event, MaskingProven):
+            share = event.trained_tokens / event.tokens
+            print_line(f"{event.run} {event.rows} rows, {event.tokens} tokens, {share:.0%} of them trained")
+            for reason, count in event.dropped.items():
+                print_line(f"{event.run} leaves out {count} rows: {reason}")
         elif isinstance(event, CheckpointStaged):
             print_line(f"{event.run} checkpoint at step {event.step}")
         elif isinstance(event, AnswersGraded):
