@@ -355,26 +355,3 @@ def test_a_killed_worker_loses_no_job_and_repeats_no_effect(queue: JobQueue, tmp
     assert done == ["done a.1", "done b.1", "done c.1"]
     assert effects.read_text().count("begun a.1") == 3
     assert {(job.state, job.attempt) for job in queue.list()} == {(JobState.DONE, 1)}
-
-
-def test_a_job_starts_soon_after_it_was_added(queue: JobQueue) -> None:
-    started: dict[str, float] = {}
-    added: dict[str, float] = {}
-
-    async def note(context: StepContext) -> Outcome:
-        started[context.job.id] = time.monotonic()
-        return DONE
-
-    def add_some() -> None:
-        for number in range(10):
-            time.sleep(0.3)
-            added[f"job-{number}"] = time.monotonic()
-            queue.add(f"job-{number}", "note", {})
-
-    adder = threading.Thread(target=add_some)
-    adder.start()
-    Worker(queue, {"note": note}).run(lambda: len(started) == 10)
-    adder.join()
-    latencies = sorted(started[name] - added[name] for name in started)
-    print(f"add to start: median {latencies[5]:.3f} s, longest {latencies[-1]:.3f} s")
-    assert latencies[5] < 0.3

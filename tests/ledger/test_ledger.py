@@ -47,19 +47,15 @@ def test_connections_lose_nothing_in_a_power_cut(ledger: Ledger) -> None:
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10000}
 
 
-def test_opening_an_up_to_date_ledger_is_fast_and_loads_no_alembic(ledger: Ledger, place: Path) -> None:
+def test_opening_an_up_to_date_ledger_loads_no_alembic(ledger: Ledger, place: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from realm.ledger.ledger import Ledger\n"
-        "begun = time.perf_counter(); Ledger.open(Path(sys.argv[1])).close()\n"
-        "print(time.perf_counter() - begun, 'alembic' in sys.modules)"
+        "import sys; from pathlib import Path; from realm.ledger.ledger import Ledger\n"
+        "Ledger.open(Path(sys.argv[1])).close(); print('alembic' in sys.modules)"
     )
-    results = [
-        subprocess.run([sys.executable, "-c", script, str(place)], capture_output=True, text=True, check=True)
-        for _ in range(3)
-    ]
-    seconds, loaded = zip(*(result.stdout.split() for result in results), strict=True)
-    assert set(loaded) == {"False"}
-    assert min(map(float, seconds)) < 0.1
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(place)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
 
 
 def open_and_fence(place: Path) -> None:

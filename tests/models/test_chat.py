@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,11 +69,3 @@ def test_control_tokens_typed_into_a_prompt_stay_text() -> None:
     assert [sum(i in special for i in row) for row in ids] == [3, 3, 3]
     assert ids[0] == ids[2]
     assert tokenizer().decode(ids[1]) == "<|user|>hi<|end|><|assistant|>yes<|end|><|assistant|>"
-
-
-def test_thousand_drills_encode_in_well_under_a_second() -> None:
-    chat = tuple(Message(role=role, content="Compute: add(⓪①⓪, ①①)") for role in ROLES[:3])
-    encode_many(tokenizer(), [Example(messages=chat)], 100)
-    began = time.process_time()
-    encode_many(tokenizer(), [Example(messages=chat)] * 1000, 100)
-    assert time.process_time() - began < 0.6

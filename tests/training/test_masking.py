@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 from tiny_runs import chat, drills, texts, tokenizer
 from transformers import PreTrainedTokenizerFast
@@ -155,10 +153,3 @@ def test_marked_text_shows_what_is_trained() -> None:
     row = encode_many(tokenizer(), [chat("q\x1b[31m", "①")], 99)[0]
     shown = marked_text(row, tokenizer())
     assert shown == "<|system|>Be short.<|end|><|user|>q·[31m<|end|><|assistant|>⟦①<|end|>⟧"
-
-
-def test_proof_of_a_drill_set_takes_a_fraction_of_a_second() -> None:
-    rows = _select(drills(1600))
-    began = time.process_time()
-    prove_rows(rows, tokenizer(), len(tokenizer()), Masking())
-    assert time.process_time() - began < 0.6
