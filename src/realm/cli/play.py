@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING
 
 import typer
@@ -146,10 +148,24 @@ def _print_summary(summary: PlaySummary, home: Path) -> None:
     for answer in summary.answers:
         mark = Text("✓", style="green") if answer.correct else Text("✗", style="red")
         console.print(Text.assemble("  ", mark, f" {answer.prompt}  →  {answer.answer}"))
-    console.print(
-        f"\nNext:\n  realm --home {home} chat {summary.hero}@champion     talk to it"
-        f"\n  realm --home {home} ledger list             every checkpoint and its scores"
-        f"\n  realm --home {home} up                      let it go on to the next levels"
-        f"\n  cp mine.jsonl {home}/inbox/                 train it on your own rows\n",
-        highlight=False,
-    )
+    realm = f"{_command()} --home {_near(home)}"
+    steps = {
+        f"{realm} chat {summary.hero}@champion": "talk to it",
+        f"{realm} ledger list": "every checkpoint and its scores",
+        f"{realm} up": "let it go on to the next levels",
+        f"cp mine.jsonl {_near(home)}/inbox/": "train it on your own rows",
+    }
+    width = max(len(step) for step in steps)
+    console.print("\nNext:")
+    for step, what in steps.items():
+        console.print(f"  {step:{width}}  {what}", highlight=False, soft_wrap=True)
+
+
+def _command() -> str:
+    """Return how to call this program from here: by its name, or in the environment it lies in."""
+    return "realm" if which("realm") else str(_near(Path(sys.executable).parent / "realm"))
+
+
+def _near(path: Path) -> Path:
+    """Return a path as short as it can be written from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
