@@ -3,7 +3,7 @@
     from realm import Realm
 
     lab = Realm.create("my-realm", template="dio")
-    lab.play(seed=0)
+    lab.play()
     print(lab.ask("Compute: add(①①⓪⓪⓪⓪, ①⓪⓪⓪⓪⓪)", model="dio@champion"))
 
 Opening a realm loads no torch; the calls that need a model load it then.
