@@ -112,8 +112,7 @@ def test_everything_can_be_looked_at_meanwhile(home: Path) -> None:
 
 
 def test_watching_an_ended_run_shows_every_step(home: Path) -> None:
-    done = realm(home, "run", "watch", "run-0001", "--json")
-    events = [json.loads(line) for line in done.stdout.splitlines()]
+    events = realm_json(home, "run", "watch", "run-0001")
     assert [e["step"] for e in events if e["kind"] == "step_taken"] == list(range(1, 11))
 
 
@@ -123,6 +122,8 @@ def test_a_checkpoint_answers_and_a_wrong_name_lists_what_there_is(home: Path) -
     done = realm(home, "chat", "dio@champion")
     assert done.returncode == 3
     assert "dio@latest" in done.stderr
+    both = realm(home, "--json", "chat", "dio@latest", stdin="What is 3?\n\nWhat is 4?\n")
+    assert [turn["question"] for turn in json.loads(both.stdout)] == ["What is 3?", "What is 4?"]
     chat = realm(home, "chat", "dio@latest", stdin="What is 3?\nWhat is 4?\n")
     assert chat.returncode == 0, chat.stderr
     assert len(chat.stdout.splitlines()) >= 2

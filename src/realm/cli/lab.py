@@ -68,6 +68,9 @@ def up(ctx: typer.Context) -> None:
     signal.signal(signal.SIGINT, end)
     with options.realm() as realm, show_events(realm, options):
         realm.up(lambda: bool(ended), on_ready=lambda found: _ready(realm, found, options))
+        found = realm.status()
+    if options.json:
+        print_json(found)
 
 
 def _ready(realm: Realm, found: Reconciled, options: Options) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +31,24 @@ def plain(value: Any) -> Any:
 def print_json(value: Any) -> None:
     """Write exactly one JSON document to standard output."""
     sys.stdout.write(json.dumps(plain(value), ensure_ascii=False, indent=2) + "\n")
+
+
+@contextmanager
+def json_array() -> Iterator[Callable[[Any], None]]:
+    """Write one JSON array to standard output, item by item as they come; closed also by Ctrl-C."""
+    written = 0
+
+    def item(value: Any) -> None:
+        nonlocal written
+        sys.stdout.write((",\n" if written else "\n") + json.dumps(plain(value), ensure_ascii=False))
+        sys.stdout.flush()
+        written += 1
+
+    sys.stdout.write("[")
+    try:
+        yield item
+    finally:
+        sys.stdout.write("\n]\n")
 
 
 def print_line(text: str) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from realm.cli.groups import Commands, add_group
 from realm.cli.options import Options
-from realm.cli.output import ago, print_json, print_line, print_table
+from realm.cli.output import ago, json_array, print_json, print_line, print_table
 from realm.core.clock import utc_now
 
 if TYPE_CHECKING:
@@ -93,9 +93,10 @@ def watch(
     options: Options = ctx.obj
     with options.realm() as realm:
         if options.json:
-            for event in realm.watch(run, follow=follow):
-                if event is not None:
-                    sys.stdout.write(event.model_dump_json() + "\n")
+            with json_array() as item:
+                for event in realm.watch(run, follow=follow):
+                    if event is not None:
+                        item(event)
             return
         if sys.stdout.isatty() and follow:
             _watch_live(realm, run)

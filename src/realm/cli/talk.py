@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
 
 from realm.cli.options import Options
-from realm.cli.output import print_json, print_line
+from realm.cli.output import json_array, print_json, print_line
 from realm.core.text import printable
 
 if TYPE_CHECKING:
@@ -39,9 +40,13 @@ def chat(
         conversation = realm.chat(model)
         if sys.stdin.isatty():
             sys.stderr.write(f"{conversation.checkpoint.name} · Ctrl-D leaves\n")
-        while (question := _question()) is not None:
-            if question:
-                _answer(options, conversation, question, temperature, seed)
+        if options.json:
+            with json_array() as item:
+                for question in _questions():
+                    item(_answered(conversation, question, temperature, seed))
+            return
+        for question in _questions():
+            _speak(conversation, question, temperature, seed)
 
 
 def ask(
@@ -59,24 +64,34 @@ def ask(
     """
     options: Options = ctx.obj
     with options.realm() as realm:
-        _answer(options, realm.chat(model), question, temperature, seed)
+        conversation = realm.chat(model)
+        if options.json:
+            print_json(_answered(conversation, question, temperature, seed))
+        else:
+            _speak(conversation, question, temperature, seed)
 
 
-def _question() -> str | None:
-    try:
-        return input("> " if sys.stdin.isatty() else "").strip()
-    except EOFError:
-        return None
+def _questions() -> Iterator[str]:
+    while True:
+        try:
+            question = input("> " if sys.stdin.isatty() else "").strip()
+        except EOFError:
+            return
+        if question:
+            yield question
 
 
-def _answer(
-    options: Options, conversation: Conversation, question: str, temperature: float, seed: int
-) -> None:
-    if options.json:
-        answer = conversation.ask(question, temperature=temperature, seed=seed)
-        checkpoint = conversation.checkpoint
-        print_json({"answer": answer, "model": {"name": checkpoint.name, "hash": checkpoint.hash}})
-        return
+def _answered(conversation: Conversation, question: str, temperature: float, seed: int) -> dict[str, object]:
+    answer = conversation.ask(question, temperature=temperature, seed=seed)
+    checkpoint = conversation.checkpoint
+    return {
+        "question": question,
+        "answer": answer,
+        "model": {"name": checkpoint.name, "hash": checkpoint.hash},
+    }
+
+
+def _speak(conversation: Conversation, question: str, temperature: float, seed: int) -> None:
     for piece in conversation.stream(question, temperature=temperature, seed=seed):
         sys.stdout.write(printable(piece, limit=len(piece) + 1))
         sys.stdout.flush()
