@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,8 @@ from sqlalchemy.orm import Session
 from realm.core.clock import Clock
 from realm.core.errors import CorruptError, RealmError, StorageError
 
-_PRAGMAS = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+_BUSY_S = 10
+_PRAGMAS = (f"busy_timeout={1000 * _BUSY_S}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 _DISK_CODES = {
     sqlite3.SQLITE_FULL: "free some space, then try again; nothing that was saved before is harmed",
     sqlite3.SQLITE_IOERR: "check free space and the disk (see `dmesg`), then try again",
@@ -98,7 +100,20 @@ def _engine(place: Path | str) -> Engine:
 def _prepare(connection: Any, record: object) -> None:
     connection.isolation_level = None  # the driver would begin transactions too late and on its own
     for pragma in _PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}").close()
+        _set(connection, pragma)
+
+
+def _set(connection: Any, pragma: str) -> None:
+    """Set a pragma. SQLite refuses WAL at once, without waiting, while another process opens."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute(f"PRAGMA {pragma}").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _begin(connection: Connection) -> None:
