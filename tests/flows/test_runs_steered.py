@@ -39,6 +39,7 @@ def test_a_paused_run_frees_the_device_and_resumes_bit_for_bit(tmp_path: Path) -
     with lab_up(home):
         drop(home, "mine.jsonl", chat_rows(ROWS))
         wait_until(home, lambda lab: bool(lab.runs()) and steps(lab) >= 5)
+        assert realm(home, "queue", "retry", "run-0001").returncode == 1  # refused, and harms nothing
         job = realm_json(home, "run", "pause")
         assert job["state"] == "paused"
         with Realm(home) as lab:

@@ -37,15 +37,13 @@ def job_of(lab: Lab, run: str | None, states: tuple[JobState, ...]) -> Job:
 def pause(lab: Lab, run: str | None = None) -> Job:
     """Ask a run to save within one step and free the device."""
     job = job_of(lab, run, (JobState.RUNNING,))
-    lab.queue.pause(job.id)
-    return lab.queue.get(job.id)
+    return lab.queue.pause(job.id)
 
 
 def resume(lab: Lab, run: str | None = None) -> Job:
     """Queue a paused run again; it goes on from where it paused."""
     job = job_of(lab, run, (JobState.PAUSED,))
-    lab.queue.resume(job.id)
-    return lab.queue.get(job.id)
+    return lab.queue.resume(job.id)
 
 
 def stop(lab: Lab, run: str | None = None) -> Job:
@@ -60,9 +58,10 @@ def stop(lab: Lab, run: str | None = None) -> Job:
 
 def retry(lab: Lab, job: str) -> Job:
     """Queue a failed or dropped job again; its run goes on from its last checkpoint."""
-    lab.ledger.runs.reopen(job, lab.ledger.fences.take(f"run/{job}"))
-    lab.queue.retry(job)
-    return lab.queue.get(job)
+    if lab.queue.get(job).state in (JobState.FAILED, JobState.DROPPED):
+        # Only then: a new fencing number would shut out the worker of a run that goes on.
+        lab.ledger.runs.reopen(job, lab.ledger.fences.take(f"run/{job}"))
+    return lab.queue.retry(job)
 
 
 def drop(lab: Lab, job: str, reason: str) -> Job:
@@ -119,9 +118,9 @@ def shut_down(lab: Lab, timeout_s: float = 30.0) -> int | None:
 
 def end_dropped(lab: Lab) -> None:
     """End the runs in the ledger whose jobs were dropped from the queue."""
+    dropped = {job.id: job for job in lab.queue.list({JobState.DROPPED})}
     for run in lab.ledger.runs.open():
-        job = next((job for job in lab.queue.list() if job.id == run.id), None)
-        if job is not None and job.state is JobState.DROPPED:
+        if job := dropped.get(run.id):
             saved = lab.ledger.checkpoints.latest_of_run(run.id)
             fence = lab.ledger.fences.take(f"run/{run.id}")
             lab.ledger.runs.end(run.id, "stopped" if saved else "dropped", job.reason, fence)

@@ -139,7 +139,7 @@ def _refuse_to_wait(lab: Lab) -> None:
 
 
 async def _ask(supervisor: Supervisor) -> tuple[Answered, ...]:
-    """Let the champion answer held-out problems of the highest mastered level, one a primitive."""
+    """Let the champion answer held-out problems of the highest mastered level, drawn by the seed."""
     lab = supervisor.lab
     champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
     if champion is None:

@@ -56,7 +56,7 @@ class Status(Record):
 
 def status(lab: Lab) -> Status:
     """Look at the whole lab once."""
-    jobs = lab.queue.list()
+    jobs, held_by = lab.queue.list(), holder(lab.home.root)
     running = next((job for job in jobs if job.state is JobState.RUNNING), None)
     champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
     saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
@@ -65,11 +65,11 @@ def status(lab: Lab) -> Status:
         home=str(lab.home.root),
         campaign=lab.campaign,
         hero=lab.hero_name,
-        holder=holder(lab.home.root),
+        holder=held_by,
         queue={state.value: sum(job.state is state for job in jobs) for state in JobState},
         running=lab.ledger.runs.get(running.id) if running else None,
         failed=tuple(job for job in jobs if job.state is JobState.FAILED),
-        waiting_for=waiting_for(lab) if holder(lab.home.root) else "",
+        waiting_for=waiting_for(lab) if held_by else "",
         champion=champion.model.name if champion else None,
         checkpoints=len(saved),
         latest=saved[-1] if saved else None,
@@ -94,7 +94,8 @@ def _skill(lab: Lab, name: str) -> SkillStatus:
 def sheet(lab: Lab) -> HeroSheet:
     """Return the hero's sheet, computed from what the ledger holds."""
     saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
-    evaluations = [e for e in lab.ledger.evaluations.list() if e.checkpoint in {c.hash for c in saved}]
+    own = {checkpoint.hash for checkpoint in saved}
+    evaluations = [e for e in lab.ledger.evaluations.list() if e.checkpoint in own]
     newest = evaluations[0] if evaluations else None
     return rules.sheet(
         Facts(
