@@ -19,7 +19,7 @@ from typing import Self
 
 from realm.core.events import Emit, Event
 from realm.core.records import Priority
-from realm.flows import chat, control, create, intake, play, status, worker
+from realm.flows import chat, control, create, intake, play, status, train, worker
 from realm.flows.chat import Conversation
 from realm.flows.checkpoints import resolve
 from realm.flows.config import RealmConfig
@@ -100,6 +100,11 @@ class Realm:
     def add(self, path: Path | str) -> Job:
         """Validate a file, register it and queue a run on it. The file itself stays where it is."""
         return intake.add_file(self.lab, Path(path))
+
+    def train(self, rows: Path | str, *, recipe: str | None = None, migrate: bool = False) -> Job:
+        """Train on a file or a dataset in this process and return the ended job."""
+        job = train.plan_training(self.lab, str(rows), recipe=recipe, migrate=migrate)
+        return train.carry_out(self.lab, job.id)
 
     # --- queue and runs -------------------------------------------------------------------
 

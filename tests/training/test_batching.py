@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ ORDERS = st.sampled_from(["shuffled", "given"])
 def encoded(draw: st.DrawFn) -> Encoded:
     ids = draw(st.lists(st.integers(0, 99), min_size=2, max_size=12))
     trained = draw(st.lists(st.booleans(), min_size=len(ids), max_size=len(ids)))
-    return Encoded(ids, trained, 0, len(ids))
+    return Encoded(np.array(ids, np.int32), np.array(trained, np.float32), 0, len(ids))
 
 
 @settings(deadline=None)

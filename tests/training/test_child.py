@@ -54,7 +54,7 @@ def test_a_forked_child_trains_with_two_threads(tmp_path: Path) -> None:
 
 
 def test_terminate_means_save_and_leave(tmp_path: Path) -> None:
-    job = make_job(tmp_path, drills(8), steps=1_000_000, save_every_steps=1_000_000)
+    job = make_job(tmp_path, drills(8), steps=1_000_000, saving={"every_steps": 1_000_000})
     child = subprocess.Popen([sys.executable, "-c", START, _spec(job)])
     give_up = time.monotonic() + 60
     while _kinds(job).count("step_taken") < 3 and time.monotonic() < give_up:

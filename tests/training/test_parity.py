@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
-from tiny_runs import chat, drills, llama, qwen3, texts, tokenizer
+from tiny_runs import chat, drills, llama, loss_of, qwen3, texts, tokenizer
 from transformers import PreTrainedModel
 
-from realm.core.errors import MaskingError
 from realm.core.records import Example
 from realm.models.chat import Encoded, encode_many
 from realm.training import forward
 from realm.training.attention import use_packed
 from realm.training.batching import Batch, pack
-from realm.training.isolation import prove_isolation, single_losses
+from realm.training.isolation import Leak, prove_isolation, single_losses
 from realm.training.methods.supervised import Supervised
 from realm.training.trimming import trim_last_layer
 
@@ -34,7 +35,7 @@ def _padded(model: PreTrainedModel, rows: list[Encoded]) -> float:
     model.set_attn_implementation("eager")
     width = max(len(row.ids) for row in rows)
     gaps = [width - len(row.ids) for row in rows]
-    ids = torch.tensor([row.ids + [0] * gap for row, gap in zip(rows, gaps, strict=True)])
+    ids = torch.tensor([[*row.ids.tolist(), *[0] * gap] for row, gap in zip(rows, gaps, strict=True)])
     mask = torch.tensor([[1] * len(row.ids) + [0] * gap for row, gap in zip(rows, gaps, strict=True)])
     labels = ids.clone()
     for place, row in enumerate(rows):
@@ -49,7 +50,7 @@ def _packed(model: PreTrainedModel, rows: list[Encoded], *, trim: bool) -> float
     use_packed(model)
     if trim:
         assert trim_last_layer(model)
-    loss = Supervised(Supervised.Config()).loss(model, pack(rows))
+    loss = loss_of(Supervised(Supervised.Config()), model, rows)
     loss.backward()
     return float(loss.detach())
 
@@ -80,7 +81,7 @@ def test_rows_weigh_by_their_length_as_the_formula_says(exponent: float) -> None
     model, reference = qwen3(), qwen3()
     use_packed(model)
     batch = pack(encoded)
-    loss = Supervised(Supervised.Config(length_exponent=exponent)).loss(model, batch)
+    loss = loss_of(Supervised(Supervised.Config(length_exponent=exponent)), model, encoded)
     loss.backward()
 
     counts = batch.row_of_M.bincount().tolist()  # trained tokens a row
@@ -141,6 +142,7 @@ def test_packs_of_known_families_are_isolated(family: Callable[[], PreTrainedMod
     use_packed(model)
     trim_last_layer(model)
     checks = prove_isolation(model, rows, alone, list(range(len(rows))))
+    assert not isinstance(checks, Leak)
     assert any(check.startswith("isolation: disturbing each of 11 rows") for check in checks)
 
 
@@ -176,8 +178,9 @@ def test_models_that_leak_or_scale_are_refused(
     spoil(model)
     alone = single_losses(model, rows)
     use_packed(model)
-    with pytest.raises(MaskingError, match=message):
-        prove_isolation(model, rows, alone, [1, 2, 3, 4])
+    found = prove_isolation(model, rows, alone, [1, 2, 3, 4])
+    assert isinstance(found, Leak)
+    assert re.search(message, found.what)
 
 
 def test_a_pack_that_ignores_row_borders_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,20 +191,12 @@ def test_a_pack_that_ignores_row_borders_is_caught(monkeypatch: pytest.MonkeyPat
 
     def borderless(encoded: list[Encoded], device: object) -> Batch:
         good = pack(encoded)
-        return Batch(
-            good.inputs_N,
-            good.positions_N,
-            good.predict_at_M,
-            good.targets_M,
-            good.row_of_M,
-            ((1, len(good.inputs_N)),),
-            good.tokens,
-            good.trained_tokens,
-        )
+        return replace(good, groups=((1, len(good.inputs_N)),))
 
     monkeypatch.setattr("realm.training.isolation.pack", borderless)
-    with pytest.raises(MaskingError, match="packed loss differs"):
-        prove_isolation(model, rows, alone, [1, 2, 3, 4])
+    found = prove_isolation(model, rows, alone, [1, 2, 3, 4])
+    assert isinstance(found, Leak)
+    assert "packed loss differs" in found.what
 
 
 def test_text_rows_are_trained_on_every_token_but_the_first() -> None:

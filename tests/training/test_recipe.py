@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from realm.core.errors import NotFoundError
-from realm.training.job import TrainJob
+from realm.training.job import RowsFile, TrainJob
 from realm.training.methods.supervised import Supervised
 from realm.training.recipe import Recipe
 
@@ -29,7 +29,14 @@ def test_unknown_recipe_lists_what_exists() -> None:
 
 def test_a_job_survives_json() -> None:
     job = TrainJob(
-        run="r", seed=1, start="a", rows="b", recipe=Recipe.shipped("study"), stages="c", events="d"
+        run="r",
+        seed=1,
+        start="a",
+        origin="a",
+        rows=(RowsFile(path="b"),),
+        recipe=Recipe.shipped("study"),
+        stages="c",
+        events="d",
     )
     assert TrainJob.model_validate_json(job.model_dump_json()) == job
 
@@ -37,7 +44,7 @@ def test_a_job_survives_json() -> None:
 @pytest.mark.parametrize("length", [{}, {"epochs": 1, "steps": 1}])
 def test_a_recipe_has_one_length(length: dict[str, int]) -> None:
     with pytest.raises(ValidationError, match="either epochs or steps"):
-        Recipe(**length)
+        Recipe(rules=length)
 
 
 def test_reading_a_recipe_or_a_model_config_loads_no_torch() -> None:

@@ -14,11 +14,15 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from realm.core.events import CheckpointStaged, Event, StepTaken
 from realm.core.records import Example, Message
 from realm.models.blank import BLANKS, SpecialIds
+from realm.models.chat import Encoded
 from realm.models.files import save
 from realm.models.tokenizer import train_tokenizer
+from realm.training.batching import Unit, pack
 from realm.training.engine import train
-from realm.training.job import TrainJob
+from realm.training.job import RowsFile, TrainJob
+from realm.training.method import Method
 from realm.training.recipe import Recipe
+from realm.training.trainee import Trainee
 
 torch.set_num_threads(1)
 
@@ -93,19 +97,49 @@ def make_start(folder: Path, model: PreTrainedModel | None = None) -> Path:
     return folder
 
 
+def trainee(model: PreTrainedModel) -> Trainee:
+    """Return a model as methods see it, set up by whoever asks."""
+    return Trainee(
+        model=model,
+        tokenizer=tokenizer(),
+        device=torch.device("cpu"),
+        seed=1,
+        origin=Path("nowhere"),
+        max_tokens=256,
+    )
+
+
+def loss_of(method: Method, model: PreTrainedModel, sequences: Sequence[Encoded]) -> torch.Tensor:
+    """Return a method's whole loss of sequences that are a unit each, with gradients."""
+    units = [Unit((sequence,)) for sequence in sequences]
+    return method.loss(trainee(model), pack(units)).total / method.normaliser(units)
+
+
+def make_recipe(**settings: Any) -> Recipe:
+    """Return a tiny recipe; settings of rules may be given without their section."""
+    sections = {name: settings.pop(name) for name in ("model", "where", "method") if name in settings}
+    rules = {"batch_rows": 4, "steps": 10, "device": "cpu", "threads": 1, "saving": {"every_steps": 100}}
+    if "epochs" in settings:
+        del rules["steps"]
+    return Recipe(**sections, rules={**rules, **settings})
+
+
+def write_rows(path: Path, rows: Sequence[Example]) -> Path:
+    path.write_text("".join(row.model_dump_json(exclude_defaults=True) + "\n" for row in rows), "utf-8")
+    return path
+
+
 def make_job(tmp_path: Path, rows: Sequence[Example], *, run: str = "run", **recipe: Any) -> TrainJob:
     start = tmp_path / "start"
     if not start.exists():
         make_start(start)
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8")
-    settings = {"batch_rows": 4, "steps": 10, "save_every_steps": 100, "device": "cpu", "threads": 1}
     return TrainJob(
         run=run,
         seed=1,
         start=str(start),
-        rows=str(path),
-        recipe=Recipe(**{**settings, **recipe}),
+        origin=str(start),
+        rows=(RowsFile(path=str(write_rows(tmp_path / "rows.jsonl", rows)), name="rows"),),
+        recipe=make_recipe(**recipe),
         stages=str(tmp_path / "stages"),
         events=str(tmp_path / "events.jsonl"),
     )

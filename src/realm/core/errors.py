@@ -15,6 +15,7 @@ RealmError                     exit 1
 ├── NotFoundError              exit 3   no such thing; lists what exists
 └── UnavailableError           exit 4   may be retried
     ├── ChildDiedError                  a process was killed or crashed without a word
+    ├── OutOfMemoryError                memory of the device or the machine ran out
     ├── StorageError                    disk full or not writable
     ├── MissingExtraError               an optional dependency is absent
     └── FencedError                     a newer holder took over; this writer must stop
@@ -106,6 +107,10 @@ class UnavailableError(RealmError):
 
 class ChildDiedError(UnavailableError):
     """A child process was killed or crashed without saying why."""
+
+
+class OutOfMemoryError(UnavailableError):
+    """The memory of the device or of the machine ran out."""
 
 
 class StorageError(UnavailableError):

@@ -40,7 +40,12 @@ class RunStarted(_Event):
     step: int
     """Steps already taken; above 0 after a resume."""
     parameters: int
+    """All of the model's."""
+    trained_parameters: int = 0
     device: str
+    precision: str = "fp32"
+    servable: tuple[str, ...] = ()
+    """Which engines can serve what the run produces, and how."""
 
 
 class MaskingProven(_Event):
@@ -52,7 +57,11 @@ class MaskingProven(_Event):
     checks: tuple[str, ...]
     """The checks that passed, each with its figure."""
     dropped: dict[str, int]
-    """Rows left out, by reason."""
+    """Rows left out or cut, by reason."""
+    sources: dict[str, int] = Field(default_factory=dict)
+    """Rows of an epoch by the dataset they are drawn from."""
+    packed: bool = True
+    """Whether rows share packs; not where the model would let them see each other."""
 
 
 class StepTaken(_Event):
@@ -72,6 +81,77 @@ class StepTaken(_Event):
     """Real tokens in this step."""
     trained_tokens: int
     seconds: float
+    figures: dict[str, float] = Field(default_factory=dict)
+    """What the method measures of its own, such as a preference's margin; means a unit."""
+    memory_bytes: int = 0
+    """Held by the process, or on its GPU, at its highest so far; 0 where it is not known."""
+
+
+class LayersMeasured(_Event):
+    """Norms of the weights, layer by layer."""
+
+    kind: Literal["layers_measured"] = "layers_measured"
+    run: str
+    step: int
+    norms: dict[str, float]
+    """Euclidean norm of a layer's trained parameters."""
+    gradients: dict[str, float]
+    """Norm of a layer's gradient at this step, before clipping."""
+    drift: dict[str, float]
+    """Distance from the weights that the run began with, relative to their norm."""
+
+
+class ValidationMeasured(_Event):
+    kind: Literal["validation_measured"] = "validation_measured"
+    run: str
+    step: int
+    losses: dict[str, float]
+    """Mean cross-entropy a trained token, nats, by set; `held-out` is the run's own."""
+    rows: dict[str, int]
+
+
+class PreviewWritten(_Event):
+    """What the model says to fixed prompts."""
+
+    kind: Literal["preview_written"] = "preview_written"
+    run: str
+    step: int
+    samples: tuple[tuple[str, str], ...]
+    """Prompt and answer."""
+    source: str
+    """What generated them."""
+
+
+class AlertRaised(_Event):
+    """Something about a run that a person should look at."""
+
+    kind: Literal["alert_raised"] = "alert_raised"
+    run: str
+    step: int
+    alert: Literal["plateau", "divergence", "overfitting", "stall"]
+    what: str
+    hint: str
+
+
+class RolledBack(_Event):
+    """A step went wrong; the run goes on from the last good one, past the batch that did it."""
+
+    kind: Literal["rolled_back"] = "rolled_back"
+    run: str
+    step: int
+    """The step that was discarded."""
+    to_step: int
+    """Where it goes on."""
+    cause: str
+
+
+class MemoryLowered(_Event):
+    """Memory ran out; the run starts again with smaller packs and the same steps."""
+
+    kind: Literal["memory_lowered"] = "memory_lowered"
+    run: str
+    tokens_at_once: int
+    cause: str
 
 
 class CheckpointStaged(_Event):
@@ -224,6 +304,12 @@ Event = Annotated[
     RunStarted
     | MaskingProven
     | StepTaken
+    | LayersMeasured
+    | ValidationMeasured
+    | PreviewWritten
+    | AlertRaised
+    | RolledBack
+    | MemoryLowered
     | CheckpointStaged
     | RunInterrupted
     | RunFinished

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
 
 
@@ -54,13 +55,25 @@ class Message(Record):
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
+    weight: Weight = 1.0
+    """How much this turn counts where it is trained; 0 leaves it out of the loss."""
 
 
 class Example(Record):
-    """One row to train on: a chat (loss on the assistant) or plain text (loss on all of it)."""
+    """One row to train on: a chat (loss on the assistant) or plain text (loss on all of it).
+
+    A preference is a chat with the better ending in `messages` and the worse one in `rejected`. A
+    prompt to answer under a reward ends with the user's turn and may say what is `expected`.
+    """
 
     messages: tuple[Message, ...] = ()
+    rejected: tuple[Message, ...] = ()
+    """The whole chat again, with the worse ending; empty unless the row is a preference."""
+    expected: str | None = None
+    """The right answer, for methods that grade answers; never shown to the model."""
     text: str | None = None
+    weight: Weight = 1.0
+    """How much the row counts against others in its step."""
     tags: dict[str, str | int] = Field(default_factory=dict)
     """Where the row came from and what it drills: primitive, level, key."""
 
@@ -68,4 +81,6 @@ class Example(Record):
     def _one_form(self) -> Self:
         if bool(self.messages) == (self.text is not None):
             raise ValueError("an example has either messages or text")
+        if self.rejected and not self.messages:
+            raise ValueError("a rejected ending belongs to a chat")
         return self

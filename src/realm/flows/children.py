@@ -16,10 +16,11 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from realm.core import errors
-from realm.core.errors import ChildDiedError, RealmError
+from realm.core.errors import ChildDiedError, OutOfMemoryError, RealmError
 from realm.core.events import Event, Failed
 from realm.flows.context import Lab
 from realm.jobs.children import Child, WarmLauncher
+from realm.jobs.memory import kernel_kills, killed_for_memory
 from realm.jobs.queue import Request
 from realm.jobs.tail import EventTail
 from realm.training import child as training
@@ -80,6 +81,7 @@ class Supervisor:
         events_path = self.lab.home.events(run)
         offset = events_path.stat().st_size if events_path.exists() else 0
         tail = EventTail(events_path, offset)
+        kills = kernel_kills()
         child = await asyncio.to_thread(self.launcher.launch, entry, spec_path, folder / "log.txt")
         try:
             code, failure = await self._loop(child, tail, on_event, request)
@@ -88,6 +90,11 @@ class Supervisor:
             raise
         if failure is not None:
             raise _rebuilt(failure)
+        if killed_for_memory(code, kills, kernel_kills()):
+            raise OutOfMemoryError(
+                f"the process of {run} was killed by the system because memory ran out",
+                hint="`realm estimate` says what would fit; rules.memory.tokens_at_once makes packs smaller",
+            )
         if code != 0:
             raise _death(code, run, folder / "log.txt")
 

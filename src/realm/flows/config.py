@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from realm.models.blank import BLANKS
 from realm.skills.curriculum import CurriculumConfig
 from realm.skills.skill import SKILLS
 from realm.training.method import METHODS
-from realm.training.recipe import Recipe
+from realm.training.recipe import Resolved, resolve, shipped_text
 
 Blank = Annotated[SerializeAsAny[Config], BeforeValidator(BLANKS.config)]
 SkillKind = Annotated[SerializeAsAny[Config], BeforeValidator(SKILLS.config)]
@@ -98,12 +99,22 @@ def load_config(home: Home, overrides: Iterable[str] = ()) -> RealmConfig:
     return load(RealmConfig, home.config, overrides)
 
 
-def load_recipe(home: Home, name: str) -> Recipe:
-    """Return the home's own recipe of that name, else the shipped one."""
-    own = home.recipes / f"{name}.yaml"
-    if own.is_file():
-        return load(Recipe, own)
-    return Recipe.shipped(name)
+def load_recipe(home: Home, name: str) -> Resolved:
+    """Return a recipe with what it extends: a file, else the home's own of that name, else a shipped one."""
+    file = Path(name) if name.endswith((".yaml", ".yml")) else None
+    if file is not None and not file.is_file():
+        raise NotFoundError(f"{file}: no such file")
+
+    def text_of(wanted: str) -> str:
+        own = file if file is not None and wanted == file.stem else home.recipes / f"{wanted}.yaml"
+        # A recipe may extend the shipped one whose name it bears.
+        if own.is_file() and wanted not in read:
+            read.add(wanted)
+            return own.read_text(encoding="utf-8")
+        return shipped_text(wanted)
+
+    read: set[str] = set()
+    return resolve(file.stem if file else name, text_of)
 
 
 def check_home(home: Home, overrides: Iterable[str] = ()) -> str:

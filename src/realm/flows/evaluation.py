@@ -63,7 +63,7 @@ async def answer(
         folder=verified_checkpoint(lab, checkpoint),
         suites=tuple(suites),
         events=str(lab.home.events(run)),
-        threads=load_recipe(lab.home, lab.hero.recipe).threads,
+        threads=load_recipe(lab.home, lab.hero.recipe).recipe.rules.threads,
     )
     return await persist(
         lambda: _answer_once(supervisor, job), lambda: checkpoint.hash, lab.config.worker.child_deaths

@@ -55,6 +55,11 @@ class Home:
         """Where children write; the same filesystem as the vault."""
         return self.vault / ".stage"
 
+    @property
+    def cache(self) -> Path:
+        """What can be computed again, such as encoded rows."""
+        return self.private / "cache"
+
     def run(self, run: str) -> Path:
         """Return the folder of one run's job spec, events and log."""
         return self.private / "runs" / run

@@ -16,12 +16,18 @@ from realm.flows.context import Lab
 from realm.flows.datasets import publish_dataset
 from realm.flows.runs import FILE, queue_run
 from realm.jobs.queue import Job
+from realm.ledger.records import DatasetRecord
 
 
 def add_file(lab: Lab, path: Path) -> Job:
     """Register a file where it lies and queue a run on it. Raises DataError; moves nothing."""
-    dataset = publish_dataset(lab, _writer(path), source=f"inbox:{printable(path.name)}")
+    dataset = register_file(lab, path)
     return queue_run(lab, dataset, title=printable(path.name), source=FILE)
+
+
+def register_file(lab: Lab, path: Path) -> DatasetRecord:
+    """Validate a file and publish it as a dataset. Raises DataError; the file stays where it is."""
+    return publish_dataset(lab, _writer(path), source=f"inbox:{printable(path.name)}")
 
 
 def take_file(lab: Lab, path: Path) -> Job:

@@ -8,8 +8,10 @@ from realm.core.hashing import hash_json
 from realm.core.records import Priority
 from realm.flows.config import load_recipe
 from realm.flows.context import Lab
+from realm.flows.plan import RunPlan, make_plan
 from realm.jobs.queue import Job
 from realm.ledger.records import DatasetRecord, RunRecord
+from realm.training.recipe import Resolved
 
 TRAIN = "train"
 """The kind of job that trains one run and evaluates what it saved."""
@@ -21,13 +23,25 @@ FILE = "file"
 def queue_run(
     lab: Lab, dataset: DatasetRecord, *, title: str, source: str, priority: Priority = Priority.NORMAL
 ) -> Job:
-    """Plan a run on a dataset and queue its job. The same dataset never gets two runs.
+    """Plan a run on a dataset and queue its job. The same dataset never gets two runs this way.
 
     The run's row is written first: if the process dies before the job is queued, the next
     start finds a run that is owed a job.
     """
-    run = find_run(lab, dataset.hash) or _add(lab, _plan(lab, dataset, title, source, priority))
+    name = lab.hero.recipe if source == DRILL else lab.hero.file_recipe
+    run = find_run(lab, dataset.hash)
+    if run is None:
+        plan = make_plan(lab, load_recipe(lab.home, name), dataset, source, priority, migrate=False)
+        run = _add(lab, dataset, plan, title)
     return queue_job(lab, run)
+
+
+def queue_training(
+    lab: Lab, dataset: DatasetRecord, recipe: Resolved, *, title: str, migrate: bool = False
+) -> Job:
+    """Plan another run on a dataset, whatever was trained on it before, and queue its job."""
+    plan = make_plan(lab, recipe, dataset, FILE, Priority.HIGH, migrate=migrate)
+    return queue_job(lab, _add(lab, dataset, plan, title))
 
 
 def find_run(lab: Lab, dataset: str) -> RunRecord | None:
@@ -58,27 +72,10 @@ def requeue_owed(lab: Lab) -> list[str]:
     return [run.id for run in owed]
 
 
-def _add(lab: Lab, plan: RunRecord) -> RunRecord:
+def _add(lab: Lab, dataset: DatasetRecord, plan: RunPlan, title: str) -> RunRecord:
     """Add a run under the next free number, also when another process plans one at this moment."""
-    number = len(lab.ledger.runs.list())
-    while True:
-        number += 1
-        try:
-            return lab.ledger.runs.add(plan.model_copy(update={"id": f"run-{number:04d}"}))
-        except StateError:
-            continue
-
-
-def _plan(lab: Lab, dataset: DatasetRecord, title: str, source: str, priority: Priority) -> RunRecord:
-    name = lab.hero.recipe if source == DRILL else lab.hero.file_recipe
-    recipe = load_recipe(lab.home, name)
-    spec = {
-        "source": source,
-        "recipe_name": name,
-        "recipe": recipe.model_dump(mode="json"),
-        "priority": priority.value,
-    }
-    return RunRecord(
+    spec = plan.model_dump(mode="json")
+    record = RunRecord(
         id="run-new",
         campaign=lab.campaign,
         hero=lab.hero_name,
@@ -88,3 +85,10 @@ def _plan(lab: Lab, dataset: DatasetRecord, title: str, source: str, priority: P
         spec_hash=hash_json(spec),
         created_at=lab.clock(),
     )
+    number = len(lab.ledger.runs.list())
+    while True:
+        number += 1
+        try:
+            return lab.ledger.runs.add(record.model_copy(update={"id": f"run-{number:04d}"}))
+        except StateError:
+            continue

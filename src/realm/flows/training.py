@@ -6,22 +6,35 @@ goes on from the run's last checkpoint, and evaluates only what has no evaluatio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
-from realm.core.errors import RealmError
-from realm.core.events import CheckpointStaged, Event, RunInterrupted, RunStarted
+from realm.core.errors import OutOfMemoryError, RealmError
+from realm.core.events import (
+    CheckpointStaged,
+    Event,
+    MaskingProven,
+    MemoryLowered,
+    RunInterrupted,
+    RunStarted,
+)
 from realm.core.records import ArtifactKind, Fence
 from realm.core.seeds import seed
 from realm.flows.birth import ensure_base
 from realm.flows.checkpoints import publish_checkpoint, verified_checkpoint
 from realm.flows.children import Supervisor, persist
 from realm.flows.context import Lab
+from realm.flows.plan import PlannedRows, RunPlan
 from realm.flows.progress import examine_run
 from realm.jobs.queue import Request
 from realm.jobs.worker import Outcome, StepContext
 from realm.ledger.records import CheckpointRecord, RunRecord
-from realm.training.job import TrainJob
-from realm.training.recipe import Recipe
+from realm.models.files import base_of_folder
+from realm.training.job import RowsFile, TrainJob
+
+
+MEMORY_RETRIES = 2
+"""How often a run is started again with smaller packs after memory ran out."""
 
 
 async def train_step(supervisor: Supervisor, context: StepContext) -> Outcome:
@@ -32,11 +45,14 @@ async def train_step(supervisor: Supervisor, context: StepContext) -> Outcome:
     fence = lab.ledger.fences.take(f"run/{run.id}")
     outcome = Outcome(state="stopped" if run.outcome == "stopped" else "done", reason=run.reason)
     if run.outcome is None:
+        packs = Packs(lab, run.id)
         try:
-            outcome = await persist(
-                lambda: _train(supervisor, run.id, fence, context.request),
-                lambda: lab.ledger.checkpoints.latest_of_run(run.id),
-                lab.config.worker.child_deaths,
+            outcome = await packs.fitting(
+                lambda: persist(
+                    lambda: _train(supervisor, run.id, fence, context.request, packs),
+                    lambda: lab.ledger.checkpoints.latest_of_run(run.id),
+                    lab.config.worker.child_deaths,
+                )
             )
         except RealmError as error:
             lab.ledger.runs.end(run.id, "failed", str(error), fence)
@@ -48,8 +64,36 @@ async def train_step(supervisor: Supervisor, context: StepContext) -> Outcome:
     return outcome
 
 
+class Packs:
+    """How large the packs of a run may be, after memory ran out with larger ones."""
+
+    def __init__(self, lab: Lab, run: str) -> None:
+        self.tokens_at_once: int | None = None
+        self._lab = lab
+        self._run = run
+        rules = RunPlan.model_validate(lab.ledger.runs.get(run).spec).recipe.rules
+        self._step_tokens = rules.memory.tokens_at_once or rules.batch_rows * rules.max_tokens
+        self._batch_rows = rules.batch_rows
+
+    def learn(self, proven: MaskingProven) -> None:
+        """Take what a step holds from the rows that were proven."""
+        mean = -(-proven.tokens * self._batch_rows // max(1, proven.rows))
+        self._step_tokens = min(self._step_tokens, mean)
+
+    async def fitting(self, attempt: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Try again with packs of half the size, at most twice; the steps stay the same."""
+        for _ in range(MEMORY_RETRIES):
+            try:
+                return await attempt()
+            except OutOfMemoryError as error:
+                self.tokens_at_once = max(2, (self.tokens_at_once or self._step_tokens) // 2)
+                lowered = MemoryLowered(run=self._run, tokens_at_once=self.tokens_at_once, cause=error.what)
+                self._lab.emit(lowered)
+        return await attempt()
+
+
 async def _train(
-    supervisor: Supervisor, run_id: str, fence: Fence, request: Callable[[], Request]
+    supervisor: Supervisor, run_id: str, fence: Fence, request: Callable[[], Request], packs: Packs
 ) -> Outcome:
     lab = supervisor.lab
     run = lab.ledger.runs.get(run_id)
@@ -64,11 +108,13 @@ async def _train(
             lab.ledger.runs.update(run.id, fence=fence, step=record.step)
         elif isinstance(event, RunStarted):
             lab.ledger.runs.update(run.id, fence=fence, steps_total=event.steps_total)
+        elif isinstance(event, MaskingProven):
+            packs.learn(event)
         elif isinstance(event, RunInterrupted):
             interrupted.append(event)
         lab.show(event)
 
-    job = _job(lab, run, start)
+    job = _job(lab, run, start).model_copy(update={"tokens_at_once": packs.tokens_at_once})
     await supervisor.follow("realm.training.child:main", job, run.id, on_event=on_event, request=request)
     if not interrupted:
         return Outcome(state="done")
@@ -90,13 +136,25 @@ def _start(lab: Lab, run: RunRecord) -> CheckpointRecord:
 
 
 def _job(lab: Lab, run: RunRecord, start: CheckpointRecord) -> TrainJob:
-    recipe = Recipe.model_validate(run.spec["recipe"])
+    plan = RunPlan.model_validate(run.spec)
+    origin = lab.ledger.checkpoints.get(run.start) if run.start is not None else start
+    folder = Path(verified_checkpoint(lab, start))
+    verified = str(folder) if origin.hash == start.hash else verified_checkpoint(lab, origin)
     return TrainJob(
         run=run.id,
         seed=seed("run", lab.campaign, lab.hero_name, lab.hero.seed, run.dataset),
-        start=str(verified_checkpoint(lab, start)),
-        rows=str(lab.store.verified(ArtifactKind.DATASET, run.dataset) / "rows.jsonl"),
-        recipe=recipe,
+        start=str(folder),
+        origin=verified,
+        base=base_of_folder(Path(verified)) or origin.hash,
+        rows=tuple(_rows_file(lab, source) for source in plan.rows),
+        validation=tuple(_rows_file(lab, source) for source in plan.validation),
+        recipe=plan.recipe,
         stages=str(lab.home.stages),
         events=str(lab.home.events(run.id)),
+        cache=str(lab.home.cache),
     )
+
+
+def _rows_file(lab: Lab, source: PlannedRows) -> RowsFile:
+    folder = lab.store.verified(ArtifactKind.DATASET, source.dataset)
+    return RowsFile(path=str(folder / "rows.jsonl"), name=source.name, weight=source.weight)

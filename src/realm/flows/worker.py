@@ -60,8 +60,8 @@ def up(lab: Lab, until: Callable[[], bool], on_ready: Callable[[Reconciled], Non
             watcher.join(timeout=WATCHER_TIMEOUT_S)
 
 
-def work(lab: Lab, launcher: WarmLauncher, until: Callable[[], bool]) -> None:
-    """Work the queue, and fill it with drills when it is empty, until `until` is true."""
+def work(lab: Lab, launcher: WarmLauncher, until: Callable[[], bool], *, fill: bool = True) -> None:
+    """Work the queue, and with `fill` drill when it is empty, until `until` is true."""
     supervisor = Supervisor(lab, launcher)
 
     async def train(context: StepContext) -> Outcome:
@@ -72,7 +72,9 @@ def work(lab: Lab, launcher: WarmLauncher, until: Callable[[], bool]) -> None:
             lab.emit(JobEnded(job=job.id, state=job.state.value, reason=job.reason))
 
     filler = Filler(lab)
-    Worker(lab.queue, {TRAIN: train}, on_change=on_change).run(lambda: until() or filler.tick())
+    Worker(lab.queue, {TRAIN: train}, on_change=on_change).run(
+        lambda: until() or (fill and filler.tick())
+    )
 
 
 def _report(error: RealmError) -> None:

@@ -1,53 +1,158 @@
-"""Chats and texts as token ids, and which of those tokens are trained.
+"""Chats and texts as token ids, and how much predicting each of those tokens counts.
 
-The template of the model decides, never a pattern of ours: tokens inside its
-`{% generation %}` blocks are trained, all others are not. A text is trained as a whole, with the
-end token behind it.
+Of a chat the turns of the roles that are trained count, the assistant's unless told otherwise: what the template
+of the model marks as generated, or what is derived from it (see `template`). A token's weight is its turn's times
+its row's. A text is trained as a whole, with the end token behind it.
+
+Shapes: N tokens of all sequences behind each other, S sequences, T tokens of one of them.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, overload
 
-from realm.core.errors import MaskingError, RefusedError
+import numpy as np
+from numpy.typing import NDArray
+
+from realm.core.errors import DataError, RefusedError
 from realm.core.hashing import hash_bytes
 from realm.core.records import Example, Message
+from realm.models.template import ASSISTANT, Chat, Refusal, Rendered, Roles, Shape, Template, underivable
+from realm.models.words import Track, Words, plain_backend, trained_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-_GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
+_MANY_ROWS = 128
+"""From so many rows on it pays to tokenise each word once."""
+_ROWS_AT_ONCE = 2048
 
 
 class Encoded(NamedTuple):
-    """One row as tokens, cut at the limit that was asked for."""
+    """One sequence of T tokens, cut at the limit that was asked for."""
 
-    ids: list[int]
-    trained: list[bool]
-    """Per token: whether predicting it is trained."""
+    ids: NDArray[np.int32]
+    """(T,)"""
+    weights: NDArray[np.float32]
+    """(T,): how much predicting each token counts; 0 where it is masked."""
     turns: int
     """Trained regions: unbroken runs of trained tokens."""
     full_tokens: int
     """Tokens before the cut; more than `len(ids)` where the row was too long."""
 
+    @property
+    def trained(self) -> NDArray[np.bool_]:
+        """(T,): whether predicting each token is trained."""
+        return self.weights > 0
 
-def encode(tokenizer: PreTrainedTokenizerFast, example: Example, max_tokens: int) -> Encoded:
+    @property
+    def trained_tokens(self) -> int:
+        """Trained tokens that something precedes, so that they can be predicted."""
+        return int(np.count_nonzero(self.weights[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Encodings(Sequence[Encoded]):
+    """Sequences that lie behind each other in a few arrays; one of them is a view."""
+
+    ids_N: NDArray[np.int32]
+    weights_N: NDArray[np.float32]
+    begins_S: NDArray[np.int64]
+    """Where each sequence begins."""
+    sizes_S: NDArray[np.int64]
+    """Tokens of each, after the cut."""
+    full_S: NDArray[np.int64]
+    """Tokens of each before the cut."""
+    turns_S: NDArray[np.int64]
+    """Trained regions of each."""
+
+    @classmethod
+    def of(
+        cls, ids_N: NDArray[np.int32], weights_N: NDArray[np.float32], full_S: NDArray[np.int64], max_tokens: int
+    ) -> Encodings:
+        """Lay out sequences of `full_S` tokens each, cut at `max_tokens`."""
+        begins_S = np.cumsum(full_S) - full_S
+        sizes_S = np.minimum(full_S, max_tokens)
+        return cls(ids_N, weights_N, begins_S, sizes_S, full_S, _regions(weights_N, begins_S, sizes_S))
+
+    def __len__(self) -> int:
+        return len(self.begins_S)
+
+    @overload
+    def __getitem__(self, index: int) -> Encoded: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Encoded]: ...
+    def __getitem__(self, index: int | slice) -> Encoded | list[Encoded]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        begin = int(self.begins_S[index])
+        end = begin + int(self.sizes_S[index])
+        return Encoded(
+            self.ids_N[begin:end], self.weights_N[begin:end], int(self.turns_S[index]), int(self.full_S[index])
+        )
+
+    def __iter__(self) -> Iterator[Encoded]:
+        return (self[index] for index in range(len(self)))
+
+    def taken(self, chosen: NDArray[np.int64]) -> Encodings:
+        """Return some of the sequences; nothing is copied but where they lie."""
+        return Encodings(
+            self.ids_N,
+            self.weights_N,
+            self.begins_S[chosen],
+            self.sizes_S[chosen],
+            self.full_S[chosen],
+            self.turns_S[chosen],
+        )
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerFast, example: Example, max_tokens: int, roles: Roles = ASSISTANT
+) -> Encoded:
     """Encode one row, cut at `max_tokens`."""
-    return encode_many(tokenizer, [example], max_tokens)[0]
+    return encode_flat(tokenizer, [example], max_tokens, roles)[0]
 
 
 def encode_many(
-    tokenizer: PreTrainedTokenizerFast, examples: Sequence[Example], max_tokens: int
+    tokenizer: PreTrainedTokenizerFast,
+    examples: Sequence[Example],
+    max_tokens: int,
+    roles: Roles = ASSISTANT,
 ) -> list[Encoded]:
     """Encode rows in order, each cut at `max_tokens`; much faster than one by one.
 
-    Raises MaskingError where there are chats and the template marks nothing as generated.
+    Raises what `encode_flat` does.
     """
-    chats = iter(_encode_chats(tokenizer, [e.messages for e in examples if e.messages], max_tokens))
-    texts = iter(_encode_texts(tokenizer, [e.text for e in examples if e.text is not None], max_tokens))
-    return [next(chats) if example.messages else next(texts) for example in examples]
+    return list(encode_flat(tokenizer, examples, max_tokens, roles))
+
+
+def encode_flat(
+    tokenizer: PreTrainedTokenizerFast,
+    examples: Sequence[Example],
+    max_tokens: int,
+    roles: Roles = ASSISTANT,
+    *,
+    plainly: bool = False,
+) -> Encodings:
+    """Encode rows in order into a few arrays; turns of `roles` are trained.
+
+    `plainly` renders every chat and tokenises every text as a whole: slower, for comparison. Raises
+    DataError, with the row's place from 1 as its line, for a chat that the template refuses, and
+    MaskingError where what is trained cannot be told.
+    """
+    template = Template.of(tokenizer, roles) if any(example.messages for example in examples) else None
+    words = Words.of(tokenizer) if len(examples) >= _MANY_ROWS and not plainly else None
+    parts = [
+        _part(tokenizer, template, words, examples[begin : begin + _ROWS_AT_ONCE], begin, plainly=plainly)
+        for begin in range(0, len(examples), _ROWS_AT_ONCE)
+    ]
+    if not parts:
+        parts = [(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int64))]
+    ids, weights, sizes = zip(*parts, strict=True)
+    return Encodings.of(np.concatenate(ids), np.concatenate(weights), np.concatenate(sizes), max_tokens)
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Sequence[Message]]) -> list[list[int]]:
@@ -56,34 +161,28 @@ def prompt_ids(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[Sequence[Me
     A control token written inside a message stays plain text, so that nobody can end a turn
     or speak for the assistant by typing it.
     """
-    template_of(tokenizer)
     control = tuple(tokenizer.all_special_tokens)
-    plain = [i for i, prompt in enumerate(prompts) if not _mentions(prompt, control)]
-    result: list[list[int]] = [[] for _ in prompts]
-    if plain:
-        encoded = tokenizer.apply_chat_template(
-            [_as_dicts(prompts[i]) for i in plain], add_generation_prompt=True, return_dict=True
-        )["input_ids"]
-        for i, ids in zip(plain, encoded, strict=True):
-            result[i] = ids
-    for i in set(range(len(prompts))) - set(plain):
-        result[i] = tokenizer.apply_chat_template(
-            _as_dicts(prompts[i]),
-            add_generation_prompt=True,
-            return_dict=True,
-            sanitize_control_tokens=True,
-        )["input_ids"]
+    texts = Template.of(tokenizer).prompts(prompts) if prompts else []
+    for index, text in enumerate(texts):
+        if isinstance(text, Refusal):
+            raise DataError(text.reason, file="prompt", line=index + 1)
+    whole = plain_backend(tokenizer).encode_batch_fast(list(texts), add_special_tokens=False)
+    result: list[list[int]] = [encoding.ids for encoding in whole]
+    for index, prompt in enumerate(prompts):
+        if any(token in turn.content for turn in prompt for token in control):
+            # Its template has just shown, in its own process, that it comes to an end for this prompt.
+            result[index] = tokenizer.apply_chat_template(
+                [{"role": turn.role, "content": turn.content} for turn in prompt],
+                add_generation_prompt=True,
+                return_dict=True,
+                sanitize_control_tokens=True,
+            )["input_ids"]
     return result
 
 
 def template_of(tokenizer: PreTrainedTokenizerFast) -> str:
     """Return the chat template's source. Raises RefusedError where there is none."""
-    template = tokenizer.chat_template
-    if not isinstance(template, str):
-        raise RefusedError(
-            "the tokenizer has no single chat template", hint="save one as chat_template.jinja beside it"
-        )
-    return template
+    return Template.of(tokenizer).source
 
 
 def template_hash(tokenizer: PreTrainedTokenizerFast) -> str:
@@ -91,40 +190,189 @@ def template_hash(tokenizer: PreTrainedTokenizerFast) -> str:
     return hash_bytes(template_of(tokenizer).encode())
 
 
-def _encode_chats(
-    tokenizer: PreTrainedTokenizerFast, chats: Sequence[Sequence[Message]], max_tokens: int
-) -> list[Encoded]:
-    if not chats:
-        return []
-    if not _GENERATION.search(template_of(tokenizer)):
-        raise MaskingError(
-            "the chat template does not mark what the assistant generates",
-            hint="wrap the assistant's content and its end token in {% generation %} … {% endgeneration %}",
+def end_ids(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
+    """Return the tokens that end what is written: the tokenizer's, and the one its template ends turns with."""
+    ends = {tokenizer.eos_token_id}
+    if isinstance(tokenizer.chat_template, str):
+        token = Template.of(tokenizer).end_token()
+        ends.add(None if token is None else tokenizer.get_added_vocab()[token])
+    return frozenset(end for end in ends if end is not None)
+
+
+_Part = tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]
+
+
+class _Flat:
+    """Tokens of rows as they are laid behind each other."""
+
+    def __init__(self) -> None:
+        self.parts: list[list[int]] = []
+        self.counts: list[int] = []
+        """Tokens of runs of one weight."""
+        self.weights: list[float] = []
+        self.sizes: list[int] = []
+
+    def add(self, ids: list[int], weights_T: NDArray[np.float32]) -> None:
+        """Add a whole sequence."""
+        self.parts.append(ids)
+        self.sizes.append(len(ids))
+        begins = [0, *(np.flatnonzero(np.diff(weights_T)) + 1).tolist()] if ids else []
+        self.counts += [end - begin for begin, end in itertools.pairwise([*begins, len(ids)])]
+        self.weights += weights_T[begins].tolist()
+
+    def arrays(self) -> _Part:
+        """Return ids (N,), weights (N,) and sizes (S,)."""
+        sizes_S = np.asarray(self.sizes, np.int64)
+        ids_N = np.fromiter(itertools.chain.from_iterable(self.parts), np.int32, int(sizes_S.sum()))
+        weights_N = np.repeat(np.asarray(self.weights, np.float32), np.asarray(self.counts, np.int64))
+        return ids_N, weights_N, sizes_S
+
+
+def _part(
+    tokenizer: PreTrainedTokenizerFast,
+    template: Template | None,
+    words: Words | None,
+    examples: Sequence[Example],
+    first: int,
+    *,
+    plainly: bool,
+) -> _Part:
+    """Encode some rows, the first of which is row `first` of all."""
+    chats: list[Chat] = [example.messages for example in examples if example.messages]
+    plans: list[Shape | Rendered | Refusal] = []
+    if template is not None:
+        plans = list(template.rendered(chats)) if plainly else template.plan(chats)
+    plan = iter(plans)
+    rows = [_Row(example, next(plan) if example.messages else None, words) for example in examples]
+    for index, row in enumerate(rows):
+        if isinstance(row.plan, Refusal):
+            raise _refused(row.plan, first + index + 1)
+    if words is not None:
+        words.learn(
+            itertools.chain.from_iterable(split[1:] for row in rows for split in row.words),
+            (first_word for row in rows for first_word in row.first_words()),
         )
-    encoded = tokenizer.apply_chat_template(
-        [_as_dicts(chat) for chat in chats], return_dict=True, return_assistant_tokens_mask=True
-    )
-    pairs = zip(encoded["input_ids"], encoded["assistant_masks"], strict=True)
-    return [_cut(ids, [bool(m) for m in mask], max_tokens) for ids, mask in pairs]
-
-
-def _encode_texts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_tokens: int) -> list[Encoded]:
-    if not texts:
-        return []
-    encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    whole = iter(_whole(tokenizer, [row for row in rows if row.track is None]))
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    return [_cut([*ids, *end], [True] * (len(ids) + len(end)), max_tokens) for ids in encoded]
+    flat = _Flat()
+    for row in rows:
+        if row.track is None:
+            flat.add(*next(whole))
+        elif words is not None:
+            _lay(flat, row, row.track, words, end)
+    return flat.arrays()
 
 
-def _cut(ids: list[int], trained: list[bool], max_tokens: int) -> Encoded:
-    kept = trained[:max_tokens]
-    starts = sum(now and not before for now, before in zip(kept, [False, *kept], strict=False))
-    return Encoded(ids[:max_tokens], kept, starts, len(ids))
+_TEXT = Track(Shape(("", ""), (), ()), ([], []), ("",), (0,), (True,), (0,), (0,))
+"""A text laid out as if it were the only turn of a chat without a template."""
 
 
-def _as_dicts(chat: Iterable[Message]) -> list[dict[str, str]]:
-    return [{"role": message.role, "content": message.content} for message in chat]
+class _Row:
+    """One row on its way to tokens."""
+
+    __slots__ = ("example", "plan", "track", "words")
+
+    def __init__(self, example: Example, plan: Shape | Rendered | Refusal | None, words: Words | None) -> None:
+        self.example = example
+        self.plan = plan
+        self.track: Track | None = None
+        self.words: list[list[str]] = []
+        if words is None:
+            return
+        if example.text is not None:
+            self.track = _TEXT
+            self.words = [words.split(example.text)]
+        elif isinstance(plan, Shape):
+            self.track = words.track(plan)
+            if self.track is not None:
+                self.words = [
+                    words.split(right + edge(turn.content))
+                    for right, edge, turn in zip(self.track.rights, plan.edges, example.messages, strict=True)
+                ]
+
+    def first_words(self) -> Iterator[tuple[str, int, str]]:
+        """Yield what stands before each turn's content, how much of it is masked, and the first word."""
+        if self.track is not None:
+            for right, cut, split in zip(self.track.rights, self.track.cuts, self.words, strict=True):
+                yield right, cut, split[0][len(right) :]
 
 
-def _mentions(chat: Iterable[Message], control: tuple[str, ...]) -> bool:
-    return any(token in message.content for message in chat for token in control)
+def _lay(flat: _Flat, row: _Row, track: Track, words: Words, end: list[int]) -> None:
+    """Lay a row's tokens behind the others, word by word."""
+    parts, counts, weights = flat.parts, flat.counts, flat.weights
+    size, lead = 0, 0
+    row_weight, turns = row.example.weight, row.example.messages
+    for index, split in enumerate(row.words):
+        between, right = track.between[index], track.rights[index]
+        first = words.first(right, track.cuts[index], split[0][len(right) :])
+        later = words.later(split[1:])
+        parts.append(between)
+        parts.append(first.ids)
+        parts += later
+        written = len(first.ids) + sum(map(len, later))
+        size += len(between) + written
+        if track.trained[index]:
+            masked = 0 if track.tails[index] else first.masked
+            counts.append(len(between) - lead - track.tails[index] + masked)
+            weights.append(0.0)
+            lead = track.leads[index]
+            counts.append(track.tails[index] + written - masked + lead)
+            weights.append(turns[index].weight * row_weight if turns else row_weight)
+        else:
+            counts.append(len(between) - lead + written)
+            weights.append(0.0)
+            lead = 0
+    closing = track.between[-1] if turns else end
+    parts.append(closing)
+    counts.append(len(closing) - lead)
+    weights.append(0.0 if turns else row_weight)
+    flat.sizes.append(size + len(closing))
+
+
+def _whole(
+    tokenizer: PreTrainedTokenizerFast, rows: Sequence[_Row]
+) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    """Tokenise rows as whole texts; yield each row's ids and weights."""
+    texts = []
+    for row in rows:
+        if isinstance(row.plan, Shape):
+            row.plan = row.plan.rendered(row.example.messages)
+        texts.append(row.plan.text if isinstance(row.plan, Rendered) else row.example.text or "")
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    encodings = plain_backend(tokenizer).encode_batch(texts, add_special_tokens=False)
+    for row, encoding in zip(rows, encodings, strict=True):
+        if isinstance(row.plan, Rendered):
+            yield encoding.ids, _weights(row.example, row.plan, encoding.offsets)
+        else:
+            ids = [*encoding.ids, *end]
+            yield ids, np.full(len(ids), row.example.weight, np.float32)
+
+
+def _weights(
+    example: Example, rendered: Rendered, offsets: Sequence[tuple[int, int]]
+) -> NDArray[np.float32]:
+    weights_T = np.zeros(len(offsets), np.float32)
+    for span in rendered.spans:
+        turn = 1.0 if span.message < 0 else example.messages[span.message].weight
+        weights_T[trained_tokens(offsets, rendered.text, [(span.begin, span.end)])] = turn * example.weight
+    return weights_T
+
+
+def _refused(refusal: Refusal, row: int) -> RefusedError:
+    if refusal.masking:
+        return underivable(f"{refusal.reason} (row {row})")
+    return DataError(refusal.reason, file="rows", line=row, hint="write the chat as the model's template asks")
+
+
+def _regions(
+    weights_N: NDArray[np.float32], begins_S: NDArray[np.int64], sizes_S: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Count unbroken runs of trained tokens in each sequence."""
+    trained_N = np.concatenate([weights_N > 0, [False]])
+    rises_N = trained_N.copy()
+    rises_N[1:] &= ~trained_N[:-1]
+    inside = sizes_S > 0
+    rises_N[begins_S[inside]] = trained_N[begins_S[inside]]
+    counted_N = np.concatenate([[0], np.cumsum(rises_N, dtype=np.int64)])
+    regions_S: NDArray[np.int64] = counted_N[begins_S + sizes_S] - counted_N[begins_S]
+    return regions_S

@@ -2,6 +2,10 @@
 
 Loading reads an allow-list: any other file, link or folder, and any JSON key that could name code
 or a file elsewhere, refuses the whole folder before a model library sees it. Nothing is fetched.
+
+A folder holds a whole model, or an adapter and `base.json`, which names what lies under it by
+content hash: folders beside this one in the vault, re-hashed before they are loaded. A base may be
+an adapter's folder itself, and is merged then.
 """
 
 from __future__ import annotations
@@ -9,19 +13,43 @@ from __future__ import annotations
 import json
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
-from realm.core.errors import NotFoundError, UnsafeFileError
+from realm.core.errors import NotFoundError, RefusedError, StateError, UnsafeFileError
+from realm.core.hashing import PREFIX
+from realm.core.records import ArtifactKind
+from realm.models.adapters import (
+    BASE,
+    CONFIG,
+    WEIGHTS,
+    Base,
+    attach,
+    merge_adapter,
+    read_base,
+    read_shape,
+    shape_of,
+    state_to_save,
+    write_adapter,
+)
+from realm.storage import manifest as manifests
 
 if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 _SUFFIXES = (".safetensors", ".json", ".jinja")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _SIDECAR = ".ledger.json"
-_REDIRECTS = ("adapter_config.json", "processor_config.json")
+_REDIRECTS = ("processor_config.json",)
 """Files by which the library would load something else than this folder's model."""
+_WHOLE = ("config.json", "tokenizer.json")
+_ADAPTER = (CONFIG, WEIGHTS, BASE, "tokenizer.json")
+"""What must be there, of a whole model and of an adapter."""
+_MAX_BASES = 8
+"""Folders under an adapter, one below the other."""
 _CODE_KEYS = frozenset(
     {
         "auto_map",
@@ -45,24 +73,117 @@ class Loaded(NamedTuple):
     tokenizer: PreTrainedTokenizerFast
 
 
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write weights, config and tokenizer into an existing folder; the caller flushes them."""
-    model.save_pretrained(folder, safe_serialization=True)
+class LoadedApart(NamedTuple):
+    """A model and its tokenizer, in memory; where the folder holds an adapter, a PEFT model."""
+
+    model: PreTrainedModel | PeftModel
+    tokenizer: PreTrainedTokenizerFast
+
+
+def save(
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    base: Base | None = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
+) -> None:
+    """Write weights, config and tokenizer into an existing folder; the caller flushes them.
+
+    Of an adapter only its own weights are written, and `base`, which it needs: StateError without.
+    `weights` are those of `adapters.state_to_save`, copied earlier; none takes the model's present ones.
+    """
+    from peft import PeftModel
+
+    if not isinstance(model, PeftModel):
+        model.save_pretrained(folder, state_dict=None if weights is None else dict(weights))
+    elif base is None:
+        raise StateError("an adapter cannot be saved without its base", hint="pass the base's content hash")
+    else:
+        write_adapter(shape_of(model), weights or state_to_save(model), base, folder)
     tokenizer.save_pretrained(folder)
 
 
-def load(folder: Path, *, attention: str = "sdpa") -> Loaded:
+@overload
+def load(folder: Path, *, attention: str = "sdpa", merge: Literal[True] = True) -> Loaded: ...
+
+
+@overload
+def load(folder: Path, *, attention: str = "sdpa", merge: Literal[False]) -> LoadedApart: ...
+
+
+def load(folder: Path, *, attention: str = "sdpa", merge: bool = True) -> Loaded | LoadedApart:
     """Load a model and its tokenizer from a folder, on the CPU, in the dtype of its files.
 
-    Raises UnsafeFileError where the folder holds anything that could run code or lead elsewhere.
+    An adapter is added to its base's weights, or with `merge=False` left trainable beside them.
+    Raises UnsafeFileError where a folder holds anything that could run code or lead elsewhere, and
+    CorruptError where a base's bytes do not match its hash.
     """
-    refuse_unsafe(folder)
     from transformers import PreTrainedTokenizerFast
-    from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+
+    refuse_unsafe(folder)
+    model = _load(folder, attention, ())
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    if merge:
+        return Loaded(merge_adapter(model).eval(), tokenizer)
+    return LoadedApart(model.eval(), tokenizer)
+
+
+def adapter_folder(folder: Path) -> str:
+    """Return the content hash of a published adapter, after re-hashing every byte of it."""
+    content = PREFIX + folder.name
+    refuse_unsafe(folder)
+    if read_base(folder) is None:
+        raise RefusedError(f"{folder}: a whole model, not an adapter")
+    manifests.verify(folder, ArtifactKind.CHECKPOINT, content)
+    return content
+
+
+def _load(folder: Path, attention: str, above: tuple[Path, ...]) -> PreTrainedModel | PeftModel:
+    """Load a folder that was checked, and all that lies under it."""
+    base = read_base(folder)
+    if base is None:
+        return _load_whole(folder, attention)
+    path = (*above, folder)
+    if len(path) > _MAX_BASES:
+        raise RefusedError(
+            f"{path[0]}: more than {_MAX_BASES} adapters lie on top of each other",
+            hint="merge some of them into a whole model",
+        )
+    model = merge_adapter(_load(_below(folder, base.base), attention, path))
+    for content in base.frozen:
+        model = merge_adapter(attach(model, _below(folder, content)))
+    return attach(model, folder)
+
+
+def _below(folder: Path, content: str) -> Path:
+    """Return the folder of that hash beside this one, after re-hashing every byte of it."""
+    found = folder.parent / content.removeprefix(PREFIX)
+    if not found.is_dir() or found.is_symlink():
+        raise NotFoundError(
+            f"{folder}: what lies under this adapter, {content}, is not beside it",
+            hint="transfer the base's checkpoint too",
+        )
+    manifests.verify(found, ArtifactKind.CHECKPOINT, content)
+    refuse_unsafe(found)
+    return found
+
+
+def _load_whole(folder: Path, attention: str) -> PreTrainedModel:
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+    )
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    reads_text_alone = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    kind = AutoModelForCausalLM if reads_text_alone else AutoModelForImageTextToText
+    model: PreTrainedModel = kind.from_pretrained(
         folder,
         local_files_only=True,
         use_safetensors=True,
@@ -70,10 +191,7 @@ def load(folder: Path, *, attention: str = "sdpa") -> Loaded:
         dtype="auto",
         attn_implementation=attention,
     )
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False
-    )
-    return Loaded(model.eval(), tokenizer)
+    return model
 
 
 def refuse_unsafe(folder: Path) -> None:
@@ -84,9 +202,27 @@ def refuse_unsafe(folder: Path) -> None:
         _refuse_entry(path)
         if path.suffix == ".json":
             _refuse_json(path)
-    for needed in ("config.json", "tokenizer.json"):
+    adapter = (folder / BASE).exists()
+    if adapter:
+        _refuse_adapter(folder)
+    elif (folder / CONFIG).exists():
+        raise UnsafeFileError(
+            f"{folder / CONFIG}: an adapter without {BASE}, which says by hash what it belongs to",
+            hint="merge a foreign adapter into its base with PEFT, or import both as checkpoints",
+        )
+    for needed in _ADAPTER if adapter else _WHOLE:
         if not (folder / needed).is_file():
             raise NotFoundError(f"{folder}: {needed} is missing", hint="is this a model's folder?")
+
+
+def _refuse_adapter(folder: Path) -> None:
+    """Raise UnsafeFileError where an adapter's folder could be taken for a whole model too."""
+    read_base(folder)
+    if (folder / CONFIG).is_file():
+        read_shape(folder)
+    for path in sorted(folder.iterdir()):
+        if path.name == "config.json" or (path.name.startswith("model") and path.suffix == ".safetensors"):
+            raise UnsafeFileError(f"{path}: a folder holds an adapter or a whole model, not both")
 
 
 def _refuse_entry(path: Path) -> None:

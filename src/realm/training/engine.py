@@ -2,186 +2,329 @@
 
 On the CPU a run that is stopped or killed at any step and gone on with from its last stage ends
 with the very bytes of an undisturbed one: the data order is a function of (seed, epoch), every
-step seeds what it draws, and a stage holds weights, moments and step exactly. On a GPU it goes on
-the same way, but not bit by bit.
-
-Not covered: several devices, gradient accumulation, mixed precision, adapters.
+step seeds what it draws, and a stage holds weights, moments and position exactly. On a GPU it goes
+on the same way, but not bit by bit.
 """
 
 from __future__ import annotations
 
-import math
+import logging
+import os
 import secrets
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from realm.core.errors import DataError, DivergedError, StorageError
+from realm.core.errors import CorruptError, DivergedError, OutOfMemoryError, StorageError
 from realm.core.events import (
     CheckpointStaged,
     Emit,
     MaskingProven,
+    RolledBack,
     RunFinished,
     RunInterrupted,
     RunStarted,
     StepTaken,
+    ValidationMeasured,
+    ignore,
 )
-from realm.core.records import Example
 from realm.core.seeds import seed as seed_of
 from realm.models import files
-from realm.models.chat import encode_many
+from realm.models.adapters import Base, text_config
 from realm.storage.durable import explained, fsync_dir, fsync_file
-from realm.training.attention import use_packed
-from realm.training.batching import pack, rows_of_step, steps_in_all
-from realm.training.isolation import prove_isolation, sample, single_losses
+from realm.training import guard
+from realm.training.batching import Unit, best_fit, pack, steps_in_all
 from realm.training.job import TrainJob
-from realm.training.masking import Rows, prove_rows, select
-from realm.training.method import METHODS
+from realm.training.method import METHODS, Method, Row
+from realm.training.optimizer import OPTIMIZERS
+from realm.training.parameter import PARAMETERS
+from realm.training.precision import autocast, choose
+from realm.training.proof import prove
 from realm.training.recipe import Recipe
-from realm.training.state import (
-    Progress,
-    read_optimizer,
-    read_progress,
-    write_optimizer,
-    write_progress,
-)
+from realm.training.rows import read
+from realm.training.saving import Snapshot, Writer
+from realm.training.state import Progress, read_optimizer, read_progress, write_moments, write_progress
 from realm.training.statistics import Statistics
-from realm.training.trimming import trim_last_layer
+from realm.training.trainee import Trainee
+from realm.training.validation import measure
+from realm.training.watching import Watcher
+from realm.training.world import Alone, World
 
+log = logging.getLogger(__name__)
+
+KEPT = "-kept-"
+"""In the name of a folder that the engine keeps to go back to."""
 LOWER_RATE = "nothing was saved after the last checkpoint; go on from it with a lower learning rate"
 
 
-def train(job: TrainJob, emit: Emit, stop: Callable[[], bool]) -> None:
+def train(job: TrainJob, emit: Emit, stop: Callable[[], bool], world: World | None = None) -> None:
     """Carry a run from its start checkpoint to its end, or to the step at which `stop` says so.
 
-    Raises MaskingError before the first step and DivergedError at the step that is no number.
+    Raises MaskingError before the first step, DivergedError when going back does not help, and
+    OutOfMemoryError.
     """
     began = time.monotonic()
-    trainer = Trainer(job, emit)
-    trainer.prepare()
-    while trainer.progress.step < trainer.steps_total:
-        if stop():
-            trainer.save(final=False)
-            emit(RunInterrupted(run=job.run, step=trainer.progress.step))
-            return
-        trainer.take_step()
-        if trainer.progress.step % job.recipe.save_every_steps == 0:
-            trainer.save(final=trainer.progress.step == trainer.steps_total)
-    trainer.save(final=True)
-    emit(RunFinished(run=job.run, step=trainer.progress.step, seconds=time.monotonic() - began))
+    try:
+        _carry(job, emit, stop, world or Alone(), began)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise _out_of_memory(job, error) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # what torch says on the CPU
+            raise
+        raise _out_of_memory(job, error) from error
+
+
+def _carry(job: TrainJob, emit: Emit, stop: Callable[[], bool], world: World, began: float) -> None:
+    """Train, from the last good state again whenever the weights turn out to be broken."""
+    start, after = Path(job.start), None
+    while True:
+        trainer = Trainer(job, emit, world, start=start, after=after)
+        try:
+            trainer.prepare()
+            while trainer.progress.step < trainer.steps_total and not trainer.broken:
+                if world.agree(stop()):
+                    trainer.save(final=False)
+                    trainer.flush()
+                    forget(trainer.good)
+                    trainer.emit(RunInterrupted(run=job.run, step=trainer.progress.step))
+                    return
+                trainer.take_step()
+                if not trainer.broken and trainer.progress.step % job.recipe.rules.saving.every_steps == 0:
+                    trainer.save(final=trainer.progress.step == trainer.steps_total)
+            if not trainer.broken:
+                trainer.save(final=True)
+                trainer.flush()
+                forget(trainer.good)
+                seconds = time.monotonic() - began
+                trainer.emit(RunFinished(run=job.run, step=trainer.progress.step, seconds=seconds))
+                return
+            trainer.flush()
+            start, after = trainer.good, trainer.progress
+        except BaseException:
+            forget(trainer.good)
+            raise
+        finally:
+            trainer.close()
+
+
+def _out_of_memory(job: TrainJob, error: BaseException) -> OutOfMemoryError:
+    return OutOfMemoryError(
+        f"run {job.run}: memory ran out: {str(error).splitlines()[0] if str(error) else 'no details'}",
+        hint="`realm estimate` says what would fit; rules.memory.tokens_at_once makes packs smaller",
+    )
 
 
 class Trainer:
     """One run in memory: the model, its optimizer, its rows and how far it has come."""
 
-    def __init__(self, job: TrainJob, emit: Emit) -> None:
+    def __init__(
+        self,
+        job: TrainJob,
+        emit: Emit,
+        world: World | None = None,
+        *,
+        start: Path | None = None,
+        after: Progress | None = None,
+    ) -> None:
+        """Load what the job names, or another `start` of the same run, going on `after` a failure."""
         self.job = job
         self.recipe: Recipe = job.recipe
-        self._emit = emit
-        self._device = _device(job.recipe.device)
-        self.model, self.tokenizer = files.load(Path(job.start))
-        self.model.to(self._device)
-        self._method = METHODS.build(job.recipe.method)
-        self._optimizer = job.recipe.optimizer.build(self.model)
-        self.progress = self._begin(read_progress(Path(job.start)))
+        self.rules = job.recipe.rules
+        self.broken = False
+        """The weights are no good; the run has to go back to `good`."""
+        self.good = start or Path(job.start)
+        """Folder of the last state that was saved."""
+        self._after = after
+        self._world = world or Alone()
+        self.emit: Emit = emit if self._world.rank == 0 else ignore
+        device = _device(self.rules.device)
+        self._precision = choose(self.rules.precision, device)
+        self._method: Method = METHODS.build(job.recipe.method)
+        model, tokenizer = files.load(self.good, merge=False)
+        self._parameters = PARAMETERS.build(self.rules.parameters)
+        applied = self._parameters.apply(model, job.seed).to(device)
+        self.trainee = Trainee(
+            model=applied,
+            tokenizer=tokenizer,
+            device=device,
+            seed=job.seed,
+            origin=Path(job.origin),
+            max_tokens=min(self.rules.max_tokens, text_config(applied).max_position_embeddings),
+        )
         self._statistics = Statistics()
+        self._writer = Writer(asynchronous=self.rules.saving.asynchronous)
+        self._watcher = Watcher(job, self.emit)
 
-    def _begin(self, found: Progress | None) -> Progress:
-        """Go on where the start checkpoint stands if it is of this run, else begin the run."""
-        resumed = found is not None and found.run == self.job.run
-        if resumed or self.recipe.optimizer.carry:
-            read_optimizer(self._optimizer, self.model, Path(self.job.start))
-        if found is not None and resumed:
+    @property
+    def model(self) -> Any:
+        """The model in training."""
+        return self.trainee.model
+
+    def prepare(self) -> None:
+        """Read the rows, prove the masking and tell that the run has started."""
+        job, rules = self.job, self.rules
+        self.rows, self._validation = read(job, self._method, self.trainee)
+        self.steps_total = steps_in_all(
+            len(self.rows), rules.batch_rows, epochs=rules.epochs, steps=rules.steps
+        )
+        proof = prove(self.trainee, self._method, self.rows, rules)
+        self._world.enter(self.trainee.model)
+        self._optimizer = OPTIMIZERS.build(rules.optimizer).build(self.trainee.model)
+        self.progress = self._begin()
+        self._method.begin(self.trainee)
+        self.trainee.model.train()
+        self._watcher.begin(self.trainee)
+        self.emit(
+            RunStarted(
+                run=job.run,
+                steps_total=self.steps_total,
+                step=self.progress.step,
+                parameters=sum(p.numel() for p in self.model.parameters()),
+                trained_parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+                device=str(self.trainee.device),
+                precision=str(self._precision.dtype).removeprefix("torch."),
+            )
+        )
+        self.emit(
+            MaskingProven(
+                run=job.run,
+                rows=len(self.rows),
+                tokens=self.rows.tokens,
+                trained_tokens=self.rows.trained_tokens,
+                checks=proof.checks,
+                dropped=self.rows.dropped,
+                sources=self.rows.sources,
+                packed=proof.packed,
+            )
+        )
+
+    def _begin(self) -> Progress:
+        """Go on where the last state stands if it is of this run, else begin the run."""
+        found = read_progress(self.good)
+        if found is not None and found.run == self.job.run:
+            read_optimizer(self._optimizer, self.model, self.good)
+        else:
+            self._carry_moments()
+        begun = self._begun(found)
+        if self._after is None:
+            return begun
+        # The batches that were discarded are left out, what the guard knew of them is forgotten.
+        return begun.model_copy(update={"position": self._after.position, "discarded": self._after.discarded})
+
+    def _carry_moments(self) -> None:
+        """Take over the moments of the run before, where they are of the same parameters."""
+        settings = OPTIMIZERS.build(self.rules.optimizer)
+        if settings.carry:
+            try:
+                read_optimizer(self._optimizer, self.model, self.good)
+            except CorruptError as error:  # its bytes were verified, so it is of another kind
+                log.info("the moments before are not carried on: %s", error.what)
+                self._optimizer = settings.build(self.trainee.model)
+
+    def _begun(self, found: Progress | None) -> Progress:
+        if found is not None and found.run == self.job.run:
             return found
         hero_step = found.hero_step if found else 0
         return Progress(
             run=self.job.run, seed=self.job.seed, step=0, hero_step=hero_step, tokens=0, trained_tokens=0
         )
 
-    def prepare(self) -> None:
-        """Read the rows, prove the masking and tell that the run has started."""
-        examples = read_rows(Path(self.job.rows))
-        limit = min(self.recipe.max_tokens, self.model.config.max_position_embeddings)
-        self.rows = select(examples, encode_many(self.tokenizer, examples, limit), limit)
-        self.steps_total = steps_in_all(
-            len(self.rows.encoded),
-            self.recipe.batch_rows,
-            epochs=self.recipe.epochs,
-            steps=self.recipe.steps,
-        )
-        checks = self._prove(self.rows)
-        self.model.train()
-        self._emit(
-            RunStarted(
-                run=self.job.run,
-                steps_total=self.steps_total,
-                step=self.progress.step,
-                parameters=self.model.num_parameters(),
-                device=str(self._device),
-            )
-        )
-        self._emit(
-            MaskingProven(
-                run=self.job.run,
-                rows=len(self.rows.encoded),
-                tokens=self.rows.tokens,
-                trained_tokens=self.rows.trained_tokens,
-                checks=checks,
-                dropped=self.rows.dropped,
-            )
-        )
-
-    def _prove(self, rows: Rows) -> tuple[str, ...]:
-        """Prove the masking; afterwards the model is set up for packs."""
-        checks = prove_rows(rows, self.tokenizer, self.model.config.vocab_size, self.recipe.masking)
-        chosen = sample(rows.encoded)
-        sampled = [rows.encoded[i] for i in chosen]
-        alone = single_losses(self.model, sampled)
-        use_packed(self.model)
-        trim_last_layer(self.model)
-        return (*checks, *prove_isolation(self.model, sampled, alone, [rows.numbers[i] for i in chosen]))
+    # --- steps ----------------------------------------------------------------------------
 
     def take_step(self) -> None:
-        """Take one optimizer step. Raises DivergedError before weights could become no number."""
+        """Take one optimizer step, or discard it where it would do harm.
+
+        Raises DivergedError when nothing sound is left to go back to.
+        """
         began = time.monotonic()
-        step, recipe = self.progress.step, self.recipe
-        torch.manual_seed(seed_of("step", self.job.seed, step))
-        chosen = rows_of_step(
-            step, len(self.rows.encoded), recipe.batch_rows, order=recipe.order, seed=self.job.seed
-        )
-        batch = pack([self.rows.encoded[i] for i in chosen], self._device)
-        position = self.progress.hero_step if recipe.schedule.clock == "hero" else step
-        rate = recipe.optimizer.learning_rate * recipe.schedule.factor(position, self.steps_total)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        self._optimizer.zero_grad(set_to_none=True)
-        loss = self._method.loss(self.model, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm or math.inf)
+        batch = self.progress.batch
+        torch.manual_seed(seed_of("step", self.job.seed, batch))
+        units = self._units(batch)
+        rate = self._set_rate()
+        loss, figures, tokens, trained = self._gradient(units)
+        norm = self._world.clip(self.model, self.rules.clip_norm or float("inf"))
+        verdict = guard.judge(self.rules.guard, self.progress.guard, loss, norm)
         taken = StepTaken(
             run=self.job.run,
-            step=step + 1,
+            step=self.progress.step + 1,
             steps_total=self.steps_total,
             hero_step=self.progress.hero_step + 1,
-            loss=float(loss.detach()),
-            gradient_norm=float(norm),
+            loss=loss,
+            gradient_norm=norm,
             learning_rate=rate,
-            tokens=batch.tokens,
-            trained_tokens=batch.trained_tokens,
-            seconds=0.0,
+            tokens=tokens,
+            trained_tokens=trained,
+            seconds=time.monotonic() - began,
+            figures=figures,
         )
-        if not (math.isfinite(taken.loss) and math.isfinite(taken.gradient_norm)):
-            raise DivergedError(
-                f"run {self.job.run}: at step {taken.step} the loss is {taken.loss} and the gradient's "
-                f"norm {taken.gradient_norm}",
-                hint=LOWER_RATE,
-            )
+        self.progress = self.progress.model_copy(update={"position": batch + 1, "guard": verdict.state})
+        if verdict.cause:
+            self._discard(taken.step, verdict)
+            return
+        self._watcher.before_update(self.trainee, taken)
         self._optimizer.step()
         self._advance(taken.model_copy(update={"seconds": time.monotonic() - began}))
+
+    def _units(self, batch: int) -> list[Unit]:
+        """Return what a batch of rows trains on."""
+        chosen = self.rows.of_batch(batch, self.rules.batch_rows, order=self.rules.order, seed=self.job.seed)
+        rows = [Row(i, self.rows.examples[i], self.rows.sequences[i]) for i in chosen]
+        return self._method.units(self.trainee, batch, rows)
+
+    def _set_rate(self) -> float:
+        """Set every group's learning rate for this step; return the first one's."""
+        schedule = self.rules.schedule
+        position = self.progress.hero_step if schedule.clock == "hero" else self.progress.step
+        factor = schedule.factor(position, self.steps_total)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def _gradient(self, units: Sequence[Unit]) -> tuple[float, dict[str, float], int, int]:
+        """Leave the step's gradient in the parameters; return loss, figures and tokens."""
+        self._optimizer.zero_grad(set_to_none=True)
+        mine = self._world.share(units)
+        (whole,) = self._world.total(self._method.normaliser(mine) if mine else 0.0)
+        total, figures = 0.0, dict[str, float]()
+        for members in best_fit(mine, self.job.tokens_at_once or self.rules.memory.tokens_at_once):
+            batch = pack(members, self.trainee.device)
+            with autocast(self._precision, self.trainee.device):
+                part = self._method.loss(self.trainee, batch)
+            (part.total / whole).backward()  # type: ignore[no-untyped-call]
+            total += float(part.total.detach())
+            for name, value in part.figures.items():
+                figures[name] = figures.get(name, 0.0) + value
+        self._world.reduce_gradients(self.model)
+        names = sorted(figures)
+        loss, count, tokens, trained, *sums = self._world.total(
+            total / whole,
+            len(mine),
+            sum(unit.tokens for unit in mine),
+            sum(unit.trained_tokens for unit in mine),
+            *(figures[name] for name in names),
+        )
+        means = {name: value / count for name, value in zip(names, sums, strict=True)}
+        return loss, means, int(tokens), int(trained)
+
+    def _discard(self, step: int, verdict: guard.Verdict) -> None:
+        """Leave out a step whose loss or gradient is broken; the weights before it may be, too."""
+        self.progress = self.progress.model_copy(update={"discarded": self.progress.discarded + 1})
+        if self.progress.discarded > self.rules.guard.max_discarded:
+            raise DivergedError(
+                f"run {self.job.run}: at step {step} {verdict.cause}; "
+                f"{self.rules.guard.max_discarded} steps were discarded before",
+                hint=LOWER_RATE,
+            )
+        self.broken = verdict.back
+        if verdict.back:
+            self.flush()
+        to_step = self._begun(read_progress(self.good)).step if verdict.back else step - 1
+        self.emit(RolledBack(run=self.job.run, step=step, to_step=to_step, cause=verdict.cause or ""))
 
     def _advance(self, taken: StepTaken) -> None:
         self.progress = self.progress.model_copy(
@@ -193,67 +336,102 @@ class Trainer:
             }
         )
         self._statistics.add(taken)
-        self._emit(taken)
+        self.emit(self._watcher.with_memory(taken))
+        self._watcher.after_update(self.trainee, taken)
+        if self._validation and taken.step % self.recipe.where.validation.every_steps == 0:
+            self._validate()
+
+    def _validate(self) -> None:
+        """Measure every validation set, leaving weights, mode and random state as they are."""
+        losses = measure(self.trainee, self._validation, self.rules)
+        event = ValidationMeasured(
+            run=self.job.run,
+            step=self.progress.step,
+            losses=losses,
+            rows={name: len(units) for name, units in self._validation.items()},
+        )
+        self.emit(event)
+        self._watcher.validated(event)
+
+    # --- saving ---------------------------------------------------------------------------
 
     def save(self, *, final: bool) -> None:
         """Stage a checkpoint of the steps since the last one; without any there is nothing to save."""
         if self._statistics.steps == 0:
             return
         self._refuse_broken_weights()
-        name = f"{self.job.run}-{self.progress.step}-{secrets.token_hex(4)}"
-        stage = Path(self.job.stages) / name
-        self._write(stage)
-        self._emit(
-            CheckpointStaged(
-                run=self.job.run,
-                stage=str(stage),
-                step=self.progress.step,
-                hero_step=self.progress.hero_step,
-                stats=self._statistics.summary(),
-                final=final,
-            )
+        snapshot = self._world.gathered(self.model, self._optimizer)
+        staged = CheckpointStaged(
+            run=self.job.run,
+            stage=str(Path(self.job.stages) / f"{self.job.run}-{self.progress.step}-{secrets.token_hex(4)}"),
+            step=self.progress.step,
+            hero_step=self.progress.hero_step,
+            stats=self._statistics.summary(),
+            final=final,
         )
         self._statistics = Statistics()
+        if snapshot is not None:
+            progress = self.progress
+            self._writer.submit(lambda: self._write(snapshot, progress, staged))
+
+    def flush(self) -> None:
+        """Wait until everything is written."""
+        self._writer.wait()
+
+    def close(self) -> None:
+        """End what goes on beside training."""
+        self._writer.wait()
+        self._watcher.close()
 
     def _refuse_broken_weights(self) -> None:
         """Raise DivergedError if the last step, whose loss was still a number, broke a weight."""
         for name, parameter in self.model.named_parameters():
-            if not torch.isfinite(parameter).all():
+            if parameter.requires_grad and not torch.isfinite(parameter).all():
                 step = self.progress.step
                 raise DivergedError(
                     f"run {self.job.run}: after step {step} {name} holds values that are no numbers",
                     hint=LOWER_RATE,
                 )
 
-    def _write(self, stage: Path) -> None:
-        """Write all files of a checkpoint and flush them. Raises StorageError."""
+    def _write(self, snapshot: Snapshot, progress: Progress, staged: CheckpointStaged) -> None:
+        """Write all files of a checkpoint, flush them, then tell. Raises StorageError."""
+        stage = Path(staged.stage)
         with explained(stage):
             stage.mkdir(parents=True)
             try:
-                files.save(self.model, self.tokenizer, stage)
-                write_optimizer(self._optimizer, self.model, stage)
+                files.save(
+                    self.model, self.trainee.tokenizer, stage, base=self._base(), weights=snapshot.weights
+                )
+                write_moments(snapshot.moments, stage)
             except SafetensorError as error:
                 raise StorageError(
                     f"{stage}: {error}", hint="free some space; nothing that was saved before is harmed"
                 ) from error
-            write_progress(self.progress, stage)
+            write_progress(progress, stage)
         for path in sorted(stage.iterdir()):
             fsync_file(path)
         fsync_dir(stage)
+        self._keep(stage)
+        self.emit(staged)
+
+    def _base(self) -> Base | None:
+        """Return what lies under the adapter in training."""
+        return Base(base=self.job.base, frozen=self._parameters.frozen) if self.job.base else None
+
+    def _keep(self, stage: Path) -> None:
+        """Keep a stage to go back to under a second name: its supervisor takes the first one away."""
+        kept = Path(self.job.stages) / f"{self.job.run}{KEPT}{secrets.token_hex(4)}"
+        kept.mkdir()
+        for path in stage.iterdir():
+            os.link(path, kept / path.name)
+        old, self.good = self.good, kept
+        forget(old)
 
 
-def read_rows(path: Path) -> list[Example]:
-    """Read a dataset's rows. Raises DataError naming the first bad line."""
-    examples = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                examples.append(Example.model_validate_json(line))
-            except ValidationError as error:
-                raise DataError(str(error.errors()[0]["msg"]), file=str(path), line=number) from None
-    if not examples:
-        raise DataError("there are no rows", file=str(path))
-    return examples
+def forget(good: Path) -> None:
+    """Remove a second name that a stage was kept under; anything else is left alone."""
+    if KEPT in good.name:
+        shutil.rmtree(good)
 
 
 def _device(wanted: str) -> torch.device:

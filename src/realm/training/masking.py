@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from realm.core.errors import MaskingError
 from realm.core.records import Example
 from realm.models.chat import Encoded
-from realm.training.recipe import Masking
+from realm.training.rules import Masking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -33,46 +33,16 @@ _SHOWN_CHARACTERS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows that are trained on, and what was left out."""
+class Sequences:
+    """What is proven: sequences as text and as tokens, with the lines they come from."""
 
-    examples: list[Example]
-    encoded: list[Encoded]
-    numbers: list[int]
-    """Each row's line in the file, from 1."""
-    dropped: dict[str, int]
-    """Rows left out, by reason."""
-
-    @property
-    def tokens(self) -> int:
-        return sum(len(row.ids) for row in self.encoded)
-
-    @property
-    def trained_tokens(self) -> int:
-        return sum(sum(row.trained[1:]) for row in self.encoded)
-
-
-def select(examples: Sequence[Example], encoded: Sequence[Encoded], max_tokens: int) -> Rows:
-    """Leave out rows that cannot be trained on. Raises MaskingError when none is left."""
-    kept: list[int] = []
-    dropped: dict[str, int] = {}
-    for index, row in enumerate(encoded):
-        if row.full_tokens > max_tokens:
-            reason = f"longer than {max_tokens} tokens"
-        elif not any(row.trained[1:]):
-            reason = "no trained token"
-        else:
-            kept.append(index)
-            continue
-        dropped[reason] = dropped.get(reason, 0) + 1
-    if not kept:
-        counted = ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "there are none"
-        raise MaskingError(f"no row is left to train on: {counted}", hint="raise max_tokens or fix the rows")
-    return Rows([examples[i] for i in kept], [encoded[i] for i in kept], [i + 1 for i in kept], dropped)
+    examples: Sequence[Example]
+    encoded: Sequence[Encoded]
+    numbers: Sequence[int]
 
 
 def prove_rows(
-    rows: Rows, tokenizer: PreTrainedTokenizerFast, vocabulary: int, bounds: Masking
+    rows: Sequences, tokenizer: PreTrainedTokenizerFast, vocabulary: int, bounds: Masking
 ) -> tuple[str, ...]:
     """Run checks 1 to 5 on every row; return each with its figure. Raises MaskingError."""
     chats = [i for i, example in enumerate(rows.examples) if example.messages]
@@ -87,9 +57,9 @@ def prove_rows(
     return (*checks, _labels(rows, tokenizer, vocabulary))
 
 
-def _share(rows: Rows, chats: list[int], tokenizer: PreTrainedTokenizerFast, bounds: Masking) -> str:
+def _share(rows: Sequences, chats: list[int], tokenizer: PreTrainedTokenizerFast, bounds: Masking) -> str:
     total = sum(len(rows.encoded[i].ids) for i in chats)
-    share = sum(sum(rows.encoded[i].trained) for i in chats) / total
+    share = sum(int(rows.encoded[i].trained.sum()) for i in chats) / total
     if share < bounds.min_trained_share:
         wrong = f"only {share:.1%} of the tokens are trained, at least {bounds.min_trained_share:.0%} must be"
         raise _refusal(wrong, rows, chats, tokenizer)
@@ -101,15 +71,15 @@ def _share(rows: Rows, chats: list[int], tokenizer: PreTrainedTokenizerFast, bou
     return f"share: {share:.1%} of {total} tokens are trained"
 
 
-def _regions(rows: Rows, chats: list[int], tokenizer: PreTrainedTokenizerFast) -> str:
-    turns = [sum(m.role == "assistant" for m in rows.examples[i].messages) for i in chats]
+def _regions(rows: Sequences, chats: list[int], tokenizer: PreTrainedTokenizerFast) -> str:
+    turns = [_turns(rows.examples[i]) for i in chats]
     wrong = [i for i, expected in zip(chats, turns, strict=True) if rows.encoded[i].turns != expected]
     if wrong:
         raise _refusal("trained regions do not match the assistant's turns", rows, wrong, tokenizer)
     return f"regions: {sum(turns)} trained regions for {sum(turns)} assistant turns in {len(chats)} chats"
 
 
-def _markers(rows: Rows, chats: list[int], tokenizer: PreTrainedTokenizerFast) -> str:
+def _markers(rows: Sequences, chats: list[int], tokenizer: PreTrainedTokenizerFast) -> str:
     end = tokenizer.eos_token_id
     forbidden = frozenset(tokenizer.all_special_ids) - {end}
     regions = [(i, region) for i in chats for region in _trained_regions(rows.encoded[i])]
@@ -128,11 +98,11 @@ def _markers(rows: Rows, chats: list[int], tokenizer: PreTrainedTokenizerFast) -
     return f"markers: none in {len(regions)} trained regions, each ends with the end token"
 
 
-def _alternation(rows: Rows, chats: list[int], tokenizer: PreTrainedTokenizerFast) -> str:
+def _alternation(rows: Sequences, chats: list[int], tokenizer: PreTrainedTokenizerFast) -> str:
     open_rows = [i for i in chats if rows.encoded[i].trained[0]]
     if open_rows:
         raise _refusal("rows begin with trained tokens", rows, open_rows, tokenizer)
-    packed = [trained for i in chats for trained in rows.encoded[i].trained]
+    packed = [trained for i in chats for trained in rows.encoded[i].trained.tolist()]
     rises = sum(now and not before for before, now in zip([False, *packed], packed, strict=False))
     regions = sum(rows.encoded[i].turns for i in chats)
     if rises != regions:
@@ -140,9 +110,9 @@ def _alternation(rows: Rows, chats: list[int], tokenizer: PreTrainedTokenizerFas
     return f"alternation: {rises} changes from masked to trained in packs, as in the rows"
 
 
-def _labels(rows: Rows, tokenizer: PreTrainedTokenizerFast, vocabulary: int) -> str:
+def _labels(rows: Sequences, tokenizer: PreTrainedTokenizerFast, vocabulary: int) -> str:
     everything = range(len(rows.encoded))
-    outside = [i for i in everything if max(rows.encoded[i].ids) >= vocabulary]
+    outside = [i for i in everything if rows.encoded[i].ids.max() >= vocabulary]
     if outside:
         wrong = f"token ids lie outside the model's vocabulary of {vocabulary}"
         raise _refusal(wrong, rows, outside, tokenizer)
@@ -152,10 +122,14 @@ def _labels(rows: Rows, tokenizer: PreTrainedTokenizerFast, vocabulary: int) -> 
     return f"labels: {len(labels)} different tokens, all within the vocabulary of {vocabulary}"
 
 
+def _turns(example: Example) -> int:
+    return sum(m.role == "assistant" and m.weight * example.weight > 0 for m in example.messages)
+
+
 def _trained_regions(row: Encoded) -> list[list[int]]:
     regions: list[list[int]] = []
     before = False
-    for token, trained in zip(row.ids, row.trained, strict=True):
+    for token, trained in zip(row.ids.tolist(), row.trained.tolist(), strict=True):
         if trained and not before:
             regions.append([])
         if trained:
@@ -165,7 +139,7 @@ def _trained_regions(row: Encoded) -> list[list[int]]:
 
 
 def _refusal(
-    wrong: str, rows: Rows, indices: Sequence[int], tokenizer: PreTrainedTokenizerFast
+    wrong: str, rows: Sequences, indices: Sequence[int], tokenizer: PreTrainedTokenizerFast
 ) -> MaskingError:
     found = sorted(set(indices))
     shown = "; ".join(
@@ -181,7 +155,7 @@ def marked_text(row: Encoded, tokenizer: PreTrainedTokenizerFast) -> str:
     """Write a row as text with its trained regions in ⟦ ⟧, at most 400 characters."""
     pieces: list[str] = []
     run: list[int] = []
-    for place, token in enumerate(row.ids):
+    for place, token in enumerate(row.ids.tolist()):
         run.append(token)
         last = place + 1 == len(row.ids)
         if last or row.trained[place + 1] != row.trained[place]:

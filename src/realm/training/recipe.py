@@ -1,41 +1,80 @@
-"""Recipes: everything about training that does not depend on the data or the model."""
+"""Recipes: everything about training that does not depend on the data or the model's weights.
+
+A recipe says for which model it is (`model`, locked once a campaign has begun), where its rows come
+from (`where`), by which rules it trains (`rules`) and by which technique (`method`). It may extend
+another one and then says what it overrides.
+"""
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
-from typing import Annotated, Literal, Self
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Annotated, Any, Literal, Self
 
+import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from realm.core.config import Config, load
-from realm.core.errors import NotFoundError
+from realm.core.config import Config, validate
+from realm.core.errors import ConfigError, NotFoundError
+from realm.core.kinds import Family
+from realm.core.records import Name, Record
+from realm.models.blank import BLANKS
+from realm.training.guard import Guard
 from realm.training.method import METHODS
-from realm.training.optimizers import AdamW
+from realm.training.optimizer import OPTIMIZERS
+from realm.training.parameter import PARAMETERS
+from realm.training.rules import Device, Locked, Masking, Memory, Precision, Saving, Source, Validation
 from realm.training.schedules import Linear, Schedule
 
-Method = Annotated[SerializeAsAny[Config], BeforeValidator(METHODS.config)]
-_Share = Annotated[float, Field(ge=0, le=1)]
+
+def _of(family: Family[Any], default: str) -> BeforeValidator:
+    """Validate as a kind of the family; a mapping that names no kind is of the default one."""
+
+    def read(data: Any) -> Config:
+        if isinstance(data, Mapping) and "kind" not in data:
+            data = {"kind": default, **data}
+        return family.config(data)
+
+    return BeforeValidator(read)
 
 
-class Masking(Config):
-    """Bounds of the masking proof. A text row is trained as a whole and counts for none of them."""
-
-    min_trained_share: _Share = 0.02
-    """Of the tokens in chats; below it training refuses to start."""
-    min_masked_share: _Share = 0.15
-    """Of the tokens in chats; below it training refuses to start."""
+MethodConfig = Annotated[SerializeAsAny[Config], BeforeValidator(METHODS.config)]
+OptimizerConfig = Annotated[SerializeAsAny[Config], _of(OPTIMIZERS, "adamw")]
+ParametersConfig = Annotated[SerializeAsAny[Config], _of(PARAMETERS, "full")]
+BlankConfig = Annotated[SerializeAsAny[Config], BeforeValidator(BLANKS.config)]
 
 
-class Recipe(Config):
-    """The rules of a run. The defaults are the vetted drill setting."""
+class ModelRules(Locked):
+    """The model that a recipe is for."""
 
-    method: Method = Field(default_factory=lambda: METHODS.config("supervised"))
-    optimizer: AdamW = AdamW()
+    shape: BlankConfig | None = None
+    """Its architecture, for estimates before there are weights."""
+    vocabulary_size: Annotated[int, Field(ge=1)] | None = None
+    """Of that shape."""
+
+
+class Where(Config):
+    """Where rows come from, and what is measured."""
+
+    datasets: tuple[Source, ...] = ()
+    """Datasets to draw from beside the one that the run was queued for."""
+    validation: Validation = Validation()
+    suites: tuple[Name, ...] = ()
+    """Suites that judge what is saved, beside those of the hero's skills."""
+
+
+class Rules(Config):
+    """How training goes. The defaults are the vetted drill setting."""
+
+    parameters: ParametersConfig = Field(default_factory=lambda: PARAMETERS.config("full"))
+    optimizer: OptimizerConfig = Field(default_factory=lambda: OPTIMIZERS.config("adamw"))
     schedule: Schedule = Linear(clock="hero", warmup_steps=30, horizon_steps=450, floor=0.1)
+    precision: Precision = "auto"
+    """Of weights and sums; `auto` takes what the device does well."""
     batch_rows: Annotated[int, Field(ge=1)] = 64
     """Rows in one step."""
     max_tokens: Annotated[int, Field(ge=2)] = 1024
-    """Longer rows are left out and counted."""
+    """Longer rows are treated as `over_long` says, and counted."""
     epochs: Annotated[float, Field(gt=0)] | None = None
     """Passes over the rows; give this or `steps`."""
     steps: Annotated[int, Field(ge=1)] | None = None
@@ -43,12 +82,14 @@ class Recipe(Config):
     """Shuffled anew each epoch, or as in the file."""
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     """Gradients longer than this are scaled down to it; none leaves them."""
-    save_every_steps: Annotated[int, Field(ge=1)] = 100
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    memory: Memory = Memory()
+    saving: Saving = Saving()
+    masking: Masking = Masking()
+    guard: Guard = Guard()
+    device: Device = "auto"
     """`auto` takes a GPU where there is one."""
     threads: Annotated[int, Field(ge=1)] = 2
     """CPU threads of the training process."""
-    masking: Masking = Masking()
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -56,12 +97,100 @@ class Recipe(Config):
             raise ValueError("a recipe has either epochs or steps")
         return self
 
+
+class Recipe(Config):
+    """One way to train, complete."""
+
+    format: Literal[1] = 1
+    title: str = ""
+    """What it is for, in a line."""
+    extends: Name | None = None
+    """The recipe whose settings hold where this one says nothing."""
+    model: ModelRules = ModelRules()
+    where: Where = Where()
+    rules: Rules
+    method: MethodConfig = Field(default_factory=lambda: METHODS.config("supervised"))
+
     @classmethod
     def shipped(cls, name: str) -> Recipe:
         """Return a recipe that comes with the package."""
-        folder = files("realm.training.recipes")
-        names = sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
-        if name not in names:
-            raise NotFoundError(f"no recipe is called {name!r}", hint=f"there are: {', '.join(names)}")
-        with as_file(folder.joinpath(f"{name}.yaml")) as path:
-            return load(cls, path)
+        return resolve(name, shipped_text).recipe
+
+
+class Resolved(Record):
+    """A recipe with everything it extends folded in."""
+
+    name: Name
+    recipe: Recipe
+    overrides: tuple[str, ...] = ()
+    """What it sets differently from the recipe it extends, as `rules.batch_rows: 64 → 32`."""
+
+
+def shipped_names() -> list[str]:
+    """Return the recipes that come with the package."""
+    found = files("realm.training.recipes").iterdir()
+    return sorted(f.name.removesuffix(".yaml") for f in found if f.name.endswith(".yaml"))
+
+
+def shipped_text(name: str) -> str:
+    """Return the YAML of a recipe that comes with the package."""
+    if name not in shipped_names():
+        raise NotFoundError(
+            f"no recipe is called {name!r}", hint=f"there are: {', '.join(shipped_names())}"
+        )
+    return files("realm.training.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def resolve(name: str, text_of: Callable[[str], str]) -> Resolved:
+    """Read a recipe and what it extends. Raises ConfigError, also where they extend each other."""
+    data, below = _layered(name, text_of, ())
+    recipe = validate(Recipe, data, where=f"recipe {name}")
+    overrides = tuple(_differences(below, data)) if below is not None else ()
+    return Resolved(name=name, recipe=recipe, overrides=overrides)
+
+
+def _layered(
+    name: str, text_of: Callable[[str], str], above: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the settings of a recipe with those it extends, and the latter alone."""
+    if above.count(name) > 1:
+        raise ConfigError(f"recipes extend each other: {' → '.join((*above, name))}")
+    try:
+        own = yaml.safe_load(text_of(name)) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"recipe {name}: not readable as YAML: {error}") from None
+    if not isinstance(own, dict):
+        raise ConfigError(f"recipe {name}: a mapping was expected at the top")
+    if not isinstance(own.get("extends"), str):
+        return own, None
+    below, _ = _layered(own["extends"], text_of, (*above, name))
+    return _merged(below, own), below
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one mapping over another, group by group; another `kind` replaces its whole group."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        other_kind = both and "kind" in value and value["kind"] != old.get("kind", value["kind"])
+        result[key] = _merged(old, value) if both and not other_kind else value
+    for given, other in (("steps", "epochs"), ("epochs", "steps")):
+        if given in above and other not in above:
+            result.pop(other, None)
+    return result
+
+
+def _differences(below: Any, above: Any, path: str = "") -> list[str]:
+    if isinstance(below, Mapping) and isinstance(above, Mapping):
+        keys = [key for key in dict.fromkeys([*below, *above]) if path or key not in ("extends", "title")]
+        return [
+            line
+            for key in keys
+            for line in _differences(below.get(key), above.get(key), f"{path}.{key}" if path else str(key))
+        ]
+    return [] if below == above else [f"{path}: {_short(below)} → {_short(above)}"]
+
+
+def _short(value: Any) -> str:
+    return "unset" if value is None else yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("\n...")

@@ -67,7 +67,7 @@ class Transformers:
         sampling = _Sampling(max_tokens, temperature, top_p, seed)
         ids = prompt_ids(self._tokenizer, prompts)
         answers: list[list[int]] = [[] for _ in prompts]
-        for batch in _batches(ids, max_tokens):
+        for batch in _batches([len(row) for row in ids], max_tokens):
             for tokens in self._decode(ids, batch, sampling):
                 for index, token in tokens.items():
                     answers[index].append(token)
@@ -100,9 +100,9 @@ class Transformers:
         """Return the summed cross-entropy of what the assistant says, nats, and over how many tokens."""
         examples = [Example(messages=tuple(chat)) for chat in chats]
         rows = encode_many(self._tokenizer, examples, self._context)
-        batches = _batches([row.ids for row in rows], 0)
+        batches = _batches([len(row.ids) for row in rows], 0)
         total = sum(self._batch_loss([rows[i] for i in batch]) for batch in batches)
-        return total, sum(sum(row.trained[1:]) for row in rows)
+        return total, sum(row.trained_tokens for row in rows)
 
     def _batch_loss(self, rows: list[Encoded]) -> float:
         """Padding stands behind the rows, where nothing that counts can see it."""
@@ -110,9 +110,11 @@ class Transformers:
         from torch.nn.functional import cross_entropy
 
         device, longest = self._model.device, max(len(row.ids) for row in rows)
-        gaps = [longest - len(row.ids) for row in rows]
-        tokens_BT = torch.tensor([row.ids + [0] * gap for row, gap in zip(rows, gaps, strict=True)])
-        trained_BT = torch.tensor([row.trained + [False] * gap for row, gap in zip(rows, gaps, strict=True)])
+        tokens_BT = torch.zeros(len(rows), longest, dtype=torch.long)
+        trained_BT = torch.zeros(len(rows), longest, dtype=torch.bool)
+        for b, row in enumerate(rows):
+            tokens_BT[b, : len(row.ids)] = torch.from_numpy(row.ids)
+            trained_BT[b, : len(row.ids)] = torch.from_numpy(row.trained)
         targets_BT = tokens_BT.masked_fill(~trained_BT, _IGNORED)[:, 1:].to(device)
         with torch.inference_mode():
             logits_BTV = self._model(input_ids=tokens_BT[:, :-1].to(device), use_cache=False).logits
@@ -184,11 +186,11 @@ def _end_ids(loaded: Loaded) -> frozenset[int]:
     return frozenset(i for i in [*configured, loaded.tokenizer.eos_token_id] if i is not None)
 
 
-def _batches(ids: list[list[int]], max_tokens: int) -> Iterator[list[int]]:
+def _batches(lengths: list[int], max_tokens: int) -> Iterator[list[int]]:
     """Cut the prompts, shortest first, into batches bounded by tokens."""
     batch: list[int] = []
-    for index in sorted(range(len(ids)), key=lambda i: len(ids[i])):
-        if batch and (len(batch) + 1) * (len(ids[index]) + max_tokens) > _BATCH_TOKENS:
+    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if batch and (len(batch) + 1) * (lengths[index] + max_tokens) > _BATCH_TOKENS:
             yield batch
             batch = []
         batch.append(index)

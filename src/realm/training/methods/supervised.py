@@ -1,8 +1,9 @@
 """Supervised fine-tuning: imitate the trained tokens of every row.
 
-With rows r of tokens x_{r,1..n}, S_r the trained positions of row r and w_r = |S_r|^-e its weight,
+With sequences r of tokens x_{r,1..n}, S_r the trained positions of r, a_{r,t} the weight of a token
+(its turn's times its row's) and w_r = |S_r|^-e,
 
-    loss = - Σ_r w_r · Σ_{t ∈ S_r} log p(x_{r,t} | x_{r,1..t-1})  /  Σ_r w_r · |S_r|
+    loss = - Σ_r w_r · Σ_{t ∈ S_r} a_{r,t} · log p(x_{r,t} | x_{r,1..t-1})  /  Σ_r w_r · Σ_{t ∈ S_r} a_{r,t}
 
 With e = 0 every trained token weighs the same, whichever row it is in; with e = 1 every row does. A
 row's first token is never in S: nothing precedes it.
@@ -10,21 +11,25 @@ row's first token is never in S: nothing precedes it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from realm.core.config import Config as BaseConfig
+from realm.training.losses import summed_weight, weighted_cross_entropy
+from realm.training.method import Loss, Row
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
-
-    from realm.training.batching import Batch
+    from realm.core.records import Example
+    from realm.training.batching import Batch, Unit
+    from realm.training.trainee import Trainee
 
 
 class Supervised:
     """Minimise the weighted mean cross-entropy of the trained tokens, in nats."""
+
+    generates: ClassVar[bool] = False
 
     class Config(BaseConfig):
         """How rows of different length weigh against each other."""
@@ -36,15 +41,23 @@ class Supervised:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def loss(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-        """Return the loss of the batch, a scalar that carries gradients."""
-        from realm.training.forward import cross_entropy_sum, predictions
+    def sequences(self, example: Example) -> tuple[Example, ...]:
+        """Return the row itself."""
+        return (example,)
 
-        hidden_MC = predictions(model, batch)
-        weights_M = self._weights(batch)
-        return cross_entropy_sum(model, hidden_MC, batch.targets_M, weights_M) / weights_M.sum()
+    def begin(self, trainee: Trainee) -> None:
+        """Nothing has to be prepared."""
 
-    def _weights(self, batch: Batch) -> torch.Tensor:
-        """Return the weight of each trained token's row."""
-        trained_R = batch.row_of_M.bincount().float()
-        return trained_R[batch.row_of_M] ** -self.config.length_exponent
+    def units(self, trainee: Trainee, step: int, rows: Sequence[Row]) -> list[Unit]:
+        """Return one unit a row."""
+        from realm.training.batching import Unit
+
+        return [Unit(row.sequences, row.index) for row in rows]
+
+    def normaliser(self, units: Sequence[Unit]) -> float:
+        """Return the summed weight of all trained tokens."""
+        return summed_weight(units, self.config.length_exponent)
+
+    def loss(self, trainee: Trainee, batch: Batch) -> Loss:
+        """Return the weighted sum of the pack's cross-entropies."""
+        return Loss(weighted_cross_entropy(trainee, batch, self.config.length_exponent))

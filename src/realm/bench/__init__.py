@@ -1,0 +1,1 @@
+"""How fast the training engine is: against its peers and against what the machine can do."""

@@ -1,0 +1,71 @@
+"""`realm train`: one run, on the screen until it has ended."""
+
+from __future__ import annotations
+
+import contextlib
+
+import typer
+
+from realm.cli.options import Options
+from realm.cli.output import print_json, print_line
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train")(train)
+
+
+def train(
+    ctx: typer.Context,
+    rows: str = typer.Argument(help="A .jsonl file, or a dataset's name or hash."),
+    recipe: str | None = typer.Option(
+        None, help="A recipe's name or YAML file; else the hero's recipe for files."
+    ),
+    migrate: bool = typer.Option(
+        False, "--migrate", help="Change what the campaign is bound to: base, context length, tokenizer."
+    ),
+    wait: bool = typer.Option(True, help="Show the run until it has ended; else only queue it."),
+) -> None:
+    """Train the hero on a file or a dataset, live on the screen.
+
+    Where the lab is up (`realm up`) it does the work; else this command does. Ctrl-C leaves a run that
+    can be gone on with: queue it again with `realm queue retry RUN`, or start the lab.
+
+    Example: realm train chats.jsonl --recipe study
+    """
+    from realm.cli.play import show_events
+    from realm.flows.train import carry_out, plan_training
+    from realm.storage.lock import holder
+
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        job = plan_training(realm.lab, rows, recipe=recipe, migrate=migrate)
+        overrides = realm.lab.ledger.runs.get(job.id).spec["overrides"]
+        if not options.json:
+            print_line(f"{job.id}: {job.title}")
+            for line in overrides:
+                print_line(f"  overrides {line}")
+        if wait and holder(realm.home.root) is None:
+            with show_events(realm, options) as watching:
+                job = carry_out(realm.lab, job.id)
+                watching.close()
+        elif wait:
+            job = _follow(options, job.id)
+    if options.json:
+        print_json(job)
+    elif wait:
+        print_line(f"{job.id}: {job.state.value} {job.reason}".rstrip())
+    if job.state.value == "failed":
+        raise typer.Exit(1)
+
+
+def _follow(options: Options, run: str):  # type: ignore[no-untyped-def]
+    from realm.cli.play import show_events
+
+    with options.realm() as realm, contextlib.ExitStack() as stack:
+        watching = stack.enter_context(show_events(realm, options))
+        for event in realm.watch(run):
+            if event is not None:
+                realm.lab.show(event)
+        watching.close()
+        return realm.lab.queue.get(run)

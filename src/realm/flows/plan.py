@@ -1,0 +1,112 @@
+"""What a run is planned to do, as the ledger keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from realm.core.config import Config
+from realm.core.errors import NotFoundError, StateError
+from realm.core.hashing import hash_json
+from realm.core.records import Priority, Record, Sha256
+from realm.flows.context import Lab
+from realm.ledger.records import DatasetRecord
+from realm.training.recipe import Recipe, Resolved
+from realm.training.rules import Locked
+
+
+class PlannedRows(Record):
+    """A dataset that a run draws from or measures."""
+
+    dataset: Sha256
+    name: str
+    weight: float = 1.0
+
+
+class RunPlan(Config):
+    """The spec of a run: fixed when it is queued, whatever happens to files of recipes later."""
+
+    source: str
+    """`drill`, `file` or `train`."""
+    recipe_name: str
+    recipe: Recipe
+    overrides: tuple[str, ...] = ()
+    """What the recipe sets differently from the one it extends."""
+    priority: Priority
+    rows: tuple[PlannedRows, ...]
+    validation: tuple[PlannedRows, ...] = ()
+    locked: Locked
+    """What the campaign is bound to."""
+    migrated: tuple[str, ...] = ()
+    """What of that was changed on purpose with this run."""
+
+
+def make_plan(
+    lab: Lab, resolved: Resolved, dataset: DatasetRecord, source: str, priority: Priority, *, migrate: bool
+) -> RunPlan:
+    """Plan a run of the lab's hero. Raises NotFoundError for an unknown dataset, StateError for a lock."""
+    recipe = resolved.recipe
+    others = [
+        PlannedRows(dataset=found.hash, name=found.name, weight=wanted.weight)
+        for wanted in recipe.where.datasets
+        for found in [find_dataset(lab, wanted.dataset)]
+        if found.hash != dataset.hash
+    ]
+    measured = [find_dataset(lab, name) for name in recipe.where.validation.sets]
+    locked = _locked(lab, recipe)
+    changes = tuple(_changes(_bound(lab), locked))
+    if changes and not migrate:
+        raise StateError(
+            f"campaign {lab.campaign} is bound to its model: {'; '.join(changes)}",
+            hint="begin a new campaign, or say --migrate to change it from this run on",
+        )
+    return RunPlan(
+        source=source,
+        recipe_name=resolved.name,
+        recipe=recipe,
+        overrides=resolved.overrides,
+        priority=priority,
+        rows=(PlannedRows(dataset=dataset.hash, name=dataset.name), *others),
+        validation=tuple(PlannedRows(dataset=found.hash, name=found.name) for found in measured),
+        locked=locked,
+        migrated=changes,
+    )
+
+
+def find_dataset(lab: Lab, name: str) -> DatasetRecord:
+    """Return the newest dataset of a name, or the one with a hash or prefix. Raises NotFoundError."""
+    known = lab.ledger.datasets.list()
+    named = [record for record in known if record.name == name]
+    if named:
+        return named[0]
+    if name.startswith("sha256:"):
+        return lab.ledger.datasets.get(name)
+    listed = ", ".join(dict.fromkeys(record.name for record in known)) or "none yet"
+    raise NotFoundError(f"no dataset is called {name!r}", hint=f"there are: {listed}")
+
+
+def _locked(lab: Lab, recipe: Recipe) -> Locked:
+    """Return what a run of this recipe is bound to: what it says, else what the hero is."""
+    blank = lab.hero.blank
+    return Locked(
+        base=recipe.model.base or f"blank {hash_json(blank.model_dump(mode='json', exclude={'context_tokens'}))}",
+        context_tokens=recipe.model.context_tokens or getattr(blank, "context_tokens", None),
+        tokenizer=recipe.model.tokenizer or f"vocabulary {lab.hero.vocabulary_size}",
+    )
+
+
+def _bound(lab: Lab) -> Locked | None:
+    """Return what the hero's newest run in this campaign was bound to."""
+    for run in lab.ledger.runs.list():
+        if run.campaign == lab.campaign and run.hero == lab.hero_name:
+            return RunPlan.model_validate(run.spec).locked
+    return None
+
+
+def _changes(bound: Locked | None, wanted: Locked) -> Iterable[str]:
+    if bound is None:
+        return []
+    return [
+        f"{field} {getattr(bound, field)} → {getattr(wanted, field)}"
+        for field in Locked.model_fields
+        if getattr(bound, field) != getattr(wanted, field)
+    ]

@@ -1,0 +1,116 @@
+"""The child that starts the ranks of a run with torchrun's agent, and speaks for them.
+
+Ranks are processes of `realm.training.rank`. Rank 0 writes the run's events and stages. When one
+ends in any other way than well, the agent ends the others within seconds, and what began it
+becomes the run's one `Failed`. Nothing is restarted here: the supervisor does, from the last
+checkpoint. Ranks meet through a file in a folder of their own, so that no port is opened for that.
+
+Ranks lead sessions of their own and die with this process, also when it is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher import LaunchConfig, elastic_launch
+
+from realm.core import errors
+from realm.core.events import Failed
+from realm.jobs.tail import EventLog, EventTail
+from realm.training.job import TrainJob
+from realm.training.rank import SPEC, STOP, told_by
+
+_LET_GO_S = 5
+"""What a rank has to end after SIGTERM, before SIGKILL."""
+
+
+def main(spec_path: Path) -> int:
+    """Train the run of a spec file in several ranks; return the process's exit code."""
+    job = TrainJob.model_validate_json(spec_path.read_bytes())
+    with TemporaryDirectory(prefix="ranks-") as name:
+        folder = Path(name)
+        shutil.copyfile(spec_path, folder / SPEC)
+        _pass_on_stop(folder)
+        codes = _launched(job, folder)
+        if not codes:
+            return 0
+        failed = cause(job.run, job.recipe.rules.launcher.processes, _told(folder), codes)
+    # Opened only now: a line that a killed rank left torn is closed first.
+    log = EventLog(Path(job.events))
+    log.emit(failed)
+    log.close()
+    return 1
+
+
+def cause(run: str, ranks: int, told: Mapping[int, Failed], codes: Mapping[int, int]) -> Failed:
+    """Return what made a run fail: by rank, what some told and the exit codes of those that failed.
+
+    When one rank ends, the others fail for want of it. So what somebody raised on purpose counts
+    first, then a death without a word, then the earliest of the other errors. Ranks that the agent
+    ended (SIGTERM) count last.
+    """
+    meant = [rank for rank in sorted(told) if hasattr(errors, told[rank].error)]
+    silent = sorted(codes.keys() - told.keys(), key=lambda rank: (codes[rank] == -signal.SIGTERM, rank))
+    others = sorted(told, key=lambda rank: (told[rank].at, rank))
+    ended_by_us = bool(silent) and codes[silent[0]] == -signal.SIGTERM and bool(others)
+    if silent and not meant and not ended_by_us:
+        code = codes[silent[0]]
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        return Failed(
+            run=run,
+            error=errors.ChildDiedError.__name__,
+            what=f"rank {silent[0]} of {ranks} (the first is 0) of {run} {how}",
+            hint="the run goes on from its last checkpoint, also with another number of processes",
+        )
+    first = (meant or others)[0]
+    where = f"rank {first} of {ranks}: " if first else ""
+    return told[first].model_copy(update={"what": where + told[first].what})
+
+
+def _launched(job: TrainJob, folder: Path) -> dict[int, int]:
+    """Run the ranks until all have ended; return the exit codes of those that failed."""
+    arguments = ("-P", "-m", "realm.jobs.childmain", str(os.getpid()), "realm.training.rank:main")
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=job.recipe.rules.launcher.processes,
+        run_id=job.run,
+        rdzv_backend="c10d",
+        rdzv_endpoint=str(folder / "agent"),
+        rdzv_configs={"store_type": "file"},
+        local_addr="127.0.0.1",
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=str(folder)),
+        # SIGTERM is ours, and means something else.
+        signals_to_handle="SIGINT",
+        shutdown_timeout=_LET_GO_S,
+    )
+    try:
+        elastic_launch(config, sys.executable)(*arguments, str(folder / SPEC))
+    except ChildFailedError as error:
+        return {rank: failure.exitcode for rank, failure in error.failures.items()}
+    return {}
+
+
+def _pass_on_stop(folder: Path) -> None:
+    """Let SIGTERM tell the ranks to save and leave."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        (folder / STOP).touch()
+
+    signal.signal(signal.SIGTERM, ask)
+
+
+def _told(folder: Path) -> dict[int, Failed]:
+    """Return what ranks said of their failures."""
+    found = {rank: EventTail(path).read() for rank, path in told_by(folder).items()}
+    return {rank: event for rank, events in found.items() for event in events if isinstance(event, Failed)}

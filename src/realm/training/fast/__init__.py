@@ -1,0 +1,16 @@
+"""A faster decoder and head for dense Llama, Qwen2 and Qwen3 models on the CPU.
+
+`fit` puts one hand-written forward and backward pass in the place of a known decoder's own; `head`
+scores trained tokens without ever holding all logits. Both read the parameters where they lie and
+leave ordinary gradients, so that optimizers, clipping, adapters and saving stay as they are. The
+plain path (transformers' modules with packed attention) is the reference for both.
+
+Not covered, and left to the plain path: GPUs, half precision, autocast, gradient checkpointing,
+dropout, sliding windows, mixtures of experts, quantised weights, and every adapter but plain LoRA.
+"""
+
+from __future__ import annotations
+
+from realm.training.fast.build import fit
+
+__all__ = ["fit"]

@@ -1,0 +1,113 @@
+"""The whole decoder as one autograd function: embedding, layers, last norm.
+
+The last layer is computed only where something is predicted, but for its keys and values. Not
+covered: gradients of gradients, and going through one pass backward twice.
+
+Shapes: N tokens, M places that predict, C hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+from realm.training.attention import Groups
+from realm.training.fast.buffers import Pool
+from realm.training.fast.layer import MLP, Attention, Norm, Pass
+
+
+class Decoder:
+    """The decoder of a causal language model, run by hand on the model's own parameters."""
+
+    def __init__(self, causal: Any) -> None:
+        model = causal.model
+        self._embedding: Any = model.embed_tokens
+        self._tied = causal.get_output_embeddings().weight is model.embed_tokens.weight
+        self._rotary: Any = model.rotary_emb
+        self._norm = Norm(model.norm)
+        last = len(model.layers) - 1
+        self._layers = [
+            (
+                Attention(layer.input_layernorm, layer.self_attn, number, chosen=number == last),
+                MLP(layer.post_attention_layernorm, layer.mlp, number),
+            )
+            for number, layer in enumerate(model.layers)
+        ]
+        self._pool = Pool(self._embedding.weight.dtype)
+
+    def __call__(
+        self, inputs_N: torch.Tensor, positions_N: torch.Tensor, groups: Groups, places_M: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the last hidden states (M, C) at the places given."""
+        weights = [self._embedding.weight, self._norm.weight]
+        for halves in self._layers:
+            weights += [weight for half in halves for weight in half.parameters()]
+        # Each once: a weight that several modules share gets one gradient.
+        trained = list(dict.fromkeys(weight for weight in weights if weight.requires_grad))
+        angles = self._rotary(self._embedding.weight, positions_N[None])
+        cos_N1D, sin_N1D = (x.squeeze(0).unsqueeze(1) for x in angles)
+        run = Pass(groups, (cos_N1D, sin_N1D), places_M, self._pool.take())
+        hidden_MC: torch.Tensor = _Decode.apply(self, run, inputs_N, trained, *trained)
+        if not hidden_MC.requires_grad:
+            self._pool.give_back(run.buffers)
+        return hidden_MC
+
+    def forward(self, inputs_N: torch.Tensor, run: Pass) -> torch.Tensor:
+        """Return the hidden states (M, C); the pass keeps what `backward` needs."""
+        width = self._embedding.embedding_dim
+        x = run.buffers("0 x", len(inputs_N), width)
+        torch.index_select(self._embedding.weight, 0, inputs_N, out=x)
+        for number, (attention, mlp) in enumerate(self._layers):
+            rows = len(run.places_M) if number == len(self._layers) - 1 else len(inputs_N)
+            x = attention.forward(x, run.buffers(f"{number} mid", rows, width), run)
+            x = mlp.forward(x, run.buffers(f"{number + 1} x", rows, width), run)
+        return self._norm.forward(x, torch.empty_like(x), run)
+
+    def backward(self, grad_MC: torch.Tensor, inputs_N: torch.Tensor, run: Pass) -> None:
+        """Collect all gradients in the pass, then let go of its memory."""
+        (chosen, width), tokens, last = grad_MC.shape, len(inputs_N), len(self._layers) - 1
+        into_embedding = bool(self._embedding.weight.requires_grad)
+        grad = run.buffers("chosen grad", chosen, width).copy_(grad_MC)
+        self._norm.backward(grad, run.buffers(f"{last + 1} x", chosen, width), run)
+        for number in range(last, -1, -1):
+            attention, mlp = self._layers[number]
+            mlp.backward(grad, run.buffers(f"{number} mid", *grad.shape), run)
+            further = number > 0 or into_embedding
+            x_NC = run.buffers(f"{number} x", tokens, width)
+            grad = attention.backward(grad, x_NC, run, further=further)
+        if into_embedding:
+            run.gradients.add(self._embedding.weight, self._embedding_gradient(grad, inputs_N))
+        self._pool.give_back(run.buffers)
+
+    def _embedding_gradient(self, grad_NC: torch.Tensor, inputs_N: torch.Tensor) -> torch.Tensor:
+        """Return the gradient (V, C); sparse where the head's dense one is waiting for it to be added."""
+        weight, padding = self._embedding.weight, self._embedding.padding_idx
+        if padding is not None:
+            grad_NC = grad_NC.masked_fill((inputs_N == padding).unsqueeze(1), 0.0)
+        if not self._tied:
+            return torch.zeros_like(weight).index_add_(0, inputs_N, grad_NC)
+        return torch.sparse_coo_tensor(inputs_N[None], grad_NC.clone(), weight.shape, check_invariants=False)
+
+
+class _Decode(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        decoder: Decoder,
+        run: Pass,
+        inputs_N: torch.Tensor,
+        trained: list[nn.Parameter],
+        *weights: torch.Tensor,
+    ) -> torch.Tensor:
+        ctx.decoder, ctx.run, ctx.inputs_N, ctx.trained = decoder, run, inputs_N, trained
+        return decoder.forward(inputs_N, run)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_MC: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        run, ctx.run = ctx.run, None
+        ctx.decoder.backward(grad_MC, ctx.inputs_N, run)
+        return (None, None, None, None, *(run.gradients.pop(weight) for weight in ctx.trained))

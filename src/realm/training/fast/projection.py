@@ -1,0 +1,133 @@
+"""A linear map with its LoRA adapters, taken from the modules at each pass.
+
+Adapters are merged into a scratch matrix before the product, W + Σ s·BA, which costs r/N of the
+product and saves every pass over the activations that adding them apart would take (N tokens, rank
+r). Not covered, and refused by `known`: dropout, DoRA and other variants, biases of adapters,
+quantised or transposed weights.
+
+Shapes: N tokens, I inputs, O outputs, K rank.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from realm.training.fast.buffers import Buffers
+
+Adapter = tuple[nn.Parameter, nn.Parameter, float]
+"""A (K, I), B (O, K) and their factor."""
+
+
+class Gradients:
+    """Gradients of the trained parameters, summed over everything that uses them."""
+
+    def __init__(self) -> None:
+        self._found: dict[nn.Parameter, torch.Tensor] = {}
+
+    def add(self, parameter: nn.Parameter, gradient: torch.Tensor) -> None:
+        """Add a gradient that the caller will not touch again."""
+        if parameter in self._found:
+            self._found[parameter].add_(gradient)
+        else:
+            self._found[parameter] = gradient
+
+    def pop(self, parameter: nn.Parameter) -> torch.Tensor | None:
+        """Take out what was found, none where nothing was."""
+        return self._found.pop(parameter, None)
+
+
+class Projection:
+    """y = x (W + Σ s·BA)ᵀ + b, read from an `nn.Linear` or PEFT's LoRA around one."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module: Any = module
+        self._linear: Any = module if type(module) is nn.Linear else self._module.base_layer
+
+    @staticmethod
+    def known(module: nn.Module) -> bool:
+        """Tell whether this module computes what this class does."""
+        if type(module) is nn.Linear:
+            return True
+        # A class of PEFT is recognised by its name: a model without adapters never loads PEFT.
+        if f"{type(module).__module__}.{type(module).__name__}" != "peft.tuners.lora.layer.Linear":
+            return False
+        lora: Any = module
+        parts = [*lora.lora_A.values(), *lora.lora_B.values()]
+        return (
+            type(lora.base_layer) is nn.Linear
+            and not lora.fan_in_fan_out
+            and not lora.lora_variant
+            and all(type(part) is nn.Linear and part.bias is None for part in parts)
+            and all(type(dropout) is nn.Identity for dropout in lora.lora_dropout.values())
+        )
+
+    @property
+    def out_features(self) -> int:
+        return int(self._linear.out_features)
+
+    def adapters(self) -> list[Adapter]:
+        """Return the adapters that are switched on and not merged into the weight."""
+        lora = self._module
+        if lora is self._linear or lora.disable_adapters or lora.merged:
+            return []
+        names = [name for name in lora.active_adapters if name in lora.lora_A]
+        return [(lora.lora_A[n].weight, lora.lora_B[n].weight, lora.scaling[n]) for n in names]
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return everything the output depends on."""
+        own = [self._linear.weight] if self._linear.bias is None else [self._linear.weight, self._linear.bias]
+        return [*own, *(matrix for a, b, _ in self.adapters() for matrix in (a, b))]
+
+    def forward(
+        self,
+        x_NI: torch.Tensor,
+        out_NO: torch.Tensor,
+        buffers: Buffers,
+        residual_NO: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Write the output, plus a residual; return it."""
+        weight_OI = self._weight(buffers)
+        if residual_NO is None:
+            torch.mm(x_NI, weight_OI.t(), out=out_NO)
+        else:
+            torch.addmm(residual_NO, x_NI, weight_OI.t(), out=out_NO)
+        return out_NO if self._linear.bias is None else out_NO.add_(self._linear.bias)
+
+    def backward(
+        self,
+        grad_NO: torch.Tensor,
+        x_NI: torch.Tensor,
+        gradients: Gradients,
+        buffers: Buffers,
+        into_NI: torch.Tensor | None,
+        *,
+        add: bool = False,
+    ) -> None:
+        """Collect gradients of parameters; write the input's into `into_NI`, or add them to it."""
+        weight, bias = self._linear.weight, self._linear.bias
+        if weight.requires_grad:
+            gradients.add(weight, torch.mm(grad_NO.t(), x_NI))
+        if bias is not None and bias.requires_grad:
+            gradients.add(bias, grad_NO.sum(0))
+        for a_KI, b_OK, factor in self.adapters():
+            if b_OK.requires_grad:
+                low_NK = torch.mm(x_NI, a_KI.t())
+                gradients.add(b_OK, torch.mm(grad_NO.t(), low_NK).mul_(factor))
+            if a_KI.requires_grad:
+                low_NK = torch.mm(grad_NO, b_OK)
+                gradients.add(a_KI, torch.mm(low_NK.t(), x_NI).mul_(factor))
+        if into_NI is not None:
+            torch.addmm(into_NI, grad_NO, self._weight(buffers), beta=int(add), out=into_NI)
+
+    def _weight(self, buffers: Buffers) -> torch.Tensor:
+        weight_OI: torch.Tensor = self._linear.weight
+        adapters = self.adapters()
+        if not adapters:
+            return weight_OI
+        merged_OI = buffers("merged", *weight_OI.shape)
+        for a_KI, b_OK, factor in adapters:
+            weight_OI = torch.addmm(weight_OI, b_OK, a_KI, alpha=factor, out=merged_OI)
+        return weight_OI

@@ -1,0 +1,109 @@
+"""What a run may have: a processor's memory and how much it computes, measured or from its maker.
+
+GB are 10⁹ bytes. Of a GPU that is not here the figures are those of its data sheet (dense bf16, no
+sparsity); what a run achieves of them is in `estimate.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from realm.core.errors import NotFoundError, UsageError
+from realm.core.records import Record
+
+GB = 10**9
+
+
+class Hardware(Record):
+    """One or several equal devices."""
+
+    name: str
+    kind: Literal["cpu", "cuda"]
+    memory_bytes: Annotated[int, Field(ge=0)]
+    """That a run may fill, of each device."""
+    host_bytes: Annotated[int, Field(ge=0)] | None = None
+    """Memory of the machine beside the devices; none where it is not known."""
+    count: Annotated[int, Field(ge=1)] = 1
+    """Devices that share the weights of one run."""
+    flops: Annotated[float, Field(gt=0)]
+    """Multiplications and additions a second, of each device (of a CPU: of each core), at its best."""
+    bandwidth: Annotated[float, Field(gt=0)]
+    """Bytes a second to the device's own memory."""
+    half: bool = True
+    """Whether it multiplies well in bf16."""
+
+    @property
+    def where(self) -> str:
+        """Name it for a sentence."""
+        each = " each" if self.count > 1 else ""
+        return f"{self.name} ({self.memory_bytes / GB:.1f} GB{each})"
+
+
+class _Sheet(NamedTuple):
+    memory_gb: float
+    tera_flops: float
+    bandwidth_gb: float
+
+
+_GPUS = {
+    "rtx3090": _Sheet(24, 71, 936),
+    "rtx4090": _Sheet(24, 165, 1008),
+    "rtx5090": _Sheet(32, 209, 1792),
+    "l40s": _Sheet(48, 362, 864),
+    "a100-40gb": _Sheet(40, 312, 1555),
+    "a100": _Sheet(80, 312, 2039),
+    "h100": _Sheet(80, 989, 3350),
+    "h200": _Sheet(141, 989, 4800),
+}
+_NAMED = re.compile(r"(?:(\d{1,3})x)?([a-z0-9-]+)")
+_CPU_FLOPS = 110e9
+"""A core's matrix products in fp32 (docs/LOG.md: 115 to 126 on big shapes)."""
+_CPU_BANDWIDTH = 10e9
+
+
+def named(name: str, memory_gb: float | None = None) -> Hardware:
+    """Return hardware by name, such as `h100`, `8xh100` or `cuda` with `memory_gb`.
+
+    Raises NotFoundError for an unknown name, UsageError where the memory is not known.
+    """
+    found = _NAMED.fullmatch(name.lower())
+    count, model = (int(found[1] or 1), found[2]) if found else (1, name)
+    if model == "cpu":
+        if memory_gb is None:
+            raise UsageError("--device cpu: how much memory?", hint="give --memory-gb, or leave --device out")
+        return cpu(int(memory_gb * GB))
+    if model == "cuda" and memory_gb is not None:
+        near = min(_GPUS, key=lambda gpu: (abs(_GPUS[gpu].memory_gb - memory_gb), _GPUS[gpu].tera_flops))
+        sheet = _GPUS[near]
+    elif model in _GPUS:
+        sheet = _GPUS[model]
+    else:
+        hint = f"there are: cpu, {', '.join(_GPUS)}, or cuda with --memory-gb; several as 8xh100"
+        close = difflib.get_close_matches(model, _GPUS, n=1)
+        raise NotFoundError(
+            f"no hardware is called {name!r}", hint=f"did you mean {close[0]}? {hint}" if close else hint
+        )
+    return Hardware(
+        name=f"{count} × {model}" if count > 1 else model,
+        kind="cuda",
+        memory_bytes=int((memory_gb or sheet.memory_gb) * GB),
+        count=count,
+        flops=sheet.tera_flops * 1e12,
+        bandwidth=sheet.bandwidth_gb * GB,
+    )
+
+
+def cpu(memory_bytes: int, *, half: bool = False) -> Hardware:
+    """Return a machine without a GPU that has so much memory free."""
+    return Hardware(
+        name="cpu",
+        kind="cpu",
+        memory_bytes=memory_bytes,
+        flops=_CPU_FLOPS,
+        bandwidth=_CPU_BANDWIDTH,
+        half=half,
+    )

@@ -1,0 +1,106 @@
+"""Self-correction: judge a proposed answer, put it right, or confirm it.
+
+A row is a chat whose last user turn is
+
+    <problem>
+    ---                      a rule: three or more of - = * _ ─ alone on a line
+    Proposed answer:
+    <answer>
+                             an empty line
+    <question>
+
+and whose last turn is what the assistant should reply. Its tag `type` says what it teaches:
+`identify_incorrect` (the proposal is wrong; say so), `correction` (it is wrong; give the right one)
+or `confirm_correct` (it is right). Where the row names the `expected` answer, a proposal that does
+not fit the type is refused. The loss is that of supervised training on the last turn alone,
+
+    loss = - Σ_r w_r · Σ_{t ∈ S_r} a_{r,t} · log p(x_{r,t} | x_{r,<t})  /  Σ_r w_r · Σ_{t ∈ S_r} a_{r,t}
+
+with S_r its tokens, a the row's weight and w_r = |S_r|^-e. After Welleck et al. 2022, "Generating
+sequences by learning to self-correct" (arXiv:2211.00053), with the corrector being the model itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
+
+from pydantic import Field
+
+from realm.core.config import Config as BaseConfig
+from realm.core.errors import DataError
+from realm.core.text import printable
+from realm.training.losses import summed_weight, weighted_cross_entropy
+from realm.training.method import Loss, Row
+from realm.training.turns import only_last_trained
+
+if TYPE_CHECKING:
+    from realm.core.records import Example
+    from realm.training.batching import Batch, Unit
+    from realm.training.trainee import Trainee
+
+Type = Literal["identify_incorrect", "correction", "confirm_correct"]
+
+_FORM = re.compile(
+    r"(?P<problem>.*\S.*?)\n[ \t]*(?:-{3,}|={3,}|\*{3,}|_{3,}|─{3,})[ \t]*\n\s*"
+    r"Proposed answer:[ \t]*\n?(?P<proposal>.*\S.*?)\n[ \t]*\n(?P<question>\s*\S.*)",
+    re.DOTALL,
+)
+
+
+class Correction:
+    """Minimise the weighted mean cross-entropy of replies to proposed answers, in nats."""
+
+    generates: ClassVar[bool] = False
+
+    class Config(BaseConfig):
+        """How replies of different length weigh against each other."""
+
+        kind: Literal["correction"] = "correction"
+        length_exponent: Annotated[float, Field(ge=0, le=1)] = 1.0
+        """e above. 1 counts rows alike, so that a one-word judgement weighs as much as a correction."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def sequences(self, example: Example) -> tuple[Example, ...]:
+        """Return the row with its last turn trained alone. Raises DataError for another form."""
+        kind = example.tags.get("type")
+        if kind not in get_args(Type):
+            found = "has none" if kind is None else f"says {printable(str(kind), 40)!r}"
+            raise DataError(f"the tag `type` {found}", file="row", hint=f"one of: {', '.join(get_args(Type))}")
+        roles = [message.role for message in example.messages[-2:]]
+        if roles != ["user", "assistant"]:
+            raise DataError("a correction ends with a user's and an assistant's turn", file="row")
+        form = _FORM.fullmatch(example.messages[-2].content)
+        if form is None:
+            raise DataError(
+                "the user's turn is no problem, rule, `Proposed answer:` block and question",
+                file="row",
+                hint="separate them by a line of --- and an empty line behind the proposed answer",
+            )
+        if not example.messages[-1].content.strip():
+            raise DataError("the assistant's reply is empty", file="row")
+        if example.expected is not None:
+            right = form["proposal"].strip() == example.expected.strip()
+            if right != (kind == "confirm_correct"):
+                raise DataError(f"the proposed answer is {'right' if right else 'wrong'} in a {kind}", file="row")
+        return (only_last_trained(example),)
+
+    def begin(self, trainee: Trainee) -> None:
+        """Nothing has to be prepared."""
+
+    def units(self, trainee: Trainee, step: int, rows: Sequence[Row]) -> list[Unit]:
+        """Return one unit a row."""
+        from realm.training.batching import Unit
+
+        return [Unit(row.sequences, row.index) for row in rows]
+
+    def normaliser(self, units: Sequence[Unit]) -> float:
+        """Return the summed weight of all trained tokens."""
+        return summed_weight(units, self.config.length_exponent)
+
+    def loss(self, trainee: Trainee, batch: Batch) -> Loss:
+        """Return the weighted sum of the pack's cross-entropies."""
+        return Loss(weighted_cross_entropy(trainee, batch, self.config.length_exponent))

@@ -1,0 +1,154 @@
+"""Train a low-rank adapter beside frozen weights: LoRA, rsLoRA, DoRA, QLoRA.
+
+A linear layer W computes W·x + s·B·A·x with A (rank × in) drawn, B (out × rank) zero at first, and
+s = alpha / rank (Hu et al. 2022) or alpha / √rank (rsLoRA, Kalajdzievski 2023). DoRA (Liu et al.
+2024) also trains the length of each row of W + s·B·A. QLoRA (Dettmers et al. 2023) holds W in 4 bits.
+
+By default every projection of attention, linear attention included, and of dense or shared MLPs is
+adapted. Left out: the `in_proj_ba` of linear attention, which sets how fast it forgets and has fewer
+outputs than an adapter has ranks; routed experts, which `experts` adds; and always routers, vision
+parts, embeddings and head.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from realm.core.seeds import seed as seed_of
+from realm.training.parameter import AdapterFacts, ParametersConfig
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    from realm.models.adapters import AdapterShape
+
+_Folder = Annotated[str, Field(pattern=r"(^|/)[0-9a-f]{64}$")]
+
+
+class Lora:
+    """Train an adapter of low rank; the model's own parameters stay as they are."""
+
+    class Config(ParametersConfig):
+        """Size and place of the adapter."""
+
+        kind: Literal["lora"] = "lora"
+        rank: Annotated[int, Field(ge=1, le=4096)] = 16
+        alpha: Annotated[int | float, Field(gt=0)] = 32
+        """Strength: the adapter's output is multiplied by alpha / rank."""
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+        """Share of the adapter's inputs that is left out in training."""
+        rank_stabilised: bool = False
+        """Multiply by alpha / √rank, so that high ranks learn as fast as low ones."""
+        dora: bool = False
+        """Train directions and lengths of weights apart; slower, and merged before vLLM serves it."""
+        targets: Literal["default"] | tuple[str, ...] = "default"
+        """Names of linear layers, their endings (`q_proj`), or patterns (`*.layers.0.*`)."""
+        experts: bool = False
+        """Adapt the routed experts too: rank × experts more parameters."""
+        bits: Literal[4] | None = None
+        """Hold the frozen linear layers in 4 bits; needs bitsandbytes on a CUDA GPU or an x86 CPU."""
+        frozen: tuple[_Folder, ...] = ()
+        """Folders of published adapters, each named by its hash, added to the base beforehand."""
+
+        @model_validator(mode="after")
+        def _no_dora_on_experts(self) -> Self:
+            if self.dora and self.experts:
+                raise ValueError("dora cannot adapt fused experts: choose one of dora and experts")
+            return self
+
+        @property
+        def adapter(self) -> AdapterFacts:
+            """The adapter that a run will leave."""
+            return AdapterFacts(
+                rank=self.rank,
+                rank_stabilised=self.rank_stabilised,
+                dora=self.dora,
+                experts=self.experts,
+            )
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Content hashes of the adapters that are added to the base beforehand, in order."""
+        return tuple(f"sha256:{folder[-64:]}" for folder in self.config.frozen)
+
+    def apply(self, model: PreTrainedModel | PeftModel, seed: int) -> PeftModel:
+        """Return the model with the adapter, the only thing that requires gradients.
+
+        A model that carries this adapter already is gone on with. Raises ConfigError where it carries
+        another one, or where targets match nothing or what is protected.
+        """
+        from peft import PeftModel
+
+        from realm.models.adapters import wrap
+        from realm.training.quantised import quantise
+
+        if isinstance(model, PeftModel):
+            self._refuse_other(model)
+            wrapped = model
+        else:
+            plain = self._with_frozen(model)
+            wrapped = wrap(plain, self._shape(plain), seed_of("lora", seed))
+        if self.config.bits == 4:
+            quantise(wrapped)
+        return wrapped
+
+    def trained(self, model: PreTrainedModel | PeftModel) -> list[str]:
+        """Return the names of the parameters that an applied model trains."""
+        return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+    def _with_frozen(self, model: PreTrainedModel) -> PreTrainedModel:
+        from pathlib import Path
+
+        from realm.models.adapters import attach, merge_adapter
+        from realm.models.files import adapter_folder
+
+        for folder in map(Path, self.config.frozen):
+            adapter_folder(folder)
+            model = merge_adapter(attach(model, folder))
+        return model
+
+    def _shape(self, model: PreTrainedModel | PeftModel) -> AdapterShape:
+        """Return the adapter's settings for this model, with every target by its full name."""
+        from realm.models.adapters import AdapterShape
+        from realm.training.selection import default_layers, fused_experts, linear_layers
+
+        settings = self.config
+        if settings.targets == "default":
+            targets = default_layers(model)
+        else:
+            targets = linear_layers(model, settings.targets, where="parameters.targets")
+        return AdapterShape(
+            r=settings.rank,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            use_rslora=settings.rank_stabilised,
+            use_dora=settings.dora,
+            target_modules=tuple(targets),
+            target_parameters=tuple(fused_experts(model)) if settings.experts else (),
+        )
+
+    def _refuse_other(self, model: PeftModel) -> None:
+        """Raise ConfigError where the model carries another adapter than the one described here."""
+        from realm.core.errors import ConfigError
+        from realm.models.adapters import shape_of
+        from realm.training.selection import adapted_layers
+
+        present = shape_of(model).model_dump(exclude={"target_modules", "target_parameters"})
+        asked = self._shape(model)
+        wanted = asked.model_dump(exclude={"target_modules", "target_parameters"})
+        differing = [
+            f"{key} {present[key]}, asked {wanted[key]}" for key in wanted if present[key] != wanted[key]
+        ]
+        if adapted_layers(model) != {*asked.layers, *asked.fused}:
+            differing.append("it adapts other layers")
+        if differing:
+            raise ConfigError(
+                f"parameters: the checkpoint carries another adapter: {'; '.join(differing)}",
+                hint="keep its settings, or begin a new run, which lays a new adapter over the merged one",
+            )

@@ -1,0 +1,71 @@
+"""Prove the masking of a run, then set its model up for packs, or for none where packs would leak."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from realm.models.adapters import text_config
+from realm.models.chat import Encoded
+from realm.training.attention import use_packed
+from realm.training.batching import Unit
+from realm.training.isolation import Leak, prove_isolation, sample, single_losses
+from realm.training.masking import prove_rows
+from realm.training.memory import recompute_layers
+from realm.training.method import Method, Row
+from realm.training.recipe import Rules
+from realm.training.rows import Rows
+from realm.training.trainee import Trainee
+from realm.training.trimming import trim_last_layer
+from realm.training.unpacked import set_apart
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was proven."""
+
+    checks: tuple[str, ...]
+    """Each check that passed, with its figure."""
+    packed: bool
+    """Whether sequences may share a pack."""
+
+
+def prove(trainee: Trainee, method: Method, rows: Rows, rules: Rules) -> Proof:
+    """Run all six checks; afterwards the model is set up for training. Raises MaskingError."""
+    vocabulary = text_config(trainee.model).vocab_size
+    checks: tuple[str, ...] = ()
+    if not method.generates:
+        checks = prove_rows(rows.flat(), trainee.tokenizer, vocabulary, rules.masking)
+    chosen = _sampled(trainee, method, rows)
+    sequences = [sequence for unit in chosen for sequence in unit.sequences]
+    numbers = [rows.numbers[unit.row] for unit in chosen for _ in unit.sequences]
+    alone = single_losses(trainee.model, sequences)
+    use_packed(trainee.model)
+    trim_last_layer(trainee.model)
+    found = prove_isolation(trainee.model, sequences, alone, numbers)
+    packed = not isinstance(found, Leak)
+    if isinstance(found, Leak):
+        set_apart(trainee.model)
+        found = (f"packing: none, because {found.what}", *_apart(trainee, sequences, alone, numbers))
+    if rules.memory.recompute_layers:
+        recompute_layers(trainee.model, rules.memory.recompute_layers)
+    return Proof((*checks, *found), packed)
+
+
+def _sampled(trainee: Trainee, method: Method, rows: Rows) -> list[Unit]:
+    """Return the units that are compared; of a method that generates, some it generates now."""
+    if not method.generates:
+        lengths = [row[0] for row in rows.sequences]
+        return [Unit(rows.sequences[i], i) for i in sample(lengths)]
+    few = [Row(i, rows.examples[i], rows.sequences[i]) for i in range(min(2, len(rows)))]
+    return [unit for unit in method.units(trainee, 0, few) if unit.trained_tokens]
+
+
+def _apart(
+    trainee: Trainee, sequences: Sequence[Encoded], alone: Sequence[float], numbers: Sequence[int]
+) -> tuple[str, ...]:
+    """Prove the same of sequences that share no pack. Raises MaskingError."""
+    found = prove_isolation(trainee.model, sequences, alone, numbers)
+    if isinstance(found, Leak):
+        raise found.error()
+    return found

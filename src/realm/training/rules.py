@@ -1,0 +1,73 @@
+"""The parts of a recipe that more than one place reads. Nothing here loads torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from realm.core.config import Config
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Masking(Config):
+    """Bounds of the masking proof. A text row is trained as a whole and counts for none of them."""
+
+    min_trained_share: Share = 0.02
+    """Of the tokens in chats; below it training refuses to start."""
+    min_masked_share: Share = 0.15
+    """Of the tokens in chats; below it training refuses to start."""
+
+
+class Memory(Config):
+    """What is given up in speed to fit into memory."""
+
+    tokens_at_once: Annotated[int, Field(ge=2)] | None = None
+    """Tokens of one pack; a step of more is cut into packs, its gradient is the same. None: no limit."""
+    recompute_layers: Annotated[int, Field(ge=1)] | None = None
+    """Every so manieth layer keeps only its input and is computed again in the backward pass; 1 means all."""
+
+
+class Saving(Config):
+    """When a checkpoint is staged, and how."""
+
+    every_steps: Annotated[int, Field(ge=1)] = 100
+    asynchronous: bool = True
+    """Write while training goes on; only copying the weights holds it up. Takes memory for the copy."""
+
+
+class Source(Config):
+    """A dataset among those a run draws from."""
+
+    dataset: str
+    """Its name, or its content hash."""
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    """How often its rows are drawn against those of the others, relative to its size."""
+
+
+class Validation(Config):
+    """Rows that are measured and never trained on."""
+
+    share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Of the run's rows, held out by the hash of their content."""
+    sets: tuple[str, ...] = ()
+    """Datasets, by name or hash, that are measured as they are."""
+    every_steps: Annotated[int, Field(ge=1)] = 100
+    max_rows: Annotated[int, Field(ge=1)] = 200
+    """Of each set, the same ones every time."""
+
+
+class Locked(Config):
+    """What a campaign may not change once it has begun."""
+
+    base: str | None = None
+    """The model the recipe was made for, as its maker calls it; none means whatever the hero is."""
+    context_tokens: Annotated[int, Field(ge=2)] | None = None
+    """The longest sequence; none means what the model was built for."""
+    tokenizer: str | None = None
+    """Content hash of the tokenizer; none means the hero's own."""
+
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "fp32", "bf16"]

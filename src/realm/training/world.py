@@ -1,0 +1,133 @@
+"""The processes that train one run together: one alone here, several under `distributed`.
+
+Every process draws the same rows and takes its share of a step's units. Sums over the step's
+units are made whole by `total`, gradients by `reduce_gradients`; what is saved is `gathered`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple, Protocol, TypeVar
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from realm.training.batching import Unit
+from realm.training.saving import Snapshot, capture
+
+T = TypeVar("T")
+
+
+class Round(NamedTuple):
+    """One pack's turn in a step."""
+
+    units: list[Unit]
+    factor: float
+    """1; or 0 where the pack is only computed because the other processes wait for it."""
+
+
+class World(Protocol):
+    """What the engine needs of the other processes.
+
+    Every method but `share` is called by all processes, in the same order.
+    """
+
+    rank: int
+    """This process's number, from 0; only 0 tells events and writes."""
+    size: int
+    whole: bool
+    """Whether this process holds all weights, so that code may read them outside of `run`."""
+
+    def enter(self, model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
+        """Make a loaded model ready for training together, before its optimizer is built."""
+        ...
+
+    def share(self, units: Sequence[Unit]) -> list[Unit]:
+        """Return this process's part of a step; possibly none."""
+        ...
+
+    def rounds(self, packs: Iterable[Sequence[Unit]], units: Sequence[Unit]) -> list[Round]:
+        """Return the packs to compute, at least one; `units` are those of the whole step."""
+        ...
+
+    def run(self, compute: Callable[[], T]) -> T:
+        """Run a computation that reads the model's weights; a `Loss` may be gone back from."""
+        ...
+
+    def mixing(self) -> AbstractContextManager[None]:
+        """Let whole tensors be written into the model's and the optimizer's, as when they are read."""
+        ...
+
+    def total(self, *numbers: float) -> tuple[float, ...]:
+        """Sum each number over all processes."""
+        ...
+
+    def reduce_gradients(self, model: PreTrainedModel | PeftModel) -> None:
+        """Sum the gradients over all processes."""
+        ...
+
+    def clip(self, model: PreTrainedModel | PeftModel, max_norm: float) -> float:
+        """Scale the whole gradient down to `max_norm`; return its norm before."""
+        ...
+
+    def agree(self, wanted: bool) -> bool:
+        """Return whether any process wants it."""
+        ...
+
+    def gathered(
+        self, model: PreTrainedModel | PeftModel, optimizer: torch.optim.Optimizer
+    ) -> Snapshot | None:
+        """Return whole weights and moments in host memory; None on processes that do not write."""
+        ...
+
+
+class Alone:
+    """One process on one device."""
+
+    rank = 0
+    size = 1
+    whole = True
+
+    def enter(self, model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
+        """Return the model as it is."""
+        return model
+
+    def share(self, units: Sequence[Unit]) -> list[Unit]:
+        """Return everything."""
+        return list(units)
+
+    def rounds(self, packs: Iterable[Sequence[Unit]], units: Sequence[Unit]) -> list[Round]:
+        """Return every pack."""
+        return [Round(list(pack), 1.0) for pack in packs]
+
+    def run(self, compute: Callable[[], T]) -> T:
+        """Compute."""
+        return compute()
+
+    def mixing(self) -> AbstractContextManager[None]:
+        """Change nothing: all tensors are whole."""
+        return nullcontext()
+
+    def total(self, *numbers: float) -> tuple[float, ...]:
+        """Return the numbers themselves."""
+        return numbers
+
+    def reduce_gradients(self, model: PreTrainedModel | PeftModel) -> None:
+        """Leave the gradients as they are."""
+
+    def clip(self, model: PreTrainedModel | PeftModel, max_norm: float) -> float:
+        """Scale the whole gradient down to `max_norm`; return its norm before."""
+        trained = [p for p in model.parameters() if p.requires_grad]
+        return float(torch.nn.utils.clip_grad_norm_(trained, max_norm))
+
+    def agree(self, wanted: bool) -> bool:
+        """Return what this process wants."""
+        return wanted
+
+    def gathered(
+        self, model: PreTrainedModel | PeftModel, optimizer: torch.optim.Optimizer
+    ) -> Snapshot | None:
+        """Return copies of weights and moments in host memory."""
+        return capture(model, optimizer)
