@@ -18,22 +18,22 @@ SHAPE = {
     "head_dim: 40, intermediate_size: 576": "head_dim: 8, intermediate_size: 64",
 }
 DRILL_RECIPE = """
-method: supervised
-optimizer: {learning_rate: 3.0e-3}
-schedule: {kind: linear, clock: hero, warmup_steps: 5, horizon_steps: 60, floor: 0.1}
-batch_rows: 32
-epochs: 1
-save_every_steps: 4
-threads: 1
+rules:
+  optimizer: {learning_rate: 3.0e-3}
+  schedule: {kind: linear, clock: hero, warmup_steps: 5, horizon_steps: 60, floor: 0.1}
+  batch_rows: 32
+  epochs: 1
+  saving: {every_steps: 4}
+  threads: 1
 """
 FILE_RECIPE = """
-method: supervised
-optimizer: {learning_rate: 1.0e-3}
-schedule: {kind: constant, clock: run, warmup_steps: 2}
-batch_rows: 4
-epochs: 1
-save_every_steps: 10
-threads: 1
+rules:
+  optimizer: {learning_rate: 1.0e-3}
+  schedule: {kind: constant, clock: run, warmup_steps: 2}
+  batch_rows: 4
+  epochs: 1
+  saving: {every_steps: 10}
+  threads: 1
 """
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from tiny_shapes import SHAPES, model, tokenizer, tokens
 from transformers import PreTrainedModel
 
 from realm.core.errors import CorruptError, NotFoundError, RefusedError, StateError, UnsafeFileError
@@ -28,6 +27,7 @@ from realm.models.adapters import (
 )
 from realm.models.files import load, save
 from realm.storage.store import Store
+from tiny_shapes import SHAPES, model, tokenizer, tokens
 
 PLAIN = {"r": 4, "lora_alpha": 8, "target_modules": ("q_proj", "v_proj")}
 SHARED = tuple(f"shared_expert.{name}" for name in ("gate_proj", "up_proj", "down_proj"))
@@ -107,6 +107,16 @@ def test_a_saved_adapter_comes_back_bit_by_bit(vault: Vault, variant: str) -> No
     assert not (found / "config.json").exists()
 
 
+def test_an_adapter_beside_half_precision_weights_keeps_its_own(vault: Vault) -> None:
+    base = vault.put(model("qwen3").bfloat16())
+    made = adapted(load(vault.path(base)).model, PLAIN)
+    assert {value.dtype for value in state_to_save(made).values()} == {torch.float32}
+    found = vault.path(vault.put(made, Base(base=base)))
+    again = load(found, merge=False).model
+    assert torch.equal(logits(again), logits(made))
+    assert load(found).model.dtype is torch.bfloat16
+
+
 def test_layers_that_peft_takes_for_experts_are_adapted_themselves() -> None:
     made = adapted(model("qwen3_next"), {**PLAIN, "target_modules": SHARED})
     trained = {name for name, parameter in made.named_parameters() if parameter.requires_grad}
@@ -170,15 +180,30 @@ def test_equal_adapters_give_equal_bytes(vault: Vault) -> None:
     assert vault.put(adapted(model("qwen3"), PLAIN), base) == vault.put(adapted(model("qwen3"), PLAIN), base)
 
 
-def test_weights_copied_earlier_are_what_is_written(tmp_path: Path) -> None:
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    made = model("qwen3")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_weights_copied_earlier_are_what_is_written(shape: str, tmp_path: Path) -> None:
+    made = model(shape)
+    folders = tmp_path / "at once", tmp_path / "later"
+    for folder in folders:
+        folder.mkdir()
+    save(made, tokenizer(), folders[0])
     copied = {name: value.clone() for name, value in state_to_save(made).items()}
     with torch.no_grad():
         made.get_input_embeddings().weight.zero_()
-    save(made, tokenizer(), whole, weights=copied)
-    assert torch.equal(logits(load(whole).model), logits(model("qwen3").eval()))
+    save(made, tokenizer(), folders[1], weights=copied)
+    at_once, later = ((folder / "model.safetensors").read_bytes() for folder in folders)
+    assert at_once == later
+
+
+def test_an_adapter_outside_the_vault_finds_its_base_there(vault: Vault, tmp_path: Path) -> None:
+    base, outside = Base(base=vault.put(model("qwen3"))), tmp_path / "stage"
+    outside.mkdir()
+    made = adapted(model("qwen3").eval(), PLAIN)
+    save(made, tokenizer(), outside, base)
+    with pytest.raises(NotFoundError, match=base.base):
+        load(outside)
+    found = load(outside, merge=False, vault=vault.path(base.base).parent).model
+    assert torch.equal(logits(found), logits(made))
 
 
 def test_an_adapter_is_not_saved_without_its_base(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_shapes import SHAPES, model, tokenizer, tokens
 
 from realm.core.errors import ConfigError
 from realm.models.adapters import decoder, head, text_config
 from realm.models.blank import BLANKS
 from realm.models.files import load, save
+from tiny_shapes import SHAPES, model, tokenizer, tokens
 
 
 def _bytes(made: torch.nn.Module) -> torch.Tensor:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from peft import PeftModel
 
-from realm.core.errors import ConfigError, MissingExtraError
+from realm.core.errors import ConfigError, MissingExtraError, StateError
 from realm.core.records import ArtifactKind
 from realm.models.adapters import Base, merge_adapter, state_to_save
 from realm.models.files import load, save
@@ -211,10 +212,41 @@ def test_frozen_adapters_are_added_beneath(tmp_path: Path) -> None:
         PARAMETERS.config({"kind": "lora", "frozen": ["some/adapter"]})
 
 
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
 def test_4_bits_without_the_library_say_what_to_install() -> None:
-    pytest.importorskip("torch")
-    try:
-        import bitsandbytes  # noqa: F401
-    except ImportError:
-        with pytest.raises(MissingExtraError, match="bitsandbytes"):
-            applied("qwen3", kind="lora", bits=4)
+    with pytest.raises(MissingExtraError, match="bitsandbytes"):
+        applied("qwen3", kind="lora", bits=4)
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs bitsandbytes")
+@pytest.mark.parametrize("settings", [{}, {"dora": True}], ids=str)
+@pytest.mark.parametrize("shape", ["llama", "qwen3_next", "qwen3_vl"])
+def test_4_bits_hold_the_frozen_layers_and_train_the_adapter(
+    shape: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    parameters = PARAMETERS.build({"kind": "lora", "rank": 2, "bits": 4, **settings})
+    made = parameters.apply(model(shape), 0)
+    assert parameters.trained(made) == applied(shape, kind="lora", rank=2, **settings)[1]
+    held = {name for name, p in made.named_parameters() if type(p).__name__ == "Params4bit"}
+    assert len(held) >= len(ADAPTED[shape])
+    assert not [name for name in held if "gate." in name or ".visual." in name or "embed" in name]
+    optimizer = torch.optim.AdamW([p for p in made.parameters() if p.requires_grad], lr=1e-2)
+    before = float(loss(made, tokens()).detach())
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss(made, tokens()).backward()
+        optimizer.step()
+    after = float(loss(made, tokens()).detach())
+    assert after < 0.98 * before
+    store = Store(tmp_path)
+    base = None
+    for each in (model(shape), made):
+        stage = store.stage(ArtifactKind.CHECKPOINT)
+        save(each, tokenizer(), stage, base)
+        base = Base(base=store.publish(stage, ArtifactKind.CHECKPOINT, lambda ref: ref.hash))
+    found = store.path(ArtifactKind.CHECKPOINT, base.base)
+    again = parameters.apply(load(found, merge=False).model, 0)
+    assert float(loss(again.train(), tokens()).detach()) == after
+    with pytest.raises(StateError, match="4 bits"):
+        merge_adapter(again)
+    load(found)

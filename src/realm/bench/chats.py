@@ -51,7 +51,7 @@ def chats(count: int = CHATS) -> list[Example]:
 
 
 def _block_lengths(block: int) -> list[int]:
-    """Draw one length from each of 32 equal strata of the distribution; the very first block has the longest."""
+    """Draw one length from each of 32 equal strata; the first block has the longest of all."""
     draw = rng("bench/lengths", block)
     lengths = [_quantile((stratum + draw.random()) / BLOCK) for stratum in range(BLOCK)]
     if block == 0:
@@ -75,7 +75,9 @@ def _chat(length: int, draw: Random) -> Example:
     answered = round(length * TRAINED_SHARE) - exchanges
     asked = length - 2 * _TURN_TOKENS * exchanges - answered
     turns: list[Message] = []
-    for user_words, assistant_words in zip(_shares(asked, exchanges), _shares(answered, exchanges), strict=True):
+    for user_words, assistant_words in zip(
+        _shares(asked, exchanges), _shares(answered, exchanges), strict=True
+    ):
         turns.append(Message(role="user", content=_words(user_words, draw)))
         turns.append(Message(role="assistant", content=_words(assistant_words, draw)))
     return Example(messages=tuple(turns))

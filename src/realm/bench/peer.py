@@ -1,123 +1,85 @@
-"""The peers' side: TRL's own SFTTrainer, told through a pipe to train one segment at a time.
+"""The peers' side: TRL's own SFTTrainer, one segment at a time.
 
-    python -I peer.py SPEC    in the benchmark environment; it never imports realm
+    python -I peer.py SPEC    in the benchmark environment; realm is not there and never imported
 
-SPEC is the JSON of `spec.Spec`. Commands come as JSON lines on standard input and answers go to
-standard output, whose file descriptor is taken away from everything else in this process. All runs
-inside `SFTTrainer.train()`: a callback waits between segments, so that TRL's own loop is measured as
-its users run it. Told to score only trained positions, TRL's head takes its GPU path: it selects the
-hidden states whose label is not -100 before it projects them.
+All runs inside `SFTTrainer.train()`: a callback waits between segments, so that TRL's own loop is
+measured as its users run it. Told to score only trained positions, TRL's head takes the way it goes
+on GPUs: it selects the hidden states whose label is not -100 before it projects them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
+import runpy
 import sys
-import time
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-BEGAN = time.perf_counter()
 IGNORED = -100
+_LIBRARIES = ("transformers", "datasets", "peft", "trl.trainer.sft_trainer")
 
 
 def main() -> None:
-    """Train the spec's examples, segment by segment, until told to stop."""
+    """Train the spec's rows, segment by segment, until told to stop."""
     spec = json.loads(Path(sys.argv[1]).read_bytes())
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    pipe = runpy.run_path(str(Path(__file__).with_name("pipe.py")))["Pipe"]()
     import torch
-    from datasets import Dataset  # noqa: F401 - what a process of this kind holds after its imports
-    from peft import LoraConfig  # noqa: F401
-    from trl import SFTConfig, SFTTrainer  # noqa: F401
 
+    for library in _LIBRARIES:  # loaded here, so that memory counts from here on
+        import_module(library)
     torch.set_num_threads(spec["threads"])
-    resident_mb = _memory_mb("VmRSS")
+    pipe.tell({"imported": True})
     if spec["trained_positions_only"]:
         _score_trained_positions_only()
     trainer = _trainer(spec)
-    link = _Link(trainer, spec["steps"], answers)
-    first_loss = _loss_before(trainer)
-    _reset_peak()
-    link.tell(
-        {
-            "setup_s": time.perf_counter() - BEGAN,
-            "first_loss": first_loss,
-            "parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
-            "resident_mb": resident_mb,
-        }
-    )
-    trainer.add_callback(link.callback())
-    with contextlib.suppress(_StopAsked):
-        trainer.train()
+    parameters = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    pipe.tell({"ready": {"first_loss": _loss_before(trainer), "parameters": parameters}})
+    trainer.add_callback(_segments(trainer, spec["steps"], pipe))
+    trainer.train()
 
 
-class _StopAsked(Exception):  # noqa: N818 - not an error
-    """Standard input was closed: no more segments."""
+def _segments(trainer: Any, steps: int, pipe: Any) -> Any:
+    """Return the callback that waits between segments and answers for each."""
+    from transformers import TrainerCallback
 
+    def begin(control: Any) -> None:
+        trainer.counts = {"tokens": 0, "trained_tokens": 0}
+        if not pipe.told():
+            control.should_training_stop = True
 
-class _Link:
-    """Waits for a command between segments; counts what a segment trains."""
+    class Segments(TrainerCallback):
+        def on_train_begin(self, _args: Any, _state: Any, control: Any, **_: Any) -> None:
+            begin(control)
 
-    def __init__(self, trainer: Any, steps: int, answers: TextIO) -> None:
-        self._trainer = trainer
-        self._steps = steps
-        self._answers = answers
-        self._began = 0.0
+        def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step % steps == 0:
+                pipe.tell(trainer.counts)
+                begin(control)
 
-    def tell(self, answer: dict[str, Any]) -> None:
-        self._answers.write(json.dumps(answer) + "\n")
-        self._answers.flush()
-
-    def wait(self) -> None:
-        if not sys.stdin.readline():
-            raise _StopAsked
-        self._trainer.counts = {"tokens": 0, "trained_tokens": 0, "loss": 0.0}
-        self._began = time.perf_counter()
-
-    def end(self) -> None:
-        seconds = time.perf_counter() - self._began
-        counts = self._trainer.counts
-        self.tell({"seconds": seconds, **counts, "peak_mb": _memory_mb("VmHWM")})
-
-    def callback(self) -> Any:
-        from transformers import TrainerCallback
-
-        link = self
-
-        class Segments(TrainerCallback):  # type: ignore[misc, unused-ignore]
-            def on_train_begin(self, *_: Any, **__: Any) -> None:
-                link.wait()
-
-            def on_step_end(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
-                if state.global_step % link._steps == 0:
-                    link.end()
-                    link.wait()
-
-        return Segments()
+    return Segments()
 
 
 def _trainer(spec: dict[str, Any]) -> Any:
-    """Build TRL's trainer; it counts the tokens that it is given and sums its losses."""
-    from datasets import Dataset
+    """Build TRL's trainer; it counts the tokens that it is given."""
     from peft import LoraConfig
     from transformers import PreTrainedTokenizerFast
-    from trl import SFTConfig, SFTTrainer
 
-    class Counting(SFTTrainer):  # type: ignore[misc, unused-ignore]
+    # Untyped here, since the product's own environment need not have them.
+    dataset: Any = import_module("datasets").Dataset
+    sft: Any = import_module("trl")
+
+    class Counting(sft.SFTTrainer):  # type: ignore[misc]
+        counts: dict[str, int]
+
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             mask = inputs.get("attention_mask")
             self.counts["tokens"] += int(inputs["input_ids"].numel() if mask is None else mask.sum())
             self.counts["trained_tokens"] += int((inputs["labels"] != IGNORED).sum())
-            loss = super().compute_loss(model, inputs, *args, **kwargs)
-            self.counts["loss"] = float(loss.detach())
-            return loss
+            return super().compute_loss(model, inputs, *args, **kwargs)
 
-    rows = json.loads(Path(spec["rows"]).read_bytes())
-    lora = spec["lora"]
-    config = SFTConfig(
+    config = sft.SFTConfig(
         output_dir=spec["scratch"],
         learning_rate=spec["learning_rate"],
         adam_beta1=spec["betas"][0],
@@ -126,7 +88,7 @@ def _trainer(spec: dict[str, Any]) -> Any:
         weight_decay=0.0,
         max_grad_norm=spec["clip_norm"],
         lr_scheduler_type="constant",
-        num_train_epochs=10_000,
+        num_train_epochs=1_000_000,
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
@@ -136,11 +98,11 @@ def _trainer(spec: dict[str, Any]) -> Any:
     trainer = Counting(
         model=spec["model"],
         args=config,
-        train_dataset=Dataset.from_dict(rows),
+        train_dataset=dataset.from_dict(json.loads(Path(spec["rows"]).read_bytes())),
         processing_class=PreTrainedTokenizerFast.from_pretrained(spec["model"]),
-        peft_config=LoraConfig(task_type="CAUSAL_LM", **lora) if lora else None,
+        peft_config=LoraConfig(task_type="CAUSAL_LM", **spec["lora"]) if spec["lora"] else None,
     )
-    trainer.counts = {"tokens": 0, "trained_tokens": 0, "loss": 0.0}
+    trainer.counts = {"tokens": 0, "trained_tokens": 0}
     return trainer
 
 
@@ -149,31 +111,21 @@ def _loss_before(trainer: Any) -> float:
     import torch
 
     trainer.model.train()
-    with torch.no_grad():
-        total = sum(
-            float(trainer.compute_loss(trainer.model, trainer._prepare_inputs(batch), num_items_in_batch=1))
-            for batch in trainer.get_train_dataloader()
-        )
-    trainer._metrics["train"].clear()
+
+    def loss(batch: Any) -> float:
+        with trainer.compute_loss_context_manager():
+            return float(trainer.compute_loss(trainer.model, batch, num_items_in_batch=1))
+
+    scored: Callable[[Any], float] = torch.no_grad()(loss)
+    total = sum(scored(trainer._prepare_inputs(batch)) for batch in trainer.get_train_dataloader())
     return total / int(trainer.counts["trained_tokens"])
 
 
 def _score_trained_positions_only() -> None:
-    """Let TRL's fused head leave out the positions that it would mask afterwards."""
-    import trl.trainer.utils
-
-    # Its own switch, asked with the head's device; the kernels ask one of their own, which stays.
-    trl.trainer.utils._use_triton = lambda device: True
-
-
-def _memory_mb(name: str) -> float:
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{name}:")[1].split()[0]) / 1024
-
-
-def _reset_peak() -> None:
-    """Make the peak the present size."""
-    Path("/proc/self/clear_refs").write_text("5")
+    """Let TRL's head leave out the positions that it would mask afterwards."""
+    # Asked by the head alone; the kernels below it ask a function of their own, which stays.
+    utils: Any = import_module("trl.trainer.utils")
+    utils._use_triton = lambda device: True
 
 
 if __name__ == "__main__":

@@ -179,6 +179,25 @@ def plain(event: Event) -> Text | None:
         case events.MaskingProven() if event.dropped:
             reasons = ", ".join(f"{count} {reason}" for reason, count in event.dropped.items())
             return Text(f"! {event.run} leaves rows out: {printable(reasons)}", style="yellow")
+        case events.MaskingProven(packed=False):
+            return Text(f"! {event.run} trains every row apart: packs would mix them", style="yellow")
+        case events.ValidationMeasured():
+            losses = ", ".join(f"{printable(name)} {loss:.3f}" for name, loss in event.losses.items())
+            return Text(f"  {event.run} step {event.step}: validation loss {losses}", style="dim")
+        case events.PreviewWritten():
+            said = "; ".join(f"{printable(asked, 60)} → {printable(answer, 120)}" for asked, answer in event.samples)
+            return Text(f"  {event.run} step {event.step} says: {said}", style="dim")
+        case events.AlertRaised():
+            return Text(f"! {event.run} step {event.step}: {event.what} ({event.hint})", style="yellow")
+        case events.RolledBack():
+            where = "left out" if event.to_step == event.step - 1 else f"back to step {event.to_step}"
+            return Text(f"! {event.run} step {event.step} {where}: {event.cause}", style="yellow")
+        case events.MemoryLowered():
+            return Text(
+                f"! {event.run} starts again with packs of {event.tokens_at_once} tokens: "
+                f"{printable(event.cause, limit=200)}",
+                style="yellow",
+            )
         case events.JobEnded(state="failed"):
             return Text(f"✗ {event.job} failed: {printable(event.reason, limit=300)}", style="red")
         case events.JobEnded(state="paused"):

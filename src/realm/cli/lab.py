@@ -179,20 +179,54 @@ def config_show(ctx: typer.Context) -> None:
         print_line(yaml.safe_dump(data, sort_keys=False, allow_unicode=True).rstrip())
 
 
-def config_check(ctx: typer.Context) -> None:
-    """Check realm.yaml and the recipes it names.
+def config_check(
+    ctx: typer.Context,
+    recipes: list[str] = typer.Argument(
+        None, help="Recipes to check instead, by name or YAML file; this needs no realm."
+    ),
+) -> None:
+    """Check realm.yaml and the recipes it names, or recipes alone.
 
-    Example: realm config check
+    Example: realm config check 8b-lora-64k mine.yaml
     """
     from realm.flows.config import check_home
     from realm.flows.home import find_home
 
     options: Options = ctx.obj
+    if recipes:
+        _check_recipes(options, recipes)
+        return
     digest = check_home(find_home(options.home), options.sets)
     if options.json:
         print_json({"valid": True, "hash": digest})
     else:
         print_line(f"valid · {digest[:19]}")
+
+
+def _check_recipes(options: Options, names: list[str]) -> None:
+    from realm.core.errors import NotFoundError
+    from realm.core.hashing import hash_json
+    from realm.flows.config import load_recipe
+    from realm.flows.home import find_home
+
+    try:
+        home = find_home(options.home)
+    except NotFoundError:
+        home = None  # shipped recipes and files can be checked without one
+    found = [load_recipe(home, name) for name in names]
+    digests = [hash_json(one.recipe.model_dump(mode="json")) for one in found]
+    if options.json:
+        print_json(
+            [
+                {"recipe": one.name, "valid": True, "hash": digest, "overrides": one.overrides}
+                for one, digest in zip(found, digests, strict=True)
+            ]
+        )
+        return
+    for one, digest in zip(found, digests, strict=True):
+        print_line(f"{one.name}: valid · {digest[:19]} {one.recipe.title}".rstrip())
+        for line in one.overrides:
+            print_line(f"  overrides {line}")
 
 
 def config_schema(ctx: typer.Context) -> None:

@@ -121,7 +121,7 @@ def _watch_live(realm: Realm, run: str | None) -> None:
 
 
 def _watch_plain(realm: Realm, run: str | None, follow: bool) -> None:
-    from realm.cli.battle import progress
+    from realm.cli.battle import plain, progress
     from realm.core.events import (
         AnswersGraded,
         CheckpointStaged,
@@ -146,6 +146,8 @@ def _watch_plain(realm: Realm, run: str | None, follow: bool) -> None:
             print_line(f"{event.run} answered {event.done} of {event.total}")
         elif isinstance(event, RunInterrupted | RunFinished | Failed):
             print_line(f"{event.run} {event.kind.removeprefix('run_')} {getattr(event, 'what', '')}".rstrip())
+        elif event is not None and (line := plain(event)) is not None:
+            print_line(line.plain)
 
 
 def pause(ctx: typer.Context, run: str | None = RUN) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 import typer
 
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line
+
+if TYPE_CHECKING:
+    from realm.jobs.queue import Job
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +63,8 @@ def train(
         raise typer.Exit(1)
 
 
-def _follow(options: Options, run: str):  # type: ignore[no-untyped-def]
+def _follow(options: Options, run: str) -> Job:
+    """Show a run that another process carries out, until it has ended."""
     from realm.cli.play import show_events
 
     with options.realm() as realm, contextlib.ExitStack() as stack:

@@ -4,34 +4,36 @@
 |---|---|---|
 | `chat_sft_v1` | `messages` | the chat; every assistant turn is trained |
 | `prompt_completion_v1` | `prompt`, `completion`: both strings or both message lists | one chat |
+| `preference_v1` | `prompt`, `chosen`, `rejected`: strings or message lists | two chats |
 | `completion_v1` | `text` | the text; every token of it is trained |
 
 Every row may carry `id` (string or integer), `metadata` and `tags` (flat objects of strings and
-integers); all three become tags of the example. Any other key is refused, because what Realm does
-not understand it would have to ignore: a `weight` of 0 ignored trains what must not be trained.
+integers); all three become tags of the example. A row's `weight` (0 or more) says how much it counts
+against others, an assistant turn's `weight` (0 or 1) whether it is trained. Any other key is refused,
+because what Realm does not understand it would have to ignore.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from realm.core.errors import DataError
 from realm.core.records import Example
+from realm.core.text import printable
 from realm.corpus.lines import DOCS, kind_of, quoted, refusal
 
 ROLES = ("system", "user", "assistant", "tool")
 _MESSAGE_KEYS = {"role", "content"}
+_WEIGHT = "weight"
 _TAG_KEYS = {"id", "metadata", "tags"}
+_ROW_KEYS = {*_TAG_KEYS, _WEIGHT}
+_HEAVIEST = 1000
 _INT64 = 1 << 63
 
 _UNTAKEN = {
     "name": ("speakers' names are not trained", "leave it out, or write the name into the content"),
-    "weight": (
-        "weights are not supported: every assistant turn is trained",
-        "leave out a weight of 1; cut the chat so that no assistant turn of weight 0 is in it",
-    ),
     "tool_calls": ("tool calls are not supported yet", "write the call into the content"),
     "function_call": ("tool calls are not supported yet", "write the call into the content"),
     "tools": ("tool lists are not supported yet", "write them into the system turn"),
@@ -42,8 +44,16 @@ _OTHER_SHAPES = (
     ({"conversations"}, "a ShareGPT row", "write it as messages with role and content"),
     ({"instruction", "output"}, "an Alpaca row", "write it as prompt and completion"),
     ({"preferred_output", "non_preferred_output"}, "an OpenAI preference row", ""),
-    ({"chosen", "rejected"}, "a preference row", ""),
+    ({"chosen", "rejected"}, "a preference row without a prompt", "write what both begin with as prompt"),
 )
+
+
+class Turn(NamedTuple):
+    """One message as it was read."""
+
+    role: str
+    content: str
+    weight: int = 1
 
 
 class Spec(NamedTuple):
@@ -78,9 +88,9 @@ def read_row(spec: str, row: Mapping[str, Any]) -> Example:
     if not shape.keys <= row.keys():
         other = detect(row)
         raise refusal(f"a {other} row in a file of {spec} rows", "one spec a file; split the file")
-    unknown = row.keys() - shape.keys - _TAG_KEYS
+    unknown = row.keys() - shape.keys - _ROW_KEYS
     if unknown:
-        raise _unknown_key(min(unknown), shape.keys | _TAG_KEYS, "row")
+        raise _unknown_key(min(unknown), shape.keys | _ROW_KEYS, "row")
     return shape.read(row)
 
 
@@ -88,10 +98,13 @@ def verify(spec: str, example: Example) -> None:
     """Hold a generated example to the rules of its spec. Raises DataError without file and line."""
     if bool(example.messages) == (spec == "completion_v1"):
         raise refusal(f"not a row of {spec}")
+    if bool(example.rejected) != (spec == "preference_v1"):
+        raise refusal(f"not a row of {spec}")
     if example.text is not None:
         _refuse_blank(example.text, "the text")
-    else:
-        _refuse_order([(message.role, message.content) for message in example.messages])
+    for chat in (example.messages, example.rejected):
+        if chat:
+            _refuse_order([Turn(message.role, message.content, int(message.weight > 0)) for message in chat])
 
 
 def _read_chat(row: Mapping[str, Any]) -> Example:
@@ -103,19 +116,39 @@ def _read_prompt(row: Mapping[str, Any]) -> Example:
     if isinstance(prompt, str) and isinstance(completion, str):
         _refuse_blank(prompt, "the prompt", "a text without a prompt is a completion_v1 row: {text}")
         _refuse_blank(completion, "the completion")
-        return _chat([("user", prompt), ("assistant", completion)], row)
+        return _chat([Turn("user", prompt), Turn("assistant", completion)], row)
     if not (isinstance(prompt, list) and isinstance(completion, list)):
         kinds = f"{kind_of(prompt)} and {kind_of(completion)}"
         raise refusal(f"prompt and completion are {kinds}", "both must be strings, or both message lists")
     asked, answered = _messages(prompt, "prompt"), _messages(completion, "completion")
-    if any(role == "assistant" for role, _ in asked):
+    if any(turn.role == "assistant" for turn in asked):
         raise refusal(
             "the prompt has an assistant turn, which would be trained too",
             "where that is meant, write the whole chat as messages (chat_sft_v1)",
         )
-    if not asked or any(role not in ("assistant", "tool") for role, _ in answered):
+    if not asked or any(turn.role not in ("assistant", "tool") for turn in answered):
         raise refusal("a prompt must have turns, and a completion only assistant and tool turns")
     return _chat([*asked, *answered], row)
+
+
+def _read_preference(row: Mapping[str, Any]) -> Example:
+    values = {key: row[key] for key in ("prompt", "chosen", "rejected")}
+    if all(isinstance(value, str) for value in values.values()):
+        for key, value in values.items():
+            _refuse_blank(value, f"the {key} text")
+        asked = [Turn("user", values["prompt"])]
+        endings = [[Turn("assistant", values[key])] for key in ("chosen", "rejected")]
+    elif all(isinstance(value, list) for value in values.values()):
+        asked, *endings = (_messages(value, key) for key, value in values.items())
+    else:
+        kinds = ", ".join(kind_of(value) for value in values.values())
+        raise refusal(f"prompt, chosen and rejected are {kinds}", "all must be strings, or all message lists")
+    if not asked:
+        raise refusal("the prompt has no turns")
+    better, worse = endings
+    if better == worse:
+        raise refusal("chosen and rejected are the same, so nothing is preferred")
+    return _chat([*asked, *better], row, rejected=[*asked, *worse])
 
 
 def _read_text(row: Mapping[str, Any]) -> Example:
@@ -123,12 +156,13 @@ def _read_text(row: Mapping[str, Any]) -> Example:
     if not isinstance(text, str):
         raise refusal(f"text is {kind_of(text)}, not a string")
     _refuse_blank(text, "the text")
-    return Example(text=text, tags=_tags(row))
+    return Example(text=text, weight=_row_weight(row), tags=_tags(row))
 
 
 SPECS: dict[str, Spec] = {
     "chat_sft_v1": Spec(frozenset({"messages"}), _read_chat),
     "prompt_completion_v1": Spec(frozenset({"prompt", "completion"}), _read_prompt),
+    "preference_v1": Spec(frozenset({"prompt", "chosen", "rejected"}), _read_preference),
     "completion_v1": Spec(frozenset({"text"}), _read_text),
 }
 _KNOWN_SHAPES = "known: " + "; ".join(
@@ -136,16 +170,16 @@ _KNOWN_SHAPES = "known: " + "; ".join(
 )
 
 
-def _messages(value: Any, where: str) -> list[tuple[str, str]]:
+def _messages(value: Any, where: str) -> list[Turn]:
     if not isinstance(value, list):
         raise refusal(f"{where} is {kind_of(value)}, not a list of messages")
     return [_message(item, f"{where}[{index}]") for index, item in enumerate(value)]
 
 
-def _message(item: Any, where: str) -> tuple[str, str]:
+def _message(item: Any, where: str) -> Turn:
     if not isinstance(item, dict):
         raise refusal(f"{where} is {kind_of(item)}, not an object with role and content")
-    if item.keys() != _MESSAGE_KEYS:
+    if item.keys() - {_WEIGHT} != _MESSAGE_KEYS:
         _refuse_message_keys(item, where)
     role, content = item["role"], item["content"]
     if role not in ROLES:
@@ -156,36 +190,67 @@ def _message(item: Any, where: str) -> tuple[str, str]:
             f"{where}.content is {kind_of(content)}, not a string",
             "join text blocks into one string" if isinstance(content, list) else "",
         )
-    return role, content
+    return Turn(role, content, _turn_weight(item, role, where))
+
+
+def _turn_weight(item: Mapping[str, Any], role: str, where: str) -> int:
+    weight = item.get(_WEIGHT, 1)
+    if isinstance(weight, bool) or weight not in (0, 1):
+        raise refusal(f"{where}.weight is {_shown_weight(weight)}", "a turn's weight is 0 or 1")
+    if role != "assistant" and _WEIGHT in item:
+        raise refusal(f"{where} has a weight, but is the {role}'s", "only assistant turns have one")
+    return int(weight)
+
+
+def _row_weight(row: Mapping[str, Any]) -> float:
+    weight = row.get(_WEIGHT, 1)
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight <= _HEAVIEST:
+        raise refusal(f"the row's weight is {_shown_weight(weight)}", f"a number from 0 to {_HEAVIEST}")
+    return float(weight)
+
+
+def _shown_weight(weight: Any) -> str:
+    plain = isinstance(weight, int | float) and not isinstance(weight, bool)
+    return printable(str(weight), 40) if plain else kind_of(weight)
 
 
 def _refuse_message_keys(item: Mapping[str, Any], where: str) -> None:
-    unknown = item.keys() - _MESSAGE_KEYS
+    unknown = item.keys() - _MESSAGE_KEYS - {_WEIGHT}
     if unknown:
         raise _unknown_key(min(unknown), _MESSAGE_KEYS, where)
     missing = min(_MESSAGE_KEYS - item.keys())
     raise refusal(f"{where} has no {missing}")
 
 
-def _chat(turns: list[tuple[str, str]], row: Mapping[str, Any]) -> Example:
+def _chat(turns: list[Turn], row: Mapping[str, Any], *, rejected: Sequence[Turn] = ()) -> Example:
     _refuse_order(turns)
-    messages = [{"role": role, "content": content} for role, content in turns]
-    return Example.model_validate({"messages": messages, "tags": _tags(row)})
+    if rejected:
+        _refuse_order(rejected)
+    return Example.model_validate(
+        {
+            "messages": [turn._asdict() for turn in turns],
+            "rejected": [turn._asdict() for turn in rejected],
+            "weight": _row_weight(row),
+            "tags": _tags(row),
+        }
+    )
 
 
-def _refuse_order(turns: list[tuple[str, str]]) -> None:
-    for index, (role, content) in enumerate(turns):
-        if role == "system" and index:
+def _refuse_order(turns: Sequence[Turn]) -> None:
+    for index, turn in enumerate(turns):
+        if turn.role == "system" and index:
             raise refusal(f"turn {index + 1} is a system turn", "a system turn may only be the first")
-        if role in ("assistant", "user"):
-            _refuse_blank(content, f"turn {index + 1} ({role})")
-    if not any(role == "assistant" for role, _ in turns):
+        if turn.role in ("assistant", "user"):
+            _refuse_blank(turn.content, f"turn {index + 1} ({turn.role})")
+    if not any(turn.role == "assistant" for turn in turns):
         raise refusal("no assistant turn, so nothing would be trained")
-    if turns[-1][0] != "assistant":
+    if turns[-1].role != "assistant":
         raise refusal(
-            f"the last turn is the {turns[-1][0]}'s",
+            f"the last turn is the {turns[-1].role}'s",
             "end the chat with the assistant; later turns train nothing",
         )
+    if not any(turn.role == "assistant" and turn.weight for turn in turns):
+        raise refusal("every assistant turn has weight 0, so nothing would be trained")
 
 
 def _refuse_blank(content: str, what: str, hint: str = "") -> None:

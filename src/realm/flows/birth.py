@@ -1,4 +1,4 @@
-"""Build a blank hero: random weights, its own tokenizer and chat template, step 0."""
+"""Bring a hero into being at step 0: blank, with its own tokenizer, or from a folder's model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class BirthJob(Record):
     """What a birth needs."""
 
     run: str
-    blank: dict[str, Any]
+    blank: dict[str, Any] | None
+    base: str | None
     vocabulary_size: int
     seed: int
     texts: tuple[str, ...]
@@ -37,7 +38,18 @@ def main(spec_path: Path) -> int:
 
 
 def build(job: BirthJob, emit: Emit) -> None:
-    """Train the tokenizer, draw the weights, write both into the stage and tell it."""
+    """Write the first weights and the tokenizer into the stage and tell it."""
+    if job.base is not None:
+        from realm.models.adoption import adopt
+
+        adopt(Path(job.base), Path(job.stage))
+    else:
+        _draw(job)
+    emit(CheckpointStaged(run=job.run, stage=job.stage, step=0, hero_step=0, stats={}, final=True))
+
+
+def _draw(job: BirthJob) -> None:
+    """Train the tokenizer and draw the weights."""
     from realm.models.blank import BLANKS, SpecialIds
     from realm.models.files import save
     from realm.models.tokenizer import train_tokenizer
@@ -46,7 +58,6 @@ def build(job: BirthJob, emit: Emit) -> None:
     special = SpecialIds(end=tokenizer.eos_token_id, pad=tokenizer.pad_token_id)
     model = BLANKS.build(job.blank).build(len(tokenizer), special, job.seed)
     save(model, tokenizer, Path(job.stage))
-    emit(CheckpointStaged(run=job.run, stage=job.stage, step=0, hero_step=0, stats={}, final=True))
 
 
 async def ensure_base(supervisor: Supervisor) -> CheckpointRecord:
@@ -80,7 +91,8 @@ def _job(lab: Lab, run: str) -> BirthJob:
         alphabet += [character for character in skill_alphabet if character not in alphabet]
     return BirthJob(
         run=run,
-        blank=lab.hero.blank.model_dump(mode="json"),
+        blank=lab.hero.blank.model_dump(mode="json") if lab.hero.blank else None,
+        base=str(lab.home.root / lab.hero.base.expanduser()) if lab.hero.base else None,
         vocabulary_size=lab.hero.vocabulary_size,
         seed=seed("birth", lab.campaign, lab.hero_name, lab.hero.seed),
         texts=tuple(texts),

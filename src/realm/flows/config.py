@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from realm.core.config import Config, load, validate
 from realm.core.errors import ConfigError, NotFoundError
@@ -30,8 +30,10 @@ SkillKind = Annotated[SerializeAsAny[Config], BeforeValidator(SKILLS.config)]
 class HeroConfig(Config):
     """One model that is raised."""
 
-    blank: Blank
+    blank: Blank | None = None
     """The architecture it is born with, with random weights."""
+    base: Path | None = None
+    """A folder with a model (safetensors) that it begins from instead."""
     vocabulary_size: Annotated[int, Field(ge=300, le=200_000)] = 512
     """Most entries its own tokenizer may have; 256 bytes and the turn tokens are always in."""
     seed: int = 0
@@ -44,6 +46,12 @@ class HeroConfig(Config):
     """Whether a chat shows it the earlier turns."""
     skills: dict[Name, SkillKind] = Field(default_factory=dict)
     """Drills it practises, by name."""
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if (self.blank is None) == (self.base is None):
+            raise ValueError("a hero begins either blank or from a base")
+        return self
 
 
 class DrillConfig(Config):
@@ -99,16 +107,18 @@ def load_config(home: Home, overrides: Iterable[str] = ()) -> RealmConfig:
     return load(RealmConfig, home.config, overrides)
 
 
-def load_recipe(home: Home, name: str) -> Resolved:
+def load_recipe(home: Home | None, name: str) -> Resolved:
     """Return a recipe with what it extends: a file, else the home's own of that name, else a shipped one."""
     file = Path(name) if name.endswith((".yaml", ".yml")) else None
     if file is not None and not file.is_file():
         raise NotFoundError(f"{file}: no such file")
 
     def text_of(wanted: str) -> str:
-        own = file if file is not None and wanted == file.stem else home.recipes / f"{wanted}.yaml"
+        own = home.recipes / f"{wanted}.yaml" if home is not None else None
+        if file is not None and wanted == file.stem:
+            own = file
         # A recipe may extend the shipped one whose name it bears.
-        if own.is_file() and wanted not in read:
+        if own is not None and own.is_file() and wanted not in read:
             read.add(wanted)
             return own.read_text(encoding="utf-8")
         return shipped_text(wanted)

@@ -22,6 +22,11 @@ KEPT = (
     events.LevelMastered,
     events.GateDecided,
     events.Promoted,
+    events.ValidationMeasured,
+    events.PreviewWritten,
+    events.AlertRaised,
+    events.RolledBack,
+    events.MemoryLowered,
 )
 """Events the ledger remembers; the others live in a run's event file or not at all."""
 

@@ -86,11 +86,13 @@ def find_dataset(lab: Lab, name: str) -> DatasetRecord:
 
 def _locked(lab: Lab, recipe: Recipe) -> Locked:
     """Return what a run of this recipe is bound to: what it says, else what the hero is."""
-    blank = lab.hero.blank
+    hero = lab.hero
+    blank = hero.blank.model_dump(mode="json", exclude={"context_tokens"}) if hero.blank else None
+    own = f"blank {hash_json(blank)}" if blank else f"folder {hero.base}"
     return Locked(
-        base=recipe.model.base or f"blank {hash_json(blank.model_dump(mode='json', exclude={'context_tokens'}))}",
-        context_tokens=recipe.model.context_tokens or getattr(blank, "context_tokens", None),
-        tokenizer=recipe.model.tokenizer or f"vocabulary {lab.hero.vocabulary_size}",
+        base=recipe.model.base or own,
+        context_tokens=recipe.model.context_tokens or getattr(hero.blank, "context_tokens", None),
+        tokenizer=recipe.model.tokenizer or (f"vocabulary of {hero.vocabulary_size}" if blank else own),
     )
 
 

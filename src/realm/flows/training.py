@@ -23,13 +23,13 @@ from realm.core.seeds import seed
 from realm.flows.birth import ensure_base
 from realm.flows.checkpoints import publish_checkpoint, verified_checkpoint
 from realm.flows.children import Supervisor, persist
-from realm.flows.context import Lab
+from realm.flows.context import KEPT, Lab
 from realm.flows.plan import PlannedRows, RunPlan
 from realm.flows.progress import examine_run
 from realm.jobs.queue import Request
 from realm.jobs.worker import Outcome, StepContext
 from realm.ledger.records import CheckpointRecord, RunRecord
-from realm.models.files import base_of_folder
+from realm.models.adapters import read_base
 from realm.training.job import RowsFile, TrainJob
 
 
@@ -112,7 +112,10 @@ async def _train(
             packs.learn(event)
         elif isinstance(event, RunInterrupted):
             interrupted.append(event)
-        lab.show(event)
+        if isinstance(event, KEPT):
+            lab.emit(event)
+        else:
+            lab.show(event)
 
     job = _job(lab, run, start).model_copy(update={"tokens_at_once": packs.tokens_at_once})
     await supervisor.follow("realm.training.child:main", job, run.id, on_event=on_event, request=request)
@@ -145,7 +148,7 @@ def _job(lab: Lab, run: RunRecord, start: CheckpointRecord) -> TrainJob:
         seed=seed("run", lab.campaign, lab.hero_name, lab.hero.seed, run.dataset),
         start=str(folder),
         origin=verified,
-        base=base_of_folder(Path(verified)) or origin.hash,
+        base=_base(Path(verified), origin),
         rows=tuple(_rows_file(lab, source) for source in plan.rows),
         validation=tuple(_rows_file(lab, source) for source in plan.validation),
         recipe=plan.recipe,
@@ -158,3 +161,9 @@ def _job(lab: Lab, run: RunRecord, start: CheckpointRecord) -> TrainJob:
 def _rows_file(lab: Lab, source: PlannedRows) -> RowsFile:
     folder = lab.store.verified(ArtifactKind.DATASET, source.dataset)
     return RowsFile(path=str(folder / "rows.jsonl"), name=source.name, weight=source.weight)
+
+
+def _base(folder: Path, origin: CheckpointRecord) -> str:
+    """Return the whole model that an adapter of this run belongs to."""
+    below = read_base(folder)
+    return below.base if below is not None else origin.hash

@@ -211,11 +211,16 @@ def _nameless(config: PreTrainedConfig) -> Iterator[None]:
 
 
 def state_to_save(model: PreTrainedModel | PeftModel) -> dict[str, torch.Tensor]:
-    """Return the tensors of a checkpoint, not copied: an adapter's own, or all of a model's."""
+    """Return the tensors of a checkpoint, not copied: an adapter's own, or all of a model's.
+
+    A tensor that has two names, such as a tied head, is there once.
+    """
     from peft import PeftModel, get_peft_model_state_dict
 
     if not isinstance(model, PeftModel):
-        return dict(model.state_dict())
+        first = {name for name, _ in model.named_parameters()}
+        again = {name for name, _ in model.named_parameters(remove_duplicate=False)} - first
+        return {name: value for name, value in model.state_dict().items() if name not in again}
     return dict(get_peft_model_state_dict(model, adapter_name=NAME, save_embedding_layers=False))
 
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from realm.core.errors import DataError, RefusedError
+from realm.core.errors import DataError, NotFoundError, RefusedError
 from realm.core.hashing import hash_bytes
 from realm.core.records import Example, Message
 from realm.models.template import ASSISTANT, Chat, Refusal, Rendered, Roles, Shape, Template, underivable
@@ -71,10 +73,14 @@ class Encodings(Sequence[Encoded]):
 
     @classmethod
     def of(
-        cls, ids_N: NDArray[np.int32], weights_N: NDArray[np.float32], full_S: NDArray[np.int64], max_tokens: int
+        cls,
+        ids_N: NDArray[np.int32],
+        weights_N: NDArray[np.float32],
+        full_S: NDArray[np.int64],
+        max_tokens: int,
     ) -> Encodings:
         """Lay out sequences of `full_S` tokens each, cut at `max_tokens`."""
-        begins_S = np.cumsum(full_S) - full_S
+        begins_S = _starts(full_S)
         sizes_S = np.minimum(full_S, max_tokens)
         return cls(ids_N, weights_N, begins_S, sizes_S, full_S, _regions(weights_N, begins_S, sizes_S))
 
@@ -91,11 +97,24 @@ class Encodings(Sequence[Encoded]):
         begin = int(self.begins_S[index])
         end = begin + int(self.sizes_S[index])
         return Encoded(
-            self.ids_N[begin:end], self.weights_N[begin:end], int(self.turns_S[index]), int(self.full_S[index])
+            self.ids_N[begin:end],
+            self.weights_N[begin:end],
+            int(self.turns_S[index]),
+            int(self.full_S[index]),
         )
 
     def __iter__(self) -> Iterator[Encoded]:
         return (self[index] for index in range(len(self)))
+
+    def compact(self) -> Encodings:
+        """Return the sequences without gaps between them; themselves where there are none."""
+        begins_S = _starts(self.sizes_S)
+        if np.array_equal(begins_S, self.begins_S) and len(self.ids_N) == int(self.sizes_S.sum()):
+            return self
+        place_N = np.repeat(self.begins_S - begins_S, self.sizes_S) + np.arange(int(self.sizes_S.sum()))
+        return Encodings(
+            self.ids_N[place_N], self.weights_N[place_N], begins_S, self.sizes_S, self.full_S, self.turns_S
+        )
 
     def taken(self, chosen: NDArray[np.int64]) -> Encodings:
         """Return some of the sequences; nothing is copied but where they lie."""
@@ -107,6 +126,27 @@ class Encodings(Sequence[Encoded]):
             self.full_S[chosen],
             self.turns_S[chosen],
         )
+
+
+def _starts(sizes_S: NDArray[np.int64]) -> NDArray[np.int64]:
+    result_S: NDArray[np.int64] = np.cumsum(sizes_S) - sizes_S
+    return result_S
+
+
+def joined(parts: Sequence[Encodings]) -> Encodings:
+    """Lay encodings behind each other; one alone is returned as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    sizes = [len(part.ids_N) for part in parts]
+    begins = [part.begins_S + sum(sizes[:place]) for place, part in enumerate(parts)]
+    return Encodings(
+        np.concatenate([part.ids_N for part in parts]),
+        np.concatenate([part.weights_N for part in parts]),
+        np.concatenate(begins),
+        np.concatenate([part.sizes_S for part in parts]),
+        np.concatenate([part.full_S for part in parts]),
+        np.concatenate([part.turns_S for part in parts]),
+    )
 
 
 def encode(
@@ -188,6 +228,24 @@ def template_of(tokenizer: PreTrainedTokenizerFast) -> str:
 def template_hash(tokenizer: PreTrainedTokenizerFast) -> str:
     """Return the hash of the chat template, for records of what was measured with it."""
     return hash_bytes(template_of(tokenizer).encode())
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Load a tokenizer from a folder, which may be a whole model's. Raises UnsafeFileError as `files.load` does."""
+    from transformers import PreTrainedTokenizerFast
+
+    from realm.models.files import refuse_unsafe
+
+    if not (folder / "tokenizer.json").is_file():
+        raise NotFoundError(
+            f"{folder}: tokenizer.json is missing", hint="is this a model's or tokenizer's folder?"
+        )
+    with suppress(NotFoundError):  # every file is looked at before a model's config is missed
+        refuse_unsafe(folder)
+    loaded: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    return loaded
 
 
 def end_ids(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
@@ -272,7 +330,9 @@ class _Row:
 
     __slots__ = ("example", "plan", "track", "words")
 
-    def __init__(self, example: Example, plan: Shape | Rendered | Refusal | None, words: Words | None) -> None:
+    def __init__(
+        self, example: Example, plan: Shape | Rendered | Refusal | None, words: Words | None
+    ) -> None:
         self.example = example
         self.plan = plan
         self.track: Track | None = None
@@ -348,9 +408,7 @@ def _whole(
             yield ids, np.full(len(ids), row.example.weight, np.float32)
 
 
-def _weights(
-    example: Example, rendered: Rendered, offsets: Sequence[tuple[int, int]]
-) -> NDArray[np.float32]:
+def _weights(example: Example, rendered: Rendered, offsets: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
     weights_T = np.zeros(len(offsets), np.float32)
     for span in rendered.spans:
         turn = 1.0 if span.message < 0 else example.messages[span.message].weight
@@ -361,7 +419,9 @@ def _weights(
 def _refused(refusal: Refusal, row: int) -> RefusedError:
     if refusal.masking:
         return underivable(f"{refusal.reason} (row {row})")
-    return DataError(refusal.reason, file="rows", line=row, hint="write the chat as the model's template asks")
+    return DataError(
+        refusal.reason, file="rows", line=row, hint="write the chat as the model's template asks"
+    )
 
 
 def _regions(

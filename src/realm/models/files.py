@@ -49,7 +49,7 @@ _WHOLE = ("config.json", "tokenizer.json")
 _ADAPTER = (CONFIG, WEIGHTS, BASE, "tokenizer.json")
 """What must be there, of a whole model and of an adapter."""
 _MAX_BASES = 8
-"""Folders under an adapter, one below the other."""
+"""Adapters on top of each other."""
 _CODE_KEYS = frozenset(
     {
         "auto_map",
@@ -104,24 +104,31 @@ def save(
 
 
 @overload
-def load(folder: Path, *, attention: str = "sdpa", merge: Literal[True] = True) -> Loaded: ...
+def load(
+    folder: Path, *, attention: str = "sdpa", merge: Literal[True] = True, vault: Path | None = None
+) -> Loaded: ...
 
 
 @overload
-def load(folder: Path, *, attention: str = "sdpa", merge: Literal[False]) -> LoadedApart: ...
+def load(
+    folder: Path, *, attention: str = "sdpa", merge: Literal[False], vault: Path | None = None
+) -> LoadedApart: ...
 
 
-def load(folder: Path, *, attention: str = "sdpa", merge: bool = True) -> Loaded | LoadedApart:
+def load(
+    folder: Path, *, attention: str = "sdpa", merge: bool = True, vault: Path | None = None
+) -> Loaded | LoadedApart:
     """Load a model and its tokenizer from a folder, on the CPU, in the dtype of its files.
 
-    An adapter is added to its base's weights, or with `merge=False` left trainable beside them.
+    An adapter is added to its base's weights, or with `merge=False` left trainable beside them. What
+    lies under it is looked for in `vault`; none means beside the folder, where published ones lie.
     Raises UnsafeFileError where a folder holds anything that could run code or lead elsewhere, and
     CorruptError where a base's bytes do not match its hash.
     """
     from transformers import PreTrainedTokenizerFast
 
     refuse_unsafe(folder)
-    model = _load(folder, attention, ())
+    model = _load(folder, attention, vault or folder.parent, depth=0)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False
     )
@@ -140,29 +147,28 @@ def adapter_folder(folder: Path) -> str:
     return content
 
 
-def _load(folder: Path, attention: str, above: tuple[Path, ...]) -> PreTrainedModel | PeftModel:
+def _load(folder: Path, attention: str, vault: Path, depth: int) -> PreTrainedModel | PeftModel:
     """Load a folder that was checked, and all that lies under it."""
     base = read_base(folder)
     if base is None:
         return _load_whole(folder, attention)
-    path = (*above, folder)
-    if len(path) > _MAX_BASES:
+    if depth == _MAX_BASES:
         raise RefusedError(
-            f"{path[0]}: more than {_MAX_BASES} adapters lie on top of each other",
+            f"{folder}: more than {_MAX_BASES} adapters lie on top of it and each other",
             hint="merge some of them into a whole model",
         )
-    model = merge_adapter(_load(_below(folder, base.base), attention, path))
+    model = merge_adapter(_load(_below(vault, base.base), attention, vault, depth + 1))
     for content in base.frozen:
-        model = merge_adapter(attach(model, _below(folder, content)))
+        model = merge_adapter(attach(model, _below(vault, content)))
     return attach(model, folder)
 
 
-def _below(folder: Path, content: str) -> Path:
-    """Return the folder of that hash beside this one, after re-hashing every byte of it."""
-    found = folder.parent / content.removeprefix(PREFIX)
+def _below(vault: Path, content: str) -> Path:
+    """Return the folder of that hash, after re-hashing every byte of it."""
+    found = vault / content.removeprefix(PREFIX)
     if not found.is_dir() or found.is_symlink():
         raise NotFoundError(
-            f"{folder}: what lies under this adapter, {content}, is not beside it",
+            f"{found}: {content}, which lies under an adapter, is missing",
             hint="transfer the base's checkpoint too",
         )
     manifests.verify(found, ArtifactKind.CHECKPOINT, content)

@@ -28,7 +28,7 @@ _CPU_S_A_CHAT = 0.02
 _MEMORY_BYTES = 1 << 30
 _LONGEST = 64 << 20
 """Characters of one rendered chat."""
-_TODAY = datetime(2024, 7, 26)  # noqa: DTZ001 - a day, not a moment
+_TODAY = datetime(2024, 7, 26)
 """What templates are told when they ask for the date, so that training and asking see the same text always."""
 
 
@@ -58,7 +58,7 @@ NOTES: tuple[list[str], list[tuple[int, str]]] = ([], [])
 class Namespace(jinja2.utils.Namespace):
     """A namespace that keeps no underscored names."""
 
-    def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N805 - so that a template may name a value `self`
+    def __init__(*args: Any, **kwargs: Any) -> None:
         self, *rest = args
         attributes = dict(*rest, **kwargs)
         for name in attributes:
@@ -92,7 +92,11 @@ def _raise(message: str) -> None:
 
 
 def _tojson(
-    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: Any = None,
+    separators: Any = None,
+    sort_keys: bool = False,
 ) -> str:
     return json.dumps(
         value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
@@ -113,13 +117,32 @@ def literals(tree: nodes.Template) -> list[str]:
 
 _ROLES = ("system", "user", "assistant", "tool", "developer")
 _KEYS = frozenset(
-    "role content tool_calls tool_call_id name function arguments type text reasoning_content thinking "
-    "parameters description tools image video audio".split()
+    [
+        "role",
+        "content",
+        "tool_calls",
+        "tool_call_id",
+        "name",
+        "function",
+        "arguments",
+        "type",
+        "text",
+        "reasoning_content",
+        "thinking",
+        "parameters",
+        "description",
+        "tools",
+        "image",
+        "video",
+        "audio",
+    ]
 )
 """Keys of messages, which templates ask messages for; they say nothing about contents."""
 
 
-def render(template: jinja2.Template, chat: list[dict[str, str]], variables: dict[str, Any]) -> dict[str, Any]:
+def render(
+    template: jinja2.Template, chat: list[dict[str, str]], variables: dict[str, Any]
+) -> dict[str, Any]:
     """Render one chat; return its text and generation spans, or what the template says against it."""
     pieces, spans = NOTES
     pieces.clear()
@@ -131,7 +154,14 @@ def render(template: jinja2.Template, chat: list[dict[str, str]], variables: dic
             size += len(piece)
             if size > _LONGEST:
                 return {"error": f"it renders more than {_LONGEST:,} characters"}
-    except (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (
+        jinja2.TemplateError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         return {"error": str(error) or type(error).__name__}
     except (MemoryError, RecursionError) as error:
         return {"error": f"it takes too much memory ({type(error).__name__})"}
@@ -168,7 +198,9 @@ def main() -> None:
     except (jinja2.TemplateError, MemoryError, RecursionError) as error:
         _answer({"error": str(error) or type(error).__name__})
         return
-    marked = any(isinstance(node.call, nodes.Call) and _notes(node.call) for node in tree.find_all(nodes.CallBlock))
+    marked = any(
+        isinstance(node.call, nodes.Call) and _notes(node.call) for node in tree.find_all(nodes.CallBlock)
+    )
     _answer({"literals": literals(tree), "marked": marked})
     for line in sys.stdin.buffer:
         request = json.loads(line)

@@ -88,7 +88,10 @@ class Shape(NamedTuple):
     def text(self, chat: Chat) -> str:
         """Write a chat of this shape."""
         contents = [edge(turn.content) for edge, turn in zip(self.edges, chat, strict=True)]
-        return "".join([part for pair in zip(self.glue, contents, strict=False) for part in pair]) + self.glue[-1]
+        return (
+            "".join([part for pair in zip(self.glue, contents, strict=False) for part in pair])
+            + self.glue[-1]
+        )
 
     def rendered(self, chat: Chat) -> Rendered:
         """Write a chat of this shape and place its spans."""
@@ -97,7 +100,9 @@ class Shape(NamedTuple):
             glue_at.append(place)
             place += len(glue) + len(edge(turn.content))
         glue_at.append(place)
-        spans = [Span(glue_at[s.message] + s.begin, glue_at[s.message + 1] + s.end, s.message) for s in self.spans]
+        spans = [
+            Span(glue_at[s.message] + s.begin, glue_at[s.message + 1] + s.end, s.message) for s in self.spans
+        ]
         return Rendered(self.text(chat), tuple(spans))
 
 
@@ -141,6 +146,7 @@ class Template:
         self._openings: dict[Roles, str | None] = {}
         self._literals: tuple[str, ...] = ()
         self._header: str | None = None
+        self._end: tuple[str | None] | None = None
 
     @staticmethod
     def of(tokenizer: PreTrainedTokenizerFast, roles: Roles = ASSISTANT) -> Template:
@@ -213,13 +219,13 @@ class Template:
 
     def end_token(self) -> str | None:
         """Return the token that ends an assistant's turn, None where it cannot be told."""
-        probe = _probe(("user", "assistant"), "")
-        [found] = self.rendered([probe])
-        if isinstance(found, Refusal) or not found.spans:
-            return None
-        span = found.spans[-1]
-        tokens = self._token.findall(found.text[span.begin : span.end])
-        return tokens[-1] if tokens else None
+        if self._end is None:
+            [found] = self.rendered([_probe(("user", "assistant"), "")])
+            spans = () if isinstance(found, Refusal) else found.spans
+            text = "" if isinstance(found, Refusal) else found.text
+            tokens = self._token.findall(text[spans[-1].begin : spans[-1].end]) if spans else []
+            self._end = (tokens[-1] if tokens else None,)
+        return self._end[0]
 
     def _may_differ(self, chat: Chat) -> bool:
         return any(text in turn.content for text in self._literals for turn in chat)
@@ -265,7 +271,9 @@ class Template:
         if isinstance(plain, Refusal) or isinstance(wrapped, Refusal):
             return Refusal(_NO_TURNS, masking=True)
         if _MARKS.search(plain.text) or len(chat) > _MOST_TURNS:
-            return Refusal("it holds private-use characters, or more turns than can be told apart", masking=True)
+            return Refusal(
+                "it holds private-use characters, or more turns than can be told apart", masking=True
+            )
         bare, places = _unmarked(wrapped.text)
         if bare != plain.text:
             return Refusal("the template writes contents another way when they are marked", masking=True)
@@ -319,7 +327,11 @@ class Template:
         if self._header is None:
             asked = [_as_dicts(_probe(("user",), ""))]
             [closed], [opened] = renderer.render(asked), renderer.render(asked, opening=True)
-            usable = isinstance(closed, _Text) and isinstance(opened, _Text) and opened.text.startswith(closed.text)
+            usable = (
+                isinstance(closed, _Text)
+                and isinstance(opened, _Text)
+                and opened.text.startswith(closed.text)
+            )
             self._header = opened.text[len(closed.text) :] if usable else ""  # type: ignore[union-attr]
         return self._header
 
@@ -340,7 +352,7 @@ def _is_token(value: object) -> bool:
 
 def _probe(kind: Roles, blanks: str) -> Chat:
     return [
-        Message.model_construct(role=role, content=f"{blanks}Zq{index:05d}é <&>'\" Xy{blanks}")
+        Message.model_validate({"role": role, "content": f"{blanks}Zq{index:05d}é <&>'\" Xy{blanks}"})
         for index, role in enumerate(kind)
     ]
 
@@ -360,7 +372,9 @@ def _shape(chats: Sequence[Chat], found: Sequence[Rendered | Refusal]) -> Shape 
     if spans is None:
         return None
     shape = Shape(glue, edges, spans)
-    return shape if all(shape.rendered(chat) == text for chat, text in zip(chats, found, strict=True)) else None
+    return (
+        shape if all(shape.rendered(chat) == text for chat, text in zip(chats, found, strict=True)) else None
+    )
 
 
 def _glue(text: str, contents: Sequence[str]) -> tuple[str, ...] | None:
@@ -420,7 +434,9 @@ def _by_blocks(chat: Chat, plain: _Text | Refusal) -> Rendered | Refusal:
     turns = [index for index, turn in enumerate(chat) if turn.role == "assistant"]
     if len(turns) != len(plain.blocks):
         turns = [-1] * len(plain.blocks)
-    return Rendered(plain.text, tuple(Span(*span, turn) for span, turn in zip(plain.blocks, turns, strict=True)))
+    return Rendered(
+        plain.text, tuple(Span(*span, turn) for span, turn in zip(plain.blocks, turns, strict=True))
+    )
 
 
 def _mark(index: int, *, end: bool) -> str:
@@ -496,7 +512,9 @@ class _Renderer:
         self._start()
         return self._literals
 
-    def render(self, chats: Sequence[list[dict[str, str]]], *, opening: bool = False) -> list[_Text | Refusal]:
+    def render(
+        self, chats: Sequence[list[dict[str, str]]], *, opening: bool = False
+    ) -> list[_Text | Refusal]:
         """Render chats, with the assistant's header behind them where `opening`."""
         result: list[_Text | Refusal] = []
         for begin in range(0, len(chats), _CHATS_AT_ONCE):
@@ -508,7 +526,8 @@ class _Renderer:
 
     def _ask(self, request: Mapping[str, Any], chats: int) -> Any:
         child = self._start()
-        assert child.stdin is not None and child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout is not None
         try:
             child.stdin.write(json.dumps(request).encode() + b"\n")
             child.stdin.flush()
@@ -537,7 +556,8 @@ class _Renderer:
             told = self._ask({"source": self._source}, 0)
             if "error" in told:
                 raise RefusedError(
-                    f"the chat template is not valid: {_shown(told['error'])}", hint="mend chat_template.jinja"
+                    f"the chat template is not valid: {_shown(told['error'])}",
+                    hint="mend chat_template.jinja",
                 )
             self._marked, self._literals = told["marked"], tuple(told["literals"])
         return self._child

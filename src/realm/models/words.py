@@ -23,7 +23,7 @@ from realm.models.template import Shape, Span
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-_RAGGED = re.compile(r" \s|\s |^ | $")
+_RAGGED = re.compile(r" \s|\s | $")
 """A space beside another blank, where pieces may be cut otherwise."""
 _BETWEEN_WORDS = re.compile(r"(?<=\S) (?=\S)")
 _CLASSES = "aZé中あا9①٣.,;:'\"-_/#()<>|{}[]$€+=~`@^&*\\!?🙂\u0301\u200d½ßʼ、。"
@@ -91,7 +91,9 @@ class Words:
             self._firsts.clear()
         new = [word for word in set(words) if word not in self._later]
         texts = [f" {word}" for word in new]
-        for word, encoding in zip(new, self._backend.encode_batch_fast(texts, add_special_tokens=False), strict=True):
+        for word, encoding in zip(
+            new, self._backend.encode_batch_fast(texts, add_special_tokens=False), strict=True
+        ):
             self._later[word] = encoding.ids
         missing = [
             (right, cut, word)
@@ -104,7 +106,9 @@ class Words:
         ):
             text = right + word
             trained = trained_tokens(encoding.offsets, text, [(cut, len(text))])
-            self._firsts[right, cut][word] = First(encoding.ids, len(trained) - int(np.count_nonzero(trained)))
+            self._firsts[right, cut][word] = First(
+                encoding.ids, len(trained) - int(np.count_nonzero(trained))
+            )
 
     def first(self, right: str, cut: int, word: str) -> First:
         """Return the tokens of a turn's beginning that has been learnt."""

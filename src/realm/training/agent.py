@@ -11,7 +11,6 @@ Ranks lead sessions of their own and die with this process, also when it is kill
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Mapping
@@ -19,14 +18,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher import LaunchConfig, elastic_launch
-
 from realm.core import errors
 from realm.core.events import Failed
 from realm.jobs.tail import EventLog, EventTail
 from realm.training.job import TrainJob
+from realm.training.optimizers.adamw import AdamW
 from realm.training.rank import SPEC, STOP, told_by
 
 _LET_GO_S = 5
@@ -36,19 +32,38 @@ _LET_GO_S = 5
 def main(spec_path: Path) -> int:
     """Train the run of a spec file in several ranks; return the process's exit code."""
     job = TrainJob.model_validate_json(spec_path.read_bytes())
-    with TemporaryDirectory(prefix="ranks-") as name:
-        folder = Path(name)
-        shutil.copyfile(spec_path, folder / SPEC)
-        _pass_on_stop(folder)
-        codes = _launched(job, folder)
-        if not codes:
-            return 0
-        failed = cause(job.run, job.recipe.rules.launcher.processes, _told(folder), codes)
+    failed = _refused(job) or _failed(job)
+    if failed is None:
+        return 0
     # Opened only now: a line that a killed rank left torn is closed first.
     log = EventLog(Path(job.events))
     log.emit(failed)
     log.close()
     return 1
+
+
+def _refused(job: TrainJob) -> Failed | None:
+    """Return why the job cannot be trained by these ranks, where that is known beforehand."""
+    rules = job.recipe.rules
+    fits = isinstance(rules.optimizer, AdamW.Config) and not rules.optimizer.offload
+    if rules.launcher.strategy != "fsdp2" or fits:
+        return None
+    return Failed(
+        run=job.run,
+        error=errors.ConfigError.__name__,
+        what=f"strategy fsdp2: the moments of {rules.optimizer.kind} cannot be shared out",
+        hint="take optimizer: {kind: adamw} without offload, or strategy: ddp",
+    )
+
+
+def _failed(job: TrainJob) -> Failed | None:
+    """Train; return what went wrong, if anything did."""
+    with TemporaryDirectory(prefix="ranks-") as name:
+        folder = Path(name)
+        (folder / SPEC).write_text(job.model_dump_json(), encoding="utf-8")
+        _pass_on_stop(folder)
+        codes = _launched(job, folder)
+        return cause(job.run, job.recipe.rules.launcher.processes, _told(folder), codes) if codes else None
 
 
 def cause(run: str, ranks: int, told: Mapping[int, Failed], codes: Mapping[int, int]) -> Failed:
@@ -78,6 +93,12 @@ def cause(run: str, ranks: int, told: Mapping[int, Failed], codes: Mapping[int, 
 
 def _launched(job: TrainJob, folder: Path) -> dict[int, int]:
     """Run the ranks until all have ended; return the exit codes of those that failed."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher import LaunchConfig, elastic_launch
+
+    # Else the agent opens a port on all interfaces for a store that no rank asks.
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     arguments = ("-P", "-m", "realm.jobs.childmain", str(os.getpid()), "realm.training.rank:main")
     config = LaunchConfig(
         min_nodes=1,

@@ -143,5 +143,7 @@ def pack(units: Sequence[Unit | Encoded], device: torch.device | str = "cpu") ->
     )
 
 
-def _tensor(parts: Sequence[NDArray[np.generic]], dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
+def _tensor(
+    parts: Sequence[NDArray[np.generic]], dtype: torch.dtype, device: torch.device | str
+) -> torch.Tensor:
     return torch.from_numpy(np.concatenate(parts)).to(device=device, dtype=dtype)

@@ -61,5 +61,5 @@ def _train(job: TrainJob, emit: Emit, stop: StopFlag) -> None:
 
     from realm.training.engine import train
 
-    torch.set_num_threads(job.recipe.threads)
+    torch.set_num_threads(job.recipe.rules.threads)
     train(job, emit, stop)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,13 +16,10 @@ class Combined(torch.optim.Optimizer):
         self._share()
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take one step of every part."""
-        if closure is not None:
-            raise NotImplementedError("steps with a closure: compute the loss before")
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Take one step of every part; there is no closure to call."""
         for part in self._parts:
             part.step()
-        return None
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load groups and states of all parts."""

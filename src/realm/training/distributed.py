@@ -70,6 +70,15 @@ class _Ranks:
         """Return whether any rank wants it."""
         return self._most(int(wanted)) > 0
 
+    def said(self, text: str) -> str:
+        """Return rank 0's text on every rank; they wait for it."""
+        size = self._most(len(text.encode()) if self.rank == 0 else 0)
+        letters = torch.zeros(size, dtype=torch.uint8)
+        if self.rank == 0:
+            letters = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        distributed.broadcast(letters, src=0)
+        return bytes(letters.tolist()).decode()
+
     def _most(self, number: int) -> int:
         most = torch.tensor(number)
         distributed.all_reduce(most, distributed.ReduceOp.MAX)

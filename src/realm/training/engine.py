@@ -248,7 +248,9 @@ class Trainer:
         rate = self._set_rate()
         loss, figures, tokens, trained = self._gradient(units)
         norm = self._world.clip(self.model, self.rules.clip_norm or float("inf"))
-        verdict = guard.judge(self.rules.guard, self.progress.guard, loss, norm)
+        verdict = guard.judge(
+            self.rules.guard, self.progress.guard, loss, norm, batch=batch, again=self._loss_again
+        )
         taken = StepTaken(
             run=self.job.run,
             step=self.progress.step + 1,
@@ -291,7 +293,7 @@ class Trainer:
         mine = self._world.share(units)
         (whole,) = self._world.total(self._method.normaliser(mine) if mine else 0.0)
         total, figures = 0.0, dict[str, float]()
-        for members in best_fit(mine, self.job.tokens_at_once or self.rules.memory.tokens_at_once):
+        for members in best_fit(mine, self._tokens_at_once):
             batch = pack(members, self.trainee.device)
             with autocast(self._precision, self.trainee.device):
                 part = self._method.loss(self.trainee, batch)
@@ -310,6 +312,21 @@ class Trainer:
         )
         means = {name: value / count for name, value in zip(names, sums, strict=True)}
         return loss, means, int(tokens), int(trained)
+
+    def _loss_again(self, batch: int) -> float:
+        """Return the loss of an earlier batch under the present weights."""
+        units = self._world.share(self._units(batch))
+        with torch.no_grad():
+            parts = [
+                float(self._method.loss(self.trainee, pack(members, self.trainee.device)).total)
+                for members in best_fit(units, self._tokens_at_once)
+            ]
+        total, whole = self._world.total(sum(parts), self._method.normaliser(units) if units else 0.0)
+        return total / whole
+
+    @property
+    def _tokens_at_once(self) -> int | None:
+        return self.job.tokens_at_once or self.rules.memory.tokens_at_once
 
     def _discard(self, step: int, verdict: guard.Verdict) -> None:
         """Leave out a step whose loss or gradient is broken; the weights before it may be, too."""

@@ -6,6 +6,7 @@ Memory is the largest of four moments of a step, each a sum of parts:
     embedding  weights + moments + copies + all gradients + the embedding's own
     update     weights + moments + copies + all gradients + what the optimizer holds for a moment
     save       weights + moments + all gradients + copies that are written at once
+    generate   weights + moments + copies + keys and values, for methods whose rows are answers
 
 Activations are counted tensor by tensor: what autograd keeps of a layer (norms, attention, MLP,
 experts) for N packed tokens, or the layer's input alone where it is computed again, and of a
@@ -44,6 +45,9 @@ _FOUR_BIT = 0.5 + 0.127 / 8
 """Bytes of a value in NF4 with its scales, which are quantised too."""
 
 
+Moment = Literal["head", "embedding", "update", "save", "generate"]
+
+
 class Constants(NamedTuple):
     """What counting cannot tell. Fitted on measured peaks by least squares of the logarithms."""
 
@@ -63,7 +67,7 @@ FITTED = Constants(activations=1.0, logits=3.0, working=4.0, fixed_bytes=30e6, s
 GPU = Constants(activations=1.0, logits=3.0, working=4.0, fixed_bytes=0.9 * GB, share=0.05)
 """Not fitted: a CUDA context, cuBLAS and the caching allocator as they are usually seen."""
 
-PROCESS_BYTES = int(0.55 * GB)
+PROCESS_BYTES = int(0.4 * GB)
 """What a training process holds after its imports, in the machine's memory."""
 
 _UTILISATION = {"cpu": 0.42, "cuda": 0.40}
@@ -96,6 +100,23 @@ _OPTIMIZERS = {
 }
 
 
+class Technique(NamedTuple):
+    """What a method takes beside a step of its rows."""
+
+    sequences: int = 1
+    """Sequences of a row, where rows are not known."""
+    reference: bool = False
+    """It keeps the model as it began; beside an adapter that costs nothing."""
+    all_logits: float = 0.0
+    """Whole matrices of logits alive at once; 0 scores them in pieces."""
+
+
+_TECHNIQUES = {
+    "dpo": Technique(sequences=2, reference=True),
+    "distillation": Technique(all_logits=6.0),
+}
+
+
 class Part(Record):
     """One part of a peak."""
 
@@ -110,7 +131,7 @@ class Estimate(Record):
     hardware: Hardware
     parameters: int
     trained_parameters: int
-    moment: Literal["head", "embedding", "update", "save"]
+    moment: Moment
     """When memory is highest."""
     parts: tuple[Part, ...]
     """Of each device at that moment; they add up to the peak."""
@@ -146,6 +167,8 @@ class Plan(Record):
     hardware: Hardware
     weight_bytes: Annotated[int, Field(ge=1, le=4)] = _FP32
     """Of one value, as the weights lie in their files."""
+    teacher_bytes: Annotated[int, Field(ge=0)] = 0
+    """Of a local teacher's weights."""
     saves: bool = True
     """Count what saving a checkpoint takes."""
     memory_factor: Annotated[float, Field(gt=0)] = 1.0
@@ -162,9 +185,7 @@ class Plan(Record):
             "mean_tokens": max(2.0, self.lengths.mean_tokens * ratio),
             "attended_tokens": min(self.lengths.attended_tokens, limit / 2),
         }
-        return self.model_copy(
-            update={"recipe": recipe, "lengths": self.lengths.model_copy(update=cut)}
-        )
+        return self.model_copy(update={"recipe": recipe, "lengths": self.lengths.model_copy(update=cut)})
 
 
 def estimate(plan: Plan, constants: Constants | None = None) -> Estimate:
@@ -184,14 +205,18 @@ class _Run:
         self.half = precision == "bf16" or (precision == "auto" and self.hardware.half)
         self.value_bytes = _BF16 if self.half else _FP32
         self.adapter_bytes = _FP32
-        self.sequences = 2 if plan.recipe.method.model_dump().get("kind") == "dpo" else 1
-        rows = self.rules.batch_rows * self.sequences
-        unlucky = plan.lengths.of_step(rows)
+        self.method = plan.recipe.method.model_dump()
+        self.technique = _TECHNIQUES.get(self.method["kind"], Technique())
+        sequences = 1 if plan.lengths.rows else self.technique.sequences
+        answers = self.method.get("group_size", 1)
+        self.rows = math.ceil(self.rules.batch_rows * sequences * answers / self.hardware.count)
+        self.row_tokens = plan.lengths.mean_tokens + self.method.get("max_answer_tokens", 0)
+        longest = plan.lengths.longest_tokens * sequences + self.method.get("max_answer_tokens", 0)
+        unlucky = plan.lengths.of_step(self.rows) + self.rows * self.method.get("max_answer_tokens", 0)
         limit = self.rules.memory.tokens_at_once
-        longest = plan.lengths.longest_tokens * self.sequences
         self.pack_tokens = math.ceil(min(unlucky, max(limit or unlucky, longest)))
-        self.step_tokens = rows * plan.lengths.mean_tokens
-        self.packs = max(1, math.ceil(self.step_tokens / self.pack_tokens))
+        self.step_tokens = self.rules.batch_rows * sequences * answers * self.row_tokens
+        self.packs = max(1, math.ceil(self.step_tokens / self.hardware.count / self.pack_tokens))
         self.several = limit is not None and unlucky > self.pack_tokens
         self.pack_trained = max(1, round(self.pack_tokens * plan.lengths.trained_share))
 
@@ -225,7 +250,7 @@ class _Run:
 
     # --- memory ---------------------------------------------------------------------------
 
-    def _peak(self) -> tuple[Literal["head", "embedding", "update", "save"], tuple[Part, ...]]:
+    def _peak(self) -> tuple[Moment, tuple[Part, ...]]:
         """Return the moment of the highest memory use, and its parts."""
         gradients = self._gradients()
         embedding = self.shape.vocabulary * self.shape.hidden * self.plan.weight_bytes
@@ -238,7 +263,7 @@ class _Run:
         always = self._always()
         copies = {} if self.hardware.kind == "cuda" else self._copies()
         kept = copies if self.rules.saving.asynchronous else {}
-        moments: dict[Literal["head", "embedding", "update", "save"], dict[str, float]] = {
+        moments: dict[Moment, dict[str, float]] = {
             "head": {
                 **always,
                 **kept,
@@ -261,6 +286,8 @@ class _Run:
             },
             "save": {**always, **copies, "gradients": gradients},
         }
+        if "max_answer_tokens" in self.method:
+            moments["generate"] = {**always, **kept, "generation": self._cache_bytes()}
         worst = max(moments, key=lambda moment: sum(moments[moment].values()))
         parts = moments[worst]
         bare = sum(parts.values())
@@ -274,7 +301,7 @@ class _Run:
         )
 
     def _always(self) -> dict[str, float]:
-        shape, method = self.shape, self.plan.recipe.method.model_dump()
+        shape = self.shape
         four_bit = self.trained.four_bit
         weights = (shape.parameters - four_bit) * self.plan.weight_bytes + four_bit * _FOUR_BIT
         found = {
@@ -282,8 +309,10 @@ class _Run:
             + sum(tensor.values for tensor in self.trained.adapters) * self.adapter_bytes,
             "optimizer": 0.0 if self._moments_on_host else self._moment_bytes() / self.hardware.count,
         }
-        if method.get("kind") == "dpo" and not self.trained.adapters:
+        if (self.technique.reference or self.method.get("kl_weight")) and not self.trained.adapters:
             found["reference"] = weights / self.hardware.count
+        if self.plan.teacher_bytes:
+            found["teacher"] = float(self.plan.teacher_bytes)
         if self.hardware.count > 1:
             found["gathered layers"] = 2 * self._layer_bytes()
         if self.half and self.plan.weight_bytes == _FP32:
@@ -338,6 +367,13 @@ class _Run:
         weights = adapters if self.trained.adapters else whole
         return {"copy to save": weights + self._moment_bytes()}
 
+    def _cache_bytes(self) -> float:
+        """Bytes of keys and values of all answers of a step at their full length."""
+        shape = self.shape
+        attending = sum(shape.attends(layer) for layer in range(shape.layers))
+        tokens = self.rows * self.row_tokens
+        return tokens * attending * 2 * shape.kv_heads * shape.head_dim * float(self.plan.weight_bytes)
+
     def _host_parts(self) -> tuple[Part, ...]:
         if self.hardware.kind == "cpu":
             return ()
@@ -371,8 +407,9 @@ class _Run:
             mixing = self._attention(prefix + "self_attn.", tokens, places)
         else:
             mixing = self._linear_attention(tokens)
-        inner = self._mixture(tokens) if self.shape.experts else self._mlp(prefix + "mlp.", places, self.shape.mlp)
-        return mixing + inner
+        if self.shape.experts:
+            return mixing + self._mixture(tokens)
+        return mixing + self._mlp(prefix + "mlp.", places, self.shape.mlp)
 
     def _norm(self, name: str, width: int, tokens: int, *, read: bool) -> float:
         """Keep a norm's input in fp32; its scaled values where its weight is trained; its output."""
@@ -427,9 +464,11 @@ class _Run:
 
     def _loss(self) -> float:
         """Bytes of logits, of the piece that is scored where there are many."""
-        values = min(self.pack_trained * self.shape.vocabulary, LOGITS_AT_ONCE)
+        values = self.pack_trained * self.shape.vocabulary
         hidden = 2 * self.pack_trained * self.shape.hidden * self.value_bytes
-        return self.constants.logits * values * _FP32 + hidden
+        if self.technique.all_logits:
+            return self.technique.all_logits * values * _FP32 + hidden
+        return self.constants.logits * min(values, LOGITS_AT_ONCE) * _FP32 + hidden
 
     # --- time -----------------------------------------------------------------------------
 
@@ -510,6 +549,8 @@ class _Run:
             "working memory": "of the widest layer, or of the optimizer",
             "gathered layers": "whole layers put together from all devices",
             "reference": "the model as it began",
+            "teacher": "its weights",
+            "generation": "keys and values of answers that are being written",
             "copy to save": "weights and moments while they are written",
             "overhead": "kernels, buffers and what the allocator holds",
             "process": "Python, torch and their libraries",

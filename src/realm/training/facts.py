@@ -40,4 +40,3 @@ def unit_means(batch: Batch, values_M: torch.Tensor) -> float:
 def _as_given(batch: Batch) -> torch.Tensor:
     """Return where in the pack the trained tokens lie, sequence after sequence as they were given."""
     return torch.argsort(batch.row_of_M, stable=True)
-

@@ -1,20 +1,24 @@
-"""Whether a step may reach the weights: no NaN, no spike.
+"""Whether a step may reach the weights: no NaN, no spike, no step of broken weights.
 
 A step is judged by its loss and its gradient's norm before the optimizer sees it. What is no finite
-number is always discarded. A finite step is a spike where its loss leaves the last sound ones far
-behind *and* its gradient does so, or where its gradient alone is beyond all that the run has seen:
+number is always discarded. A finite loss is high where
 
-    loss > median + max(s · 1.4826 · MAD, 2 · (largest - median), 0.5)  and  norm > 2 · largest norm
-    norm > 5 · largest norm of the run
+    loss - median > max(s · 1.4826 · MAD, 3 · largest rise, 0.5)
 
-over a window of sound steps. A deviation from the median alone says little: losses of small batches
-have long tails, and a model that has learnt its rows has a median of nearly 0 (docs/LOG.md).
+with median and MAD over a window of sound steps; the largest rise and norm are those of late, forgotten
+by a thousandth a step. Deviations alone say little: losses of small batches have long tails, and a model
+that has learnt its rows has a median of nearly 0. A step is a spike, and discarded, where
 
-When `patience` steps in a row are discarded, either the weights are broken or the data has changed.
-The batch of the last sound step decides: if its loss is as it was, a new kind of rows has begun,
-which is no fault, and the window begins anew with it. Otherwise the run goes back.
+    its loss is high  and  norm > 3 · largest norm of late,   or   norm > 10 · largest norm of the run.
 
-Not covered: a loss that creeps up (`alerts` tells of it), damage within the first `warmup_steps`.
+A high loss with a usual gradient comes from hard or new rows, or from broken weights, which often have
+small gradients. The batch of the last sound step tells them apart: with broken weights its loss has
+risen as well, by half as much at least. Then the step is discarded; otherwise it is taken, and when the
+losses stay high the window begins anew. `patience` discarded steps in a row take the run back, unless
+that batch says that only the rows have changed.
+
+Not covered: a loss that creeps up (`alerts` tells of it), damage within `warmup_steps`, and without
+`again` (methods that generate their rows) broken weights whose gradients are small.
 """
 
 from __future__ import annotations
@@ -33,9 +37,11 @@ _MAD_TO_SIGMA = 1.4826
 """Of a normal distribution."""
 _LEAST_RISE = 0.5
 """A loss that rises by less does no harm, whatever the steps before were; nats."""
-_BEYOND_LARGEST = 2.0
-"""Times the largest rise, or norm, of the window."""
-_BEYOND_RUN = 5.0
+_BEYOND_LARGEST = 3.0
+"""Times the largest rise, or norm, of late."""
+_FORGETS = 0.999
+"""What is left of the largest rise and norm after another step."""
+_BEYOND_RUN = 10.0
 """Times the largest norm of the run's sound steps."""
 
 
@@ -58,11 +64,17 @@ class GuardState(Record):
     """What is remembered of the steps before."""
 
     losses: tuple[float, ...] = ()
-    norms: tuple[float, ...] = ()
+    """Of the window."""
+    rise: float = 0.0
+    """The largest rise above the window's median of late, nats."""
+    norm: float = 0.0
+    """The largest norm of late."""
     peak: float = 0.0
     """The largest norm of a sound step of the run."""
     bad: int = 0
     """Steps discarded in a row."""
+    high: int = 0
+    """Steps in a row whose loss was high and which were taken."""
     sound: int | None = None
     """The batch of the last sound step."""
 
@@ -89,29 +101,36 @@ def judge(
     """Judge one step by its loss and its gradient's norm before clipping.
 
     `batch` says which batch the step is of. `again` computes the loss of an earlier batch with the
-    present weights, and is called at most once, when patience is at its end; without it the weights
-    are taken to be broken then.
+    present weights, without gradients; it is called at most once, and only where the loss is high.
+    Without it, weights are taken to be broken when patience is at its end.
     """
     if not math.isfinite(loss) or not math.isfinite(norm):
         return _discarded(guard, state, f"the loss is {loss} and the gradient's norm {norm}")
-    cause = _spike(guard, state, loss, norm)
-    if cause is None:
-        return Verdict(_with(guard, state, loss, norm, batch), None, False)
-    verdict = _discarded(guard, state, cause)
-    if verdict.back and again is not None and state.sound is not None:
-        # Rounding to no number compares as a rise.
-        if not again(state.sound) - median(state.losses) <= _rise_allowed(guard, state):
+    if guard.spike_sigmas is None or len(state.losses) < guard.warmup_steps:
+        return Verdict(_after(guard, state, loss, norm, batch), None, False)
+    high = loss - median(state.losses) > _rise_allowed(guard, state)
+    cause = _spike(state, loss, norm, high=high)
+    if cause is not None:
+        verdict = _discarded(guard, state, cause)
+        if not verdict.back or _are_broken(guard, state, loss, again) is not False:
             return verdict
-        anew = GuardState(peak=state.peak)
-        return Verdict(_with(guard, anew, loss, norm, batch), None, False)
-    return verdict
+        return Verdict(_after(guard, GuardState(peak=state.peak), loss, norm, batch), None, False)
+    if not high:
+        return Verdict(_after(guard, state, loss, norm, batch), None, False)
+    if _are_broken(guard, state, loss, again):
+        return _discarded(guard, state, f"{_high(state, loss)}, and that of a batch before rose with it")
+    if state.high + 1 >= guard.patience:
+        return Verdict(_after(guard, GuardState(peak=state.peak), loss, norm, batch), None, False)
+    return Verdict(state.model_copy(update={"bad": 0, "high": state.high + 1}), None, False)
 
 
-def _with(guard: Guard, state: GuardState, loss: float, norm: float, batch: int | None) -> GuardState:
-    kept = -guard.window_steps
+def _after(guard: Guard, state: GuardState, loss: float, norm: float, batch: int | None) -> GuardState:
+    """Remember a sound step."""
+    rise = loss - median(state.losses) if state.losses else 0.0
     return GuardState(
-        losses=(*state.losses, loss)[kept:],
-        norms=(*state.norms, norm)[kept:],
+        losses=(*state.losses, loss)[-guard.window_steps :],
+        rise=max(_FORGETS * state.rise, rise),
+        norm=max(_FORGETS * state.norm, norm),
         peak=max(state.peak, norm),
         sound=batch,
     )
@@ -119,34 +138,45 @@ def _with(guard: Guard, state: GuardState, loss: float, norm: float, batch: int 
 
 def _discarded(guard: Guard, state: GuardState, cause: str) -> Verdict:
     bad = state.bad + 1
-    return Verdict(state.model_copy(update={"bad": bad}), cause, bad >= guard.patience)
+    return Verdict(state.model_copy(update={"bad": bad, "high": 0}), cause, bad >= guard.patience)
 
 
-def _spike(guard: Guard, state: GuardState, loss: float, norm: float) -> str | None:
-    """Say in which way a finite step is a spike, if it is one."""
-    if guard.spike_sigmas is None or len(state.losses) < guard.warmup_steps:
+def _are_broken(
+    guard: Guard, state: GuardState, loss: float, again: Callable[[int], float] | None
+) -> bool | None:
+    """Say whether the last sound batch's loss has risen along; none where nobody can tell."""
+    if again is None or state.sound is None or not state.losses:
         return None
-    before = len(state.losses)
+    middle = median(state.losses)
+    # A loss that is no number compares as risen.
+    return not again(state.sound) - middle <= max(_rise_allowed(guard, state), (loss - middle) / 2)
+
+
+def _spike(state: GuardState, loss: float, norm: float, *, high: bool) -> str | None:
+    """Say in which way a finite step is a spike, if it is one."""
     if norm > _BEYOND_RUN * state.peak:
         return (
             f"the gradient's norm {norm:.3g} is {_times(norm, state.peak)} times the run's largest before, "
             f"{state.peak:.3g}"
         )
-    rise, largest = loss - median(state.losses), max(state.norms)
-    if rise <= _rise_allowed(guard, state) or norm <= _BEYOND_LARGEST * largest:
-        return None
+    if high and norm > _BEYOND_LARGEST * state.norm:
+        times = _times(norm, state.norm)
+        return f"{_high(state, loss)}, and the gradient's norm {norm:.3g} {times} times the largest of late"
+    return None
+
+
+def _high(state: GuardState, loss: float) -> str:
+    middle = median(state.losses)
+    sigmas = _times(loss - middle, _deviation(state))
     return (
-        f"the loss {loss:.3g} is {_times(rise, _deviation(state))} sigmas above the median "
-        f"{median(state.losses):.3g} of the last {before} steps, and the gradient's norm {norm:.3g} "
-        f"{_times(norm, largest)} times their largest"
+        f"the loss {loss:.3g} is {sigmas} sigmas above the median {middle:.3g} of {len(state.losses)} steps"
     )
 
 
 def _rise_allowed(guard: Guard, state: GuardState) -> float:
     """Return how far above the window's median a loss may lie, in nats."""
-    largest = max(state.losses) - median(state.losses)
     sigmas = (guard.spike_sigmas or math.inf) * _deviation(state)
-    return max(sigmas, _BEYOND_LARGEST * largest, _LEAST_RISE)
+    return max(sigmas, _BEYOND_LARGEST * state.rise, _LEAST_RISE)
 
 
 def _deviation(state: GuardState) -> float:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import difflib
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
 from realm.core.errors import NotFoundError, UsageError
 from realm.core.records import Record
+from realm.training.precision import CPU_FACTS, cpu_flags
 
 GB = 10**9
 
@@ -59,10 +63,14 @@ _GPUS = {
     "h100": _Sheet(80, 989, 3350),
     "h200": _Sheet(141, 989, 4800),
 }
+USUAL = "h100"
+"""What is answered for where a GPU is asked for and none is here."""
 _NAMED = re.compile(r"(?:(\d{1,3})x)?([a-z0-9-]+)")
 _CPU_FLOPS = 110e9
 """A core's matrix products in fp32 (docs/LOG.md: 115 to 126 on big shapes)."""
 _CPU_BANDWIDTH = 10e9
+_CGROUP = Path("/sys/fs/cgroup")
+_TOOL_S = 20.0
 
 
 def named(name: str, memory_gb: float | None = None) -> Hardware:
@@ -95,6 +103,58 @@ def named(name: str, memory_gb: float | None = None) -> Hardware:
         flops=sheet.tera_flops * 1e12,
         bandwidth=sheet.bandwidth_gb * GB,
     )
+
+
+def this_machine(device: Literal["auto", "cpu", "cuda"], count: int = 1) -> Hardware | None:
+    """Return what a run may have here; none where it asks for a GPU and there is none.
+
+    A GPU is asked of its driver's own tool, so that torch is not loaded.
+    """
+    gpus = [] if device == "cpu" else _gpus()
+    if not gpus:
+        return None if device == "cuda" else cpu(free_memory(), half="amx_bf16" in cpu_flags(CPU_FACTS))
+    name, free_bytes = gpus[0]
+    near = next((gpu for gpu in _GPUS if gpu.partition("-")[0] in name.lower().replace(" ", "")), "rtx3090")
+    sheet = _GPUS[near]
+    return Hardware(
+        name=name,
+        kind="cuda",
+        memory_bytes=min(free for _, free in gpus) if count > 1 else free_bytes,
+        host_bytes=free_memory(),
+        count=count,
+        flops=sheet.tera_flops * 1e12,
+        bandwidth=sheet.bandwidth_gb * GB,
+    )
+
+
+def free_memory() -> int:
+    """Return the bytes that this machine, or the container we are in, still has."""
+    import psutil
+
+    free: int = psutil.virtual_memory().available
+    limit, used = (_figure(_CGROUP / name) for name in ("memory.max", "memory.current"))
+    if limit is not None and used is not None:
+        free = min(free, max(0, limit - used))
+    return free
+
+
+def _figure(path: Path) -> int | None:
+    """Return the number in a file of the system; none where there is none."""
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="ascii").strip()
+    return int(text) if text.isdigit() else None
+
+
+def _gpus() -> list[tuple[str, int]]:
+    """Return name and free bytes of every NVIDIA GPU."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    asked = [tool, "--query-gpu=name,memory.free", "--format=csv,noheader,nounits"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=_TOOL_S)  # noqa: S603
+    lines = [line.rpartition(",") for line in done.stdout.splitlines()] if done.returncode == 0 else []
+    return [(name.strip(), int(free) << 20) for name, _, free in lines if free.strip().isdigit()]
 
 
 def cpu(memory_bytes: int, *, half: bool = False) -> Hardware:

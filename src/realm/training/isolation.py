@@ -20,7 +20,7 @@ from realm.models.chat import Encoded
 from realm.training.batching import pack
 from realm.training.forward import row_losses
 
-_SAMPLE_ROWS = 4
+_LONG_TOKENS = 512
 _TOLERANCE = 1e-4
 """Relative, on summed losses; single precision with another order of sums stays far below."""
 
@@ -30,7 +30,7 @@ def single_losses(model: PreTrainedModel, rows: Sequence[Encoded]) -> list[float
     losses = []
     with torch.no_grad():
         for row in rows:
-            ids_1T = torch.from_numpy(row.ids)[None].to(model.device, torch.long)
+            ids_1T = torch.tensor(row.ids[None], dtype=torch.long, device=model.device)
             logits_TV = model(input_ids=ids_1T, use_cache=False).logits[0, :-1].float()
             trained_T = torch.from_numpy(row.trained[1:]).to(model.device)
             loss_T = cross_entropy(logits_TV, ids_1T[0, 1:], reduction="none")
@@ -39,10 +39,16 @@ def single_losses(model: PreTrainedModel, rows: Sequence[Encoded]) -> list[float
 
 
 def sample(rows: Sequence[Encoded]) -> list[int]:
-    """Choose rows to compare: the two shortest and two of middle length."""
-    ordered = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+    """Choose rows to compare, by their tokens: the shortest, two of middle length, and a long one.
+
+    What reaches over a border only after some tokens shows in the longer ones; a row of more tokens than
+    512 is taken where there are no others, since it is computed several times.
+    """
+    sizes = [len(row.ids) for row in rows]
+    ordered = sorted(range(len(sizes)), key=lambda i: (sizes[i], i))
     middle = len(ordered) // 2
-    return sorted({*ordered[: _SAMPLE_ROWS // 2], *ordered[middle : middle + _SAMPLE_ROWS // 2]})
+    bounded = [i for i in ordered if sizes[i] <= _LONG_TOKENS] or ordered[:1]
+    return sorted({ordered[0], *ordered[middle : middle + 2], bounded[-1]})
 
 
 class Leak(NamedTuple):
@@ -57,7 +63,7 @@ class Leak(NamedTuple):
 
 
 def prove_isolation(
-    model: PreTrainedModel, rows: Sequence[Encoded], alone: Sequence[float], numbers: Sequence[int]
+    model: PreTrainedModel, rows: Sequence[Encoded], alone: Sequence[float], numbers: Sequence[int | str]
 ) -> tuple[str, ...] | Leak:
     """Compare a pack of sampled rows with `alone`, then disturb rows; return what was found."""
     packed = row_losses(model, pack(rows, model.device), len(rows)).tolist()
@@ -94,5 +100,5 @@ def _difference(value: float, reference: float) -> float:
     return difference if math.isfinite(difference) else math.inf
 
 
-def _list(numbers: Sequence[int]) -> str:
+def _list(numbers: Sequence[int | str]) -> str:
     return ", ".join(map(str, numbers))

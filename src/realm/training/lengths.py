@@ -65,19 +65,21 @@ def of_tokens(tokens: Sequence[int], trained: Sequence[int], limit: int) -> Leng
 def measure(examples: Iterable[Example], tokenizer: Path | None, limit: int) -> Lengths | None:
     """Return the figures of rows; with no `tokenizer.json` tokens are counted by their characters.
 
-    A chat's turns get what a template adds. None where no row is within the limit.
+    A chat's turns get what a template adds; both endings of a preference are one row. None where no
+    row is within the limit.
     """
     count = _counter(tokenizer)
     tokens, trained = list[int](), list[int]()
     for example in examples:
-        for turns in (example.messages, example.rejected):
-            if turns:
-                lengths = [(turn.role, count(turn.content) + _TURN_TOKENS) for turn in turns]
-                tokens.append(sum(length for _, length in lengths))
-                trained.append(sum(length for role, length in lengths if role == "assistant"))
         if example.text is not None:
             tokens.append(count(example.text) + 1)
             trained.append(tokens[-1])
+            continue
+        turns = [
+            (turn.role, count(turn.content) + _TURN_TOKENS) for turn in example.messages + example.rejected
+        ]
+        tokens.append(sum(length for _, length in turns))
+        trained.append(sum(length for role, length in turns if role == "assistant"))
     return of_tokens(tokens, trained, limit)
 
 

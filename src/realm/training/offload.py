@@ -6,7 +6,6 @@ same. The device holds the moments of one parameter; each step moves 16 bytes a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,21 +16,20 @@ class HostAdamW(torch.optim.AdamW):
     """Keep `exp_avg` and `exp_avg_sq` in host memory, pinned where there is a GPU."""
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take one step over all parameters that have gradients."""
-        if closure is not None:
-            raise NotImplementedError("steps with a closure: compute the loss before")
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Take one step over all parameters that have gradients; there is no closure to call."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     self._step_one(parameter, group)
-        return None
 
     def _step_one(self, parameter: torch.nn.Parameter, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
             state.update(_fresh(parameter))
-        visiting = {name: value.to(parameter.device, non_blocking=True) for name, value in state.items()}
+        visiting = {
+            name: value.to(parameter.device, non_blocking=True, copy=True) for name, value in state.items()
+        }
         adamw(
             [parameter],
             [parameter.grad],  # type: ignore[list-item]

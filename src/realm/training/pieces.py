@@ -37,14 +37,3 @@ def read_logits(
         return piece(hidden_MC, *others)
     pieces = zip(*(torch.split(tensor, tokens) for tensor in (hidden_MC, *others)), strict=True)
     return torch.cat([checkpoint(piece, *parts, use_reentrant=False) for parts in pieces])
-
-
-def log_probs_of(logits_XV: torch.Tensor, targets_X: torch.Tensor) -> torch.Tensor:
-    """Return log p of each target (X,), in nats."""
-    return logits_XV.gather(-1, targets_X[:, None])[:, 0] - logits_XV.logsumexp(-1)
-
-
-def entropy(logits_XV: torch.Tensor) -> torch.Tensor:
-    """Return the entropy of each distribution (X,), in nats."""
-    log_p_XV = logits_XV.log_softmax(-1)
-    return -(log_p_XV.exp() * log_p_XV).sum(-1)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 Precision = Literal["auto", "fp32", "bf16"]
-_CPU_FACTS = Path("/proc/cpuinfo")
+CPU_FACTS = Path("/proc/cpuinfo")
+"""Where Linux describes the CPU."""
 _TILES = "amx_bf16"
 _NAMES = {4: "fp32", 2: "bf16"}
 """By bytes a number."""
@@ -34,11 +35,11 @@ class Chosen(NamedTuple):
         return _NAMES[self.dtype.itemsize]
 
 
-def choose(wanted: Precision, device: torch.device) -> Chosen:
+def choose(wanted: Precision, device: torch.device, cpu_facts: Path = CPU_FACTS) -> Chosen:
     """Return the dtype to compute in on this device. Raises RefusedError where it cannot."""
     import torch
 
-    good, why = _bf16(device)
+    good, why = _bf16(device, cpu_facts)
     if wanted == "auto":
         return Chosen(torch.bfloat16 if good else torch.float32, why)
     if wanted == "bf16" and device.type == "cuda" and not good:
@@ -58,7 +59,7 @@ def autocast(chosen: Chosen, device: torch.device) -> AbstractContextManager[obj
     return torch.autocast(device.type, dtype=chosen.dtype)
 
 
-def cpu_flags(facts: Path = _CPU_FACTS) -> frozenset[str]:
+def cpu_flags(facts: Path) -> frozenset[str]:
     """Return what Linux says this CPU can do; nothing on other systems."""
     if not facts.is_file():
         return frozenset()
@@ -67,7 +68,7 @@ def cpu_flags(facts: Path = _CPU_FACTS) -> frozenset[str]:
     return frozenset(flags.split())
 
 
-def _bf16(device: torch.device) -> tuple[bool, str]:
+def _bf16(device: torch.device, cpu_facts: Path) -> tuple[bool, str]:
     """Return whether the device computes well in bf16, and how that is known."""
     import torch
 
@@ -75,6 +76,6 @@ def _bf16(device: torch.device) -> tuple[bool, str]:
         good = torch.cuda.is_bf16_supported(including_emulation=False)
         name = torch.cuda.get_device_name(device)
         return good, f"{name} {'multiplies' if good else 'does not multiply'} in bf16"
-    if _TILES in cpu_flags():
+    if _TILES in cpu_flags(cpu_facts):
         return True, "this CPU has AMX tiles for bf16"
     return False, "this CPU has no AMX tiles, so that bf16 is slower than fp32"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from realm.core.errors import RefusedError
-from realm.core.events import Emit
+from realm.core.events import ignore
 from realm.jobs.edge import run_told
 from realm.jobs.tail import EventLog
 from realm.training.job import TrainJob
@@ -24,7 +24,7 @@ from realm.training.job import TrainJob
 if TYPE_CHECKING:
     import torch
 
-    from realm.training.launchers.torchrun import Torchrun
+    from realm.training.world import World
 
 SPEC = "spec.json"
 STOP = "stop"
@@ -45,23 +45,28 @@ def main(spec_path: Path) -> int:
     return run_told(job.run, told, lambda _: _train(job, spec_path.parent))
 
 
-def _train(job: TrainJob, folder: Path) -> None:
-    import realm.models  # noqa: F401  # first: it sets the environment that torch reads
+def join(job: TrainJob, folder: Path) -> World:
+    """Set this process up as the rank that its environment says, and return what it shares."""
     import torch
 
-    from realm.core.events import ignore
     from realm.training.distributed import WORLDS
-    from realm.training.engine import train
 
-    launcher = job.recipe.rules.launcher
-    rank, ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    launcher, ranks = job.recipe.rules.launcher, int(os.environ["WORLD_SIZE"])
     torch.set_num_threads(max(1, job.recipe.rules.threads // ranks))
     device = _device(job, ranks)
-    _meet(device, rank, ranks, folder, timedelta(seconds=launcher.timeout_s))
-    log = EventLog(Path(job.events)) if rank == 0 else None
-    emit: Emit = log.emit if log else ignore
-    train(job, emit, (folder / STOP).exists, WORLDS[launcher.strategy](device))
-    torch.distributed.destroy_process_group()
+    _meet(device, ranks, folder, timedelta(seconds=launcher.timeout_s))
+    return WORLDS[launcher.strategy](device)
+
+
+def _train(job: TrainJob, folder: Path) -> None:
+    from torch import distributed
+
+    from realm.training.engine import train
+
+    world = join(job, folder)
+    log = EventLog(Path(job.events)) if world.rank == 0 else None
+    train(job, log.emit if log else ignore, (folder / STOP).exists, world)
+    distributed.destroy_process_group()
 
 
 def _device(job: TrainJob, ranks: int) -> torch.device:
@@ -81,7 +86,7 @@ def _device(job: TrainJob, ranks: int) -> torch.device:
     return device
 
 
-def _meet(device: torch.device, rank: int, ranks: int, folder: Path, timeout: timedelta) -> None:
+def _meet(device: torch.device, ranks: int, folder: Path, timeout: timedelta) -> None:
     """Join the other ranks, over the loopback interface alone."""
     from torch import distributed
 
@@ -91,7 +96,7 @@ def _meet(device: torch.device, rank: int, ranks: int, folder: Path, timeout: ti
         # Single numbers always go by gloo: they need not wait for the GPU.
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
         store=distributed.FileStore(str(folder / _MEETING), ranks),
-        rank=rank,
+        rank=int(os.environ["RANK"]),
         world_size=ranks,
         timeout=timeout,
         device_id=device if on_gpu else None,

@@ -135,9 +135,7 @@ def shipped_names() -> list[str]:
 def shipped_text(name: str) -> str:
     """Return the YAML of a recipe that comes with the package."""
     if name not in shipped_names():
-        raise NotFoundError(
-            f"no recipe is called {name!r}", hint=f"there are: {', '.join(shipped_names())}"
-        )
+        raise NotFoundError(f"no recipe is called {name!r}", hint=f"there are: {', '.join(shipped_names())}")
     return files("realm.training.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
@@ -193,4 +191,8 @@ def _differences(below: Any, above: Any, path: str = "") -> list[str]:
 
 
 def _short(value: Any) -> str:
-    return "unset" if value is None else yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("\n...")
+    return (
+        "unset"
+        if value is None
+        else yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("\n...")
+    )

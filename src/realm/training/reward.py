@@ -6,8 +6,11 @@ relies on it.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
+from pydantic import BeforeValidator, Field, SerializeAsAny
+
+from realm.core.config import Config
 from realm.core.errors import DataError
 from realm.core.kinds import Family
 from realm.core.records import Example, Message
@@ -39,6 +42,13 @@ class Reward(Protocol):
 
 REWARDS: Family[Reward] = Family("reward", "realm.training.rewards")
 """Kinds of the `reward` family."""
+
+
+class WeightedReward(Config):
+    """One reward and how much it counts beside others."""
+
+    reward: Annotated[SerializeAsAny[Config], BeforeValidator(REWARDS.config)]
+    weight: Annotated[float, Field(allow_inf_nan=False)] = 1.0
 
 
 def question_of(example: Example) -> Question:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from realm.core.config import Config
+from realm.models.profile import PROFILES
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -71,3 +72,27 @@ class Locked(Config):
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
+
+OverLong = Literal["drop", "split"]
+Role = Literal["system", "user", "assistant", "tool"]
+ProfileConfig = Annotated[SerializeAsAny[Config], BeforeValidator(PROFILES.config)]
+
+
+class Encoding(Config):
+    """How rows become sequences."""
+
+    over_long: OverLong = "drop"
+    """Rows of more than `max_tokens` are left out, or cut between exchanges (chats) and tokens (texts)."""
+    train_roles: Annotated[tuple[Role, ...], Field(min_length=1)] = ("assistant",)
+    """Whose turns are trained, where the chat template lets them be told apart."""
+    profile: ProfileConfig = Field(default_factory=lambda: PROFILES.config("none"))
+    """A manner of answering that the rows are written in."""
+
+
+class Mixture(Config):
+    """How often rows are drawn by what a tag says of them."""
+
+    by: str
+    """Name of the tag, such as `domain` or `role`."""
+    weights: dict[str, Annotated[float, Field(gt=0)]]
+    """By the tag's value, relative to how many rows have it; others, and rows without the tag, weigh 1."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from realm.core.config import Config
@@ -108,8 +109,11 @@ class Shape(Record):
         """All weights, the vision tower included."""
         return sum(tensor.values for tensor in self.tensors()) + self.vision_parameters
 
-    def tensors(self) -> Iterator[Tensor]:
-        """Yield every weight of the text model, once where it is shared."""
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return every weight of the text model, once where it is shared."""
+        return _tensors(self)
+
+    def _each(self) -> Iterator[Tensor]:
         prefix = self.build.prefix
         yield Tensor(f"{prefix}embed_tokens.weight", (self.vocabulary, self.hidden), False)
         for layer in range(self.layers):
@@ -122,7 +126,8 @@ class Shape(Record):
         """Yield the weights of one layer."""
         prefix = f"{self.build.prefix}layers.{number}."
         mixing = self._attention() if self.attends(number) else self._linear_attention()
-        for name, *size in (*mixing, *(self._mixture() if self.experts else _mlp("mlp", self.hidden, self.mlp))):
+        inner = self._mixture() if self.experts else _mlp("mlp", self.hidden, self.mlp)
+        for name, *size in (*mixing, *inner):
             linear = len(size) == 2 and not name.endswith(_NOT_LINEAR)
             yield Tensor(prefix + name, tuple(size), linear)
         yield Tensor(f"{prefix}input_layernorm.weight", (self.hidden,), False)
@@ -140,7 +145,8 @@ class Shape(Record):
         if build.normed_heads:
             found += [(f"self_attn.{name}_norm.weight", self.head_dim) for name in "qk"]
         if build.biased:
-            found += [(f"self_attn.{name}_proj.bias", out) for name, out in zip("qkv", (queries, keys, keys))]
+            found += [(f"self_attn.{name}_proj.bias", keys) for name in "kv"]
+            found += [("self_attn.q_proj.bias", queries)]
         return found
 
     def _linear_attention(self) -> list[Any]:
@@ -166,6 +172,11 @@ class Shape(Record):
             found += _mlp("mlp.shared_expert", self.hidden, self.shared_expert)
             found += [("mlp.shared_expert_gate.weight", 1, self.hidden)]
         return found
+
+
+@lru_cache(maxsize=16)
+def _tensors(shape: Shape) -> tuple[Tensor, ...]:
+    return tuple(shape._each())
 
 
 _NOT_LINEAR = (".gate.weight", ".shared_expert_gate.weight")

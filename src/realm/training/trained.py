@@ -15,7 +15,10 @@ from realm.core.config import Config
 from realm.training.parameter import ParametersConfig
 from realm.training.shapes import Shape, Tensor, is_router
 
-_ADAPTED = ("q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "in_proj_qkvz", "gate_proj", "up_proj", "down_proj")
+_ADAPTED = (
+    *("q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "in_proj_qkvz"),
+    *("gate_proj", "up_proj", "down_proj"),
+)
 """Linear layers that an adapter lies beside unless it names its own."""
 
 
@@ -53,7 +56,7 @@ class Trained(NamedTuple):
 @lru_cache(maxsize=64)
 def trained(shape: Shape, parameters: ParametersConfig) -> Trained:
     """Return what a run trains. A pattern that matches nothing is for the run itself to refuse."""
-    tensors = tuple(shape.tensors())
+    tensors = shape.tensors()
     facts = parameters.adapter
     if facts is None:
         frozen = _patterns(parameters, "freeze")

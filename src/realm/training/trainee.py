@@ -14,14 +14,12 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from realm.models import files
-from realm.models.adapters import base_of, decoder, without_adapter
+from realm.models.adapters import base_of, decoder, read_base, without_adapter
 from realm.training import forward
 from realm.training.attention import PACKED, use_packed
 from realm.training.batching import Batch
 from realm.training.pieces import read_logits
 from realm.training.trimming import trim_last_layer
-
-_ADAPTER = "adapter_config.json"
 
 
 @dataclass
@@ -66,7 +64,7 @@ class Trainee:
 
     def keep_reference(self) -> None:
         """Load the model the run began with, unless switching the adapter off gives it."""
-        fresh_adapter = base_of(self.model) is not self.model and not (self.origin / _ADAPTER).is_file()
+        fresh_adapter = base_of(self.model) is not self.model and read_base(self.origin) is None
         if self.frozen is None and not fresh_adapter:
             model = files.load(self.origin).model.requires_grad_(False)
             self.frozen = _set_up_like(self.model, model.to(self.device, self.model.dtype))

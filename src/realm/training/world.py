@@ -76,6 +76,10 @@ class World(Protocol):
         """Return whether any process wants it."""
         ...
 
+    def said(self, text: str) -> str:
+        """Return what the process that writes says, once it has come here."""
+        ...
+
     def gathered(
         self, model: PreTrainedModel | PeftModel, optimizer: torch.optim.Optimizer
     ) -> Snapshot | None:
@@ -125,6 +129,10 @@ class Alone:
     def agree(self, wanted: bool) -> bool:
         """Return what this process wants."""
         return wanted
+
+    def said(self, text: str) -> str:
+        """Return the text."""
+        return text
 
     def gathered(
         self, model: PreTrainedModel | PeftModel, optimizer: torch.optim.Optimizer

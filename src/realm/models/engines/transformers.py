@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from realm.core.errors import DataError
 from realm.core.records import Example, Message
 from realm.core.seeds import seed as seed_of
-from realm.models.chat import Encoded, encode_many, prompt_ids, template_hash
+from realm.models.chat import Encoded, encode_many, end_ids, prompt_ids, template_hash
 from realm.models.files import Loaded
 
 if TYPE_CHECKING:
     import torch
+
+    from realm.models.profile import LogitsProcessor
 
 _IGNORED = -100
 """Marks a place that is not scored."""
@@ -36,7 +38,9 @@ class _Sampling:
 class Transformers:
     """Generate with a loaded transformers model, on whatever device it lies."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, processors: Sequence[LogitsProcessor] = ()) -> None:
+        """Take the model, and what changes its logits before a token is chosen (see `profile`)."""
+        self._processors = tuple(processors)
         self._model = loaded.model.eval()
         self._tokenizer = loaded.tokenizer
         self._ends = _end_ids(loaded)
@@ -137,10 +141,13 @@ class Transformers:
                 file="prompt",
             )
         tokens_BT, mask_BT = _left_padded([ids[i] for i in batch], longest, self._model.device)
+        written_BT = tokens_BT
         cache, rows = DynamicCache(config=self._model.config), list(batch)
         uniforms = _uniforms(rows, sampling) if sampling.temperature > 0 else None
         for step in range(min(sampling.max_tokens, self._context - longest)):
             logits_BV = self._forward(tokens_BT, mask_BT, cache)
+            for processor in self._processors:
+                logits_BV = processor(written_BT, logits_BV)
             if uniforms is None:
                 next_B = logits_BV.argmax(-1)
             else:
@@ -155,8 +162,11 @@ class Transformers:
                 cache.batch_select_indices(keep)
                 rows, next_B = [rows[b] for b in alive], next_B[keep]
                 mask_BT = None if mask_BT is None else mask_BT[keep]
+                written_BT = written_BT[keep]
                 uniforms = None if uniforms is None else uniforms[alive]
             tokens_BT = next_B[:, None]
+            if self._processors:
+                written_BT = torch.cat([written_BT, tokens_BT], dim=1)
             if mask_BT is not None:
                 mask_BT = torch.cat([mask_BT, mask_BT.new_ones(len(rows), 1)], dim=1)
 
@@ -183,7 +193,7 @@ class Transformers:
 def _end_ids(loaded: Loaded) -> frozenset[int]:
     ends = getattr(loaded.model.generation_config, "eos_token_id", None)
     configured = ends if isinstance(ends, list) else [ends]
-    return frozenset(i for i in [*configured, loaded.tokenizer.eos_token_id] if i is not None)
+    return end_ids(loaded.tokenizer) | {i for i in configured if i is not None}
 
 
 def _batches(lengths: list[int], max_tokens: int) -> Iterator[list[int]]:

@@ -34,6 +34,10 @@ class Pool:
         self._dtype = dtype
         self._idle: list[Buffers] = []
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Pool:
+        """Return an empty pool: a copy of a model makes its own passes."""
+        return Pool(self._dtype)
+
     def take(self) -> Buffers:
         """Return buffers for one pass."""
         return self._idle.pop() if self._idle else Buffers(self._dtype)

@@ -5,33 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from realm.models.adapters import base_of
 from realm.training.fast.decoder import Decoder
 from realm.training.fast.projection import Projection
+from realm.training.fast.watched import watched
 
 _BUILDS = ("Llama", "Qwen2", "Qwen3")
 _MAPS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def fit(model: PreTrainedModel) -> bool:
+def fit(model: PreTrainedModel | PeftModel) -> bool:
     """Run packs through the fast decoder from now on; return whether the model is of a known build.
 
     Every other call, such as generation, runs the model's own code as before. Call it after adapters
     were added: a model that it does not know, it leaves alone.
     """
-    causal = causal_model(model)
+    causal: Any = base_of(model)
     if not _known(causal):
         return False
     causal.model.forward = _FastForward(causal).forward
     return True
-
-
-def causal_model(model: PreTrainedModel) -> Any:
-    """Return the causal language model itself, without PEFT's wrapper."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 class _FastForward:
@@ -57,9 +55,19 @@ class _FastForward:
         return BaseModelOutputWithPast(last_hidden_state=hidden_MC.unsqueeze(0))
 
     def _usable(self) -> bool:
-        checkpointing = self._model.training and self._model.is_gradient_checkpointing
+        """Tell whether nothing came up since that the decoder does not do, such as recomputed layers."""
+        checkpointing = self._model.training and any(map(_checkpointed, self._model.layers))
         on_cpu = self._model.embed_tokens.weight.device.type == "cpu"
-        return on_cpu and not checkpointing and not torch.is_autocast_enabled("cpu")
+        return (
+            on_cpu
+            and not checkpointing
+            and not any(map(watched, self._model.layers))
+            and not torch.is_autocast_enabled("cpu")
+        )
+
+
+def _checkpointed(layer: Any) -> bool:
+    return bool(getattr(layer, "gradient_checkpointing", False))
 
 
 def _known(causal: Any) -> bool:
@@ -74,30 +82,18 @@ def _known_config(causal: Any) -> bool:
         and config.hidden_act == "silu"
         and not config.attention_dropout
         and set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
-        and not causal.is_gradient_checkpointing
     )
 
 
 def _known_modules(model: Any) -> bool:
-    maps = [getattr(half, name) for each in model.layers for half in (each.self_attn, each.mlp)
-            for name in _MAPS if hasattr(half, name)]
+    halves = [half for layer in model.layers for half in (layer.self_attn, layer.mlp)]
+    maps = [getattr(half, name) for half in halves for name in _MAPS if hasattr(half, name)]
     return (
         type(model.embed_tokens) is nn.Embedding
         and model.embed_tokens.max_norm is None
         and all(Projection.known(each) for each in maps)
         # Whoever replaced a part's forward pass or listens to it would be passed over.
-        and not any(_watched(module) for module in model.modules())
-    )
-
-
-def _watched(module: nn.Module) -> bool:
-    hooks: Any = module
-    return bool(
-        "forward" in module.__dict__
-        or hooks._forward_hooks
-        or hooks._forward_pre_hooks
-        or hooks._backward_hooks
-        or hooks._backward_pre_hooks
+        and not any(watched(module) for module in model.modules())
     )
 
 

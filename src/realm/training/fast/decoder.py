@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from realm.core.errors import StateError
 from realm.training.attention import Groups
 from realm.training.fast.buffers import Pool
 from realm.training.fast.layer import MLP, Attention, Norm, Pass
@@ -37,6 +38,7 @@ class Decoder:
             for number, layer in enumerate(model.layers)
         ]
         self._pool = Pool(self._embedding.weight.dtype)
+        self._made_dense = 0
 
     def __call__(
         self, inputs_N: torch.Tensor, positions_N: torch.Tensor, groups: Groups, places_M: torch.Tensor
@@ -49,8 +51,11 @@ class Decoder:
         trained = list(dict.fromkeys(weight for weight in weights if weight.requires_grad))
         angles = self._rotary(self._embedding.weight, positions_N[None])
         cos_N1D, sin_N1D = (x.squeeze(0).unsqueeze(1) for x in angles)
+        self._keep_dense(self._embedding.weight)
         run = Pass(groups, (cos_N1D, sin_N1D), places_M, self._pool.take())
-        hidden_MC: torch.Tensor = _Decode.apply(self, run, inputs_N, trained, *trained)
+        hidden_MC: torch.Tensor = _Decode.apply(  # type: ignore[no-untyped-call]
+            self, run, inputs_N, trained, *trained
+        )
         if not hidden_MC.requires_grad:
             self._pool.give_back(run.buffers)
         return hidden_MC
@@ -82,6 +87,13 @@ class Decoder:
             run.gradients.add(self._embedding.weight, self._embedding_gradient(grad, inputs_N))
         self._pool.give_back(run.buffers)
 
+    def _keep_dense(self, weight: nn.Parameter) -> None:
+        """See to it, once for each weight, that a sparse gradient that met no dense one becomes dense."""
+        # An id, not the weight: in a copy of the model it then differs, and the copy's weight gets its own.
+        if self._tied and weight.requires_grad and self._made_dense != id(weight):
+            weight.register_post_accumulate_grad_hook(_make_dense)
+            self._made_dense = id(weight)
+
     def _embedding_gradient(self, grad_NC: torch.Tensor, inputs_N: torch.Tensor) -> torch.Tensor:
         """Return the gradient (V, C); sparse where the head's dense one is waiting for it to be added."""
         weight, padding = self._embedding.weight, self._embedding.padding_idx
@@ -90,6 +102,11 @@ class Decoder:
         if not self._tied:
             return torch.zeros_like(weight).index_add_(0, inputs_N, grad_NC)
         return torch.sparse_coo_tensor(inputs_N[None], grad_NC.clone(), weight.shape, check_invariants=False)
+
+
+def _make_dense(weight: torch.Tensor) -> None:
+    if weight.grad is not None and weight.grad.is_sparse:
+        weight.grad = weight.grad.to_dense()
 
 
 class _Decode(torch.autograd.Function):
@@ -109,5 +126,9 @@ class _Decode(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_MC: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         run, ctx.run = ctx.run, None
+        if run is None:
+            raise StateError(
+                "a pass of the fast decoder can go backward once", hint="add the losses up first"
+            )
         ctx.decoder.backward(grad_MC, ctx.inputs_N, run)
         return (None, None, None, None, *(run.gradients.pop(weight) for weight in ctx.trained))

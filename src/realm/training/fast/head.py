@@ -18,17 +18,23 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from realm.core.errors import StateError
+from realm.training.fast.watched import watched
+
 _LOGITS_AT_ONCE = 1 << 26
 """Logits of one tile (256 MiB in fp32). Fewer rows a tile make slower products."""
 
 
-def fits(head: Any) -> bool:
-    """Tell whether this head can be scored here."""
+def fits(head: Any, hidden_MC: torch.Tensor) -> bool:
+    """Tell whether these hidden states can be scored here."""
     return (
         type(head) is nn.Linear
+        and type(head.weight) is nn.Parameter
         and head.bias is None
         and head.weight.device.type == "cpu"
         and head.weight.dtype in (torch.float32, torch.float64)
+        and head.weight.dtype == hidden_MC.dtype
+        and not watched(head)
         and not torch.is_autocast_enabled("cpu")
     )
 
@@ -37,7 +43,9 @@ def cross_entropy_sum(
     hidden_MC: torch.Tensor, weight_VC: torch.Tensor, targets_M: torch.Tensor, weights_M: torch.Tensor
 ) -> torch.Tensor:
     """Return the weighted sum of cross-entropies in nats."""
-    loss: torch.Tensor = _CrossEntropySum.apply(hidden_MC, weight_VC, targets_M, weights_M)
+    loss: torch.Tensor = _CrossEntropySum.apply(  # type: ignore[no-untyped-call]
+        hidden_MC, weight_VC, targets_M, weights_M
+    )
     return loss
 
 
@@ -45,7 +53,9 @@ def token_log_probs(
     hidden_MC: torch.Tensor, weight_VC: torch.Tensor, targets_M: torch.Tensor
 ) -> torch.Tensor:
     """Return the log-probability of each target in nats, (M)."""
-    logp_M: torch.Tensor = _TokenLogProbs.apply(hidden_MC, weight_VC, targets_M)
+    logp_M: torch.Tensor = _TokenLogProbs.apply(  # type: ignore[no-untyped-call]
+        hidden_MC, weight_VC, targets_M
+    )
     return logp_M
 
 
@@ -59,17 +69,19 @@ class _CrossEntropySum(torch.autograd.Function):
         weights_M: torch.Tensor,
     ) -> torch.Tensor:
         gradients = _Gradients(ctx.needs_input_grad[:2], hidden_MC, weight_VC)
-        losses_M = torch.empty_like(weights_M)
+        losses_M = hidden_MC.new_empty(len(hidden_MC))
         for rows, logits_PV in _tiles(hidden_MC, weight_VC):
-            torch.neg(_log_probs(logits_PV, targets_M[rows]), out=losses_M[rows])
+            losses_M[rows] = -_log_probs(logits_PV, targets_M[rows])
             gradients.add(rows, logits_PV, targets_M[rows], weights_M[rows])
         ctx.gradients = gradients.found
-        return losses_M @ weights_M
+        return losses_M @ weights_M.to(losses_M.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         found, ctx.gradients = ctx.gradients, None
+        if found is None:
+            raise StateError("this cross-entropy can go backward once", hint="add the losses up first")
         # A pass over a large vocabulary's gradient is worth sparing.
         scaled = found if grad == 1 else [None if each is None else each.mul_(grad) for each in found]
         return (*scaled, None, None)
@@ -100,9 +112,7 @@ class _TokenLogProbs(torch.autograd.Function):
 class _Gradients:
     """Gradients of Σ w · cross-entropy by hidden states and weight, those that are needed."""
 
-    def __init__(
-        self, needed: tuple[bool, ...], hidden_MC: torch.Tensor, weight_VC: torch.Tensor
-    ) -> None:
+    def __init__(self, needed: tuple[bool, ...], hidden_MC: torch.Tensor, weight_VC: torch.Tensor) -> None:
         self._hidden_MC, self._weight_VC = hidden_MC, weight_VC
         self._into_hidden = torch.empty_like(hidden_MC) if needed[0] else None
         self._into_weight = torch.empty_like(weight_VC) if needed[1] else None

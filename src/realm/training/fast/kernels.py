@@ -21,7 +21,7 @@ _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_bac
 
 def norm_scale(x_NC: torch.Tensor, eps: float) -> torch.Tensor:
     """Return 1 / rms(x) of each row, (N, 1)."""
-    scale_N1 = torch.linalg.vector_norm(x_NC, dim=-1, keepdim=True)
+    scale_N1: torch.Tensor = torch.linalg.vector_norm(x_NC, dim=-1, keepdim=True)
     return scale_N1.square_().div_(x_NC.shape[1]).add_(eps).rsqrt_()
 
 
@@ -32,12 +32,12 @@ def norm_backward(
     scale_N1: torch.Tensor,
     scratch_NC: tuple[torch.Tensor, torch.Tensor],
 ) -> torch.Tensor:
-    """Turn the output's gradient into the input's, in place; return the weight's gradient (C)."""
+    """Turn the output's gradient into the input's, in place; return the weight's before its sum over N."""
     unit_NC = torch.mul(x_NC, scale_N1, out=scratch_NC[0])
     along_NC = torch.mul(grad_NC, unit_NC, out=scratch_NC[1])
     mean_N1 = torch.mv(along_NC, weight_C).div_(x_NC.shape[1]).unsqueeze(1)
     grad_NC.mul_(weight_C).addcmul_(unit_NC, mean_N1, value=-1).mul_(scale_N1)
-    return along_NC.sum(0)
+    return along_NC
 
 
 def rotate(
@@ -51,16 +51,20 @@ def rotate(
     return out_NHD
 
 
-def swiglu(gate_NF: torch.Tensor, up_NF: torch.Tensor, out_NF: torch.Tensor) -> torch.Tensor:
-    """Write silu(gate) · up; return it."""
-    return torch.sigmoid(gate_NF, out=out_NF).mul_(gate_NF).mul_(up_NF)
+def swiglu(
+    gate_NF: torch.Tensor, up_NF: torch.Tensor, silu_NF: torch.Tensor, out_NF: torch.Tensor
+) -> torch.Tensor:
+    """Write silu(gate) and silu(gate) · up, which may share memory; return the latter."""
+    # Of ATen's kernels a sigmoid and a product are faster than its silu.
+    torch.sigmoid(gate_NF, out=silu_NF).mul_(gate_NF)
+    return torch.mul(silu_NF, up_NF, out=out_NF)
 
 
 def swiglu_backward(
-    grad_NF: torch.Tensor, gate_NF: torch.Tensor, up_NF: torch.Tensor, up_grad_NF: torch.Tensor
+    grad_NF: torch.Tensor, gate_NF: torch.Tensor, up_NF: torch.Tensor, silu_NF: torch.Tensor
 ) -> None:
-    """Turn the output's gradient into gate's, in place; write up's."""
-    torch.sigmoid(gate_NF, out=up_grad_NF).mul_(gate_NF).mul_(grad_NF)
+    """Turn the output's gradient into gate's and silu(gate) into up's gradient, in place."""
+    silu_NF.mul_(grad_NF)
     torch.ops.aten.silu_backward.grad_input(grad_NF.mul_(up_NF), gate_NF, grad_input=grad_NF)
 
 
@@ -73,11 +77,12 @@ def attend(
     out_NHD: torch.Tensor,
 ) -> list[torch.Tensor]:
     """Write causal attention within each row; return what the backward pass needs."""
-    sums = []
-    for query, key, value, out in _by_group(groups, query_NHD, key_NGD, value_NGD, out_NHD):
-        found, sum_RHT = _flash(query, key, value, 0.0, True, scale=scale)
-        out.copy_(found)
+    outs, sums = [], []
+    for query, key, value in _by_group(groups, query_NHD, key_NGD, value_NGD):
+        out_RHTD, sum_RHT = _flash(query, key, value, 0.0, True, scale=scale)
+        outs.append(out_RHTD.transpose(1, 2).flatten(0, 1))
         sums.append(sum_RHT)
+    torch.cat(outs, out=out_NHD)
     return sums
 
 
@@ -89,17 +94,17 @@ def attend_backward(
     grads: Sequence[torch.Tensor],
 ) -> None:
     """Write gradients of query, key and value; tensors are the output's gradient, q, k, v, output."""
-    parts = _by_group(groups, *tensors, *grads)
-    for sum_RHT, (grad, query, key, value, out, *into) in zip(sums, parts, strict=True):
-        found = _flash_backward(grad, query, key, value, out, sum_RHT, 0.0, True, scale=scale)
-        for target, gradient in zip(into, found, strict=True):
-            target.copy_(gradient)
+    found = [
+        _flash_backward(*group, sum_RHT, 0.0, True, scale=scale)
+        for sum_RHT, group in zip(sums, _by_group(groups, *tensors), strict=True)
+    ]
+    for grad, parts in zip(grads, zip(*found, strict=True), strict=True):
+        torch.cat([part.transpose(1, 2).flatten(0, 1) for part in parts], out=grad)
 
 
-def _by_group(groups: Groups, *tensors: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+def _by_group(groups: Groups, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
     """View each group of equally long rows as (R, heads, T, D)."""
-    begin = 0
-    for rows, tokens in groups:
-        end = begin + rows * tokens
-        yield [x[begin:end].view(rows, tokens, *x.shape[1:]).transpose(1, 2) for x in tensors]
-        begin = end
+    sizes = [rows * tokens for rows, tokens in groups]
+    pieces = [torch.split(tensor.transpose(0, 1), sizes, dim=1) for tensor in tensors]
+    for (rows, tokens), *group in zip(groups, *pieces, strict=True):
+        yield tuple(x.view(len(x), rows, tokens, -1).transpose(0, 1) for x in group)

@@ -58,9 +58,9 @@ class Norm:
     def backward(self, grad_NC: torch.Tensor, x_NC: torch.Tensor, run: Pass) -> torch.Tensor:
         """Turn the output's gradient into the input's, in place; return it."""
         scratch = (run.buffers("norm unit", *x_NC.shape), run.buffers("norm along", *x_NC.shape))
-        gradient_C = kernels.norm_backward(grad_NC, x_NC, self.weight, run.scales[self], scratch)
+        parts_NC = kernels.norm_backward(grad_NC, x_NC, self.weight, run.scales[self], scratch)
         if self.weight.requires_grad:
-            run.gradients.add(self.weight, gradient_C)
+            run.gradients.add(self.weight, parts_NC.sum(0))
         return grad_NC
 
 
@@ -148,13 +148,13 @@ class Attention:
         value_NGD = self._values(len(x_NC), run)
         self._value.forward(normed_NC, value_NGD.flatten(1), run.buffers)
         found_NHD = run.buffers(f"{self._number} attended", *query_NHD.shape)
-        run.sums[self] = kernels.attend(
-            query_NHD, key_NGD, value_NGD, run.groups, self._scale, found_NHD
-        )
+        run.sums[self] = kernels.attend(query_NHD, key_NGD, value_NGD, run.groups, self._scale, found_NHD)
         found_XO = self._choose(found_NHD.flatten(1), run)
         return self._out.forward(found_XO, out_XC, run.buffers, residual_NO=self._choose(x_NC, run))
 
-    def backward(self, grad_XC: torch.Tensor, x_NC: torch.Tensor, run: Pass, *, further: bool) -> torch.Tensor:
+    def backward(
+        self, grad_XC: torch.Tensor, x_NC: torch.Tensor, run: Pass, *, further: bool
+    ) -> torch.Tensor:
         """Return the input's gradient (N, C), in memory of the output's where it fits.
 
         Without `further` nobody needs it: what is returned then has no meaning.
@@ -173,7 +173,8 @@ class Attention:
         kernels.attend_backward(
             (grad_NHD, *like.values(), found_NHD), run.sums.pop(self), run.groups, self._scale, grads
         )
-        back_NC = run.buffers("back", *x_NC.shape) if further else None
+        onward = further or self._norm.weight.requires_grad
+        back_NC = run.buffers("back", *x_NC.shape) if onward else None
         self._inputs_backward(grads, x_NC, run, back_NC)
         if back_NC is None:
             return grad_XC
@@ -190,13 +191,14 @@ class Attention:
         self._key.backward(key_grad, normed_NC, run.angles, run, into_NC, add=False)
         self._value.backward(value_grad.flatten(1), normed_NC, run.gradients, run.buffers, into_NC, add=True)
         normed_XC, query_grad = self._choose(normed_NC, run), self._choose(query_grad, run)
-        apart_XC = run.buffers("chosen back", *normed_XC.shape) if self._chosen else into_NC
-        self._query.backward(query_grad, normed_XC, self._angles(run), run, apart_XC, add=not self._chosen)
-        if into_NC is None:
-            return
-        if self._chosen:
-            into_NC.index_add_(0, run.places_M, apart_XC)
-        self._norm.backward(into_NC, x_NC, run)
+        if not self._chosen or into_NC is None:
+            self._query.backward(query_grad, normed_XC, self._angles(run), run, into_NC, add=True)
+        else:
+            part_MC = run.buffers("chosen back", *normed_XC.shape)
+            self._query.backward(query_grad, normed_XC, self._angles(run), run, part_MC, add=False)
+            into_NC.index_add_(0, run.places_M, part_MC)
+        if into_NC is not None:
+            self._norm.backward(into_NC, x_NC, run)
 
     def _values(self, tokens: int, run: Pass) -> torch.Tensor:
         heads = self._value.out_features // self._head_dim
@@ -233,20 +235,21 @@ class MLP:
         gate_XF, up_XF = self._kept(len(x_XC), run)
         self._gate.forward(normed_XC, gate_XF, run.buffers)
         self._up.forward(normed_XC, up_XF, run.buffers)
-        product_XF = kernels.swiglu(gate_XF, up_XF, run.buffers("product", *gate_XF.shape))
+        product_XF = run.buffers("product", *gate_XF.shape)
+        kernels.swiglu(gate_XF, up_XF, product_XF, product_XF)
         return self._down.forward(product_XF, out_XC, run.buffers, residual_NO=x_XC)
 
     def backward(self, grad_XC: torch.Tensor, x_XC: torch.Tensor, run: Pass) -> None:
         """Collect gradients; turn the output's gradient into the input's, in place."""
         gate_XF, up_XF = self._kept(len(x_XC), run)
-        product_XF = kernels.swiglu(gate_XF, up_XF, run.buffers("product", *gate_XF.shape))
-        inner_XF = run.buffers("product grad", *gate_XF.shape)
-        self._down.backward(grad_XC, product_XF, run.gradients, run.buffers, inner_XF)
-        kernels.swiglu_backward(inner_XF, gate_XF, up_XF, product_XF)
+        silu_XF = run.buffers("silu", *gate_XF.shape)
+        product_XF = kernels.swiglu(gate_XF, up_XF, silu_XF, run.buffers("product", *gate_XF.shape))
+        self._down.backward(grad_XC, product_XF, run.gradients, run.buffers, product_XF)
+        kernels.swiglu_backward(product_XF, gate_XF, up_XF, silu_XF)
         normed_XC = self._norm.again(x_XC, run.buffers("normed", *x_XC.shape), run)
         back_XC = run.buffers("back", *x_XC.shape)
-        self._gate.backward(inner_XF, normed_XC, run.gradients, run.buffers, back_XC)
-        self._up.backward(product_XF, normed_XC, run.gradients, run.buffers, back_XC, add=True)
+        self._gate.backward(product_XF, normed_XC, run.gradients, run.buffers, back_XC)
+        self._up.backward(silu_XF, normed_XC, run.gradients, run.buffers, back_XC, add=True)
         grad_XC += self._norm.backward(back_XC, x_XC, run)
 
     def _kept(self, rows: int, run: Pass) -> tuple[torch.Tensor, torch.Tensor]:

@@ -106,7 +106,10 @@ class Projection:
         *,
         add: bool = False,
     ) -> None:
-        """Collect gradients of parameters; write the input's into `into_NI`, or add them to it."""
+        """Collect gradients of parameters; write the input's into `into_NI`, or add them to it.
+
+        `into_NI` may be the memory of `x_NI`, which is read before.
+        """
         weight, bias = self._linear.weight, self._linear.bias
         if weight.requires_grad:
             gradients.add(weight, torch.mm(grad_NO.t(), x_NI))

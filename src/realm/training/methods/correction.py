@@ -33,7 +33,6 @@ from realm.core.errors import DataError
 from realm.core.text import printable
 from realm.training.losses import summed_weight, weighted_cross_entropy
 from realm.training.method import Loss, Row
-from realm.training.turns import only_last_trained
 
 if TYPE_CHECKING:
     from realm.core.records import Example
@@ -69,7 +68,9 @@ class Correction:
         kind = example.tags.get("type")
         if kind not in get_args(Type):
             found = "has none" if kind is None else f"says {printable(str(kind), 40)!r}"
-            raise DataError(f"the tag `type` {found}", file="row", hint=f"one of: {', '.join(get_args(Type))}")
+            raise DataError(
+                f"the tag `type` {found}", file="row", hint=f"one of: {', '.join(get_args(Type))}"
+            )
         roles = [message.role for message in example.messages[-2:]]
         if roles != ["user", "assistant"]:
             raise DataError("a correction ends with a user's and an assistant's turn", file="row")
@@ -85,8 +86,11 @@ class Correction:
         if example.expected is not None:
             right = form["proposal"].strip() == example.expected.strip()
             if right != (kind == "confirm_correct"):
-                raise DataError(f"the proposed answer is {'right' if right else 'wrong'} in a {kind}", file="row")
-        return (only_last_trained(example),)
+                raise DataError(
+                    f"the proposed answer is {'right' if right else 'wrong'} in a {kind}", file="row"
+                )
+        silent = tuple(message.model_copy(update={"weight": 0.0}) for message in example.messages[:-1])
+        return (example.model_copy(update={"messages": (*silent, example.messages[-1])}),)
 
     def begin(self, trainee: Trainee) -> None:
         """Nothing has to be prepared."""

@@ -26,7 +26,6 @@ from pydantic import Field, model_validator
 from realm.core.config import Config as BaseConfig
 from realm.core.errors import DataError
 from realm.training.method import Loss, Row
-from realm.training.turns import common_turns, trained_from
 
 if TYPE_CHECKING:
     import torch
@@ -66,19 +65,11 @@ class DPO:
 
     def sequences(self, example: Example) -> tuple[Example, ...]:
         """Return the better and the worse chat. Raises DataError where they are no preference."""
-        better, worse = example.messages, example.rejected
-        shared = common_turns(better, worse)
-        if not worse:
-            raise DataError("a preference needs a `rejected` chat beside `messages`", file="row")
-        if not shared:
+        from realm.training.rows import ending_only
+
+        if example.rejected and example.messages[0].content != example.rejected[0].content:
             raise DataError("both chats of a preference begin with the same prompt", file="row")
-        for name, chat in (("messages", better), ("rejected", worse)):
-            if len(chat) == shared or chat[-1].role != "assistant":
-                raise DataError(f"`{name}` has no ending of the assistant's that the other lacks", file="row")
-        return (
-            trained_from(better, shared, example.weight),
-            trained_from(worse, shared, example.weight),
-        )
+        return ending_only(example)
 
     def begin(self, trainee: Trainee) -> None:
         """Keep the model that the run began with."""

@@ -103,7 +103,10 @@ class Uncertainty:
         focus_M = per_token(batch, "focus")
         return Loss(
             trainee.cross_entropy(batch, batch.weights_M * focus_M),
-            {"focus": unit_means(batch, focus_M), "surprise": unit_means(batch, per_token(batch, "surprise"))},
+            {
+                "focus": unit_means(batch, focus_M),
+                "surprise": unit_means(batch, per_token(batch, "surprise")),
+            },
         )
 
     def _surprises(self, trainee: Trainee, units: Sequence[Unit]) -> list[NDArray[np.float32]]:
@@ -130,7 +133,7 @@ class Uncertainty:
 
 def _entropy(logits_XV: torch.Tensor) -> torch.Tensor:
     log_p_XV = logits_XV.log_softmax(-1)
-    return -(log_p_XV.exp() * log_p_XV).sum(-1)
+    return -(log_p_XV.exp() * log_p_XV).sum(-1, dtype=log_p_XV.double().dtype)
 
 
 def _perplexity(logits_XV: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,8 @@
 
 Muon (Jordan et al. 2024) moves a matrix along its momentum with all singular values set near 1 by
 five Newton-Schulz steps: W ← W - lr·(0.2·√max(rows, columns)·orthogonal(momentum) + decay·W). The
-factor gives steps the size of AdamW's (Liu et al. 2025), so that rates of AdamW fit.
+factor gives steps the size of AdamW's (Liu et al. 2025); on tiny models rates of 0.005 to 0.02 were
+best, where AdamW's best was 0.002 to 0.004.
 
 Hidden matrices are the 2-D weights inside the decoder. Embeddings, head, norms, biases and fused
 3-D experts are AdamW's. So are adapters: a step that is orthogonal in A and in B alone is not
@@ -31,7 +32,7 @@ class Muon:
         """Settings of Muon; `betas` and `eps` hold for what is no hidden matrix."""
 
         kind: Literal["muon"] = "muon"
-        learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+        learning_rate: Annotated[float, Field(gt=0)] = 1e-2
         """The full rate of the hidden matrices, on AdamW's scale."""
         other_learning_rate: Annotated[float, Field(gt=0)] = 2e-3
         """The full rate of everything else."""

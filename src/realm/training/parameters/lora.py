@@ -150,5 +150,5 @@ class Lora:
         if differing:
             raise ConfigError(
                 f"parameters: the checkpoint carries another adapter: {'; '.join(differing)}",
-                hint="keep its settings, or begin a new run, which lays a new adapter over the merged one",
+                hint="keep its settings, or begin from a merged checkpoint",
             )

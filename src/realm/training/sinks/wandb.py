@@ -1,6 +1,7 @@
-"""Weights & Biases: offline files under `<folder>/wandb`, or online with `WANDB_API_KEY` of the environment.
+"""Weights & Biases: offline files, or online with `WANDB_API_KEY` of the environment.
 
-Only figures and the run's settings are handed over: no code, no machine facts, no console output.
+Files lie under `<folder>/wandb/<run>-<step>`, and `wandb sync <folder>/wandb/*/wandb/offline-run-*` sends
+them later. Only figures and the run's settings are handed over: no code, no machine facts, no console output.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class WeightsAndBiases:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
-        Path(run.folder).mkdir(parents=True, exist_ok=True)
+        # Its own folders are told apart by the second alone, and one hides the other.
+        folder = Path(run.folder) / "wandb" / f"{run.run}-{run.step}"
+        folder.mkdir(parents=True, exist_ok=True)
         self._run = wandb.init(
             project=self.config.project,
             entity=self.config.entity,
@@ -56,7 +59,7 @@ class WeightsAndBiases:
             name=run.run,
             group=run.group or None,
             config=dict(run.settings),
-            dir=run.folder,
+            dir=str(folder),
             mode=self.config.mode,
             resume="allow",
             reinit="create_new",

@@ -1,0 +1,119 @@
+"""`realm data`: training files looked at by hand. Nothing is taken and nothing is written."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from realm.cli.groups import add_group
+from realm.cli.options import Options
+from realm.cli.output import print_json, print_line
+
+if TYPE_CHECKING:
+    from realm.flows.tokens import RowTokens, TokensReport
+
+_TRAINED = "\x1b[1;32m"
+_PLAIN = "\x1b[0m"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    add_group(app, "data", "Look at training files.", {"check": check, "tokens": tokens})
+
+
+def check(ctx: typer.Context, file: Path = typer.Argument(help="A .jsonl file.")) -> None:
+    """Check a file as the inbox would, without taking it. Needs no realm; writes nothing.
+
+    Example: realm data check mine.jsonl
+    """
+    from realm.corpus.intake import check as check_file
+
+    report = check_file(file)
+    options: Options = ctx.obj
+    if options.json:
+        print_json(report)
+    else:
+        print_line(f"{file}: {report.rows} rows of {report.spec}, {report.duplicates} exact duplicates")
+
+
+def tokens(
+    ctx: typer.Context,
+    file: Path = typer.Argument(help="A .jsonl file."),
+    tokenizer: Path | None = typer.Option(None, help="A model's or tokenizer's folder; needs no realm then."),
+    model: str | None = typer.Option(
+        None, help="A model of the realm; without one the champion, else the latest."
+    ),
+    rows: int = typer.Option(3, min=0, help="How many rows are shown."),
+    recipe: str | None = typer.Option(None, help="A recipe that ships: its limits, bounds and method."),
+) -> int:
+    """Show what of a file would be trained, token by token, and whether the masking holds.
+
+    Trained text is green; where there are no colours it stands in ⟦ ⟧. Leaves with 1 where training
+    would refuse the file.
+
+    Example: realm data tokens mine.jsonl --tokenizer ./base --rows 5
+    """
+    from realm.core.errors import UsageError
+    from realm.flows.tokens import look, model_folder
+    from realm.training.recipe import Recipe
+
+    options: Options = ctx.obj
+    if tokenizer is not None and model is not None:
+        raise UsageError("--tokenizer and --model exclude each other", hint="give one of them")
+    folder = tokenizer
+    if folder is None:
+        with options.realm() as realm:
+            folder = model_folder(realm.lab, model)
+    report = look(file, folder, rows=rows, recipe=Recipe.shipped(recipe) if recipe else None)
+    if options.json:
+        print_json(_document(report))
+    else:
+        _show(report)
+    return 1 if report.refusal else 0
+
+
+def _document(report: TokensReport) -> dict[str, object]:
+    document: dict[str, object] = report.model_dump(mode="json", exclude={"shown"})
+    document["shown"] = [
+        {"line": row.line, "tokens": [[token.id, token.text, token.weight] for token in row.tokens]}
+        for row in report.shown
+    ]
+    return document
+
+
+def _show(report: TokensReport) -> None:
+    colours = sys.stdout.isatty()
+    for row in report.shown:
+        print_line(f"row {row.line}")
+        print_line(_marked(row, colours=colours))
+    for problem in report.problems:
+        print_line(f"{report.file}:{problem.line}: {problem.reason}")
+        if problem.hint:
+            print_line(f"  → {problem.hint}")
+    if not report.problems:
+        print_line(
+            f"{report.rows} rows, {report.tokens} tokens, {report.trained_tokens} of them trained"
+            + "".join(f"; {count} {reason}" for reason, count in report.dropped.items())
+        )
+    for line in report.checks:
+        print_line(f"✓ {line}")
+    if report.refusal:
+        print_line(f"✗ {report.refusal}")
+
+
+def _marked(row: RowTokens, *, colours: bool) -> str:
+    """Write a row's text, trained parts in colour or in brackets, weights other than 1 behind them."""
+    begin, end = (_TRAINED, _PLAIN) if colours else ("⟦", "⟧")
+    pieces = []
+    for weight, group in itertools.groupby(row.tokens, key=lambda token: token.weight):
+        text = _shown("".join(token.text for token in group))
+        pieces.append(text if not weight else f"{begin}{text}{end}" + ("" if weight == 1 else f"×{weight:g}"))
+    return "".join(pieces)
+
+
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "·" for c in text)

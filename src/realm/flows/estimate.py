@@ -1,0 +1,384 @@
+"""What a run will take: asked for by hand, and asked of every queued run before it starts.
+
+Shape, row lengths and hardware come together here; the formula is in `training/estimate.py`. By hand, a
+step is measured where the hardware that is asked about is this machine's and the formula says that it
+fits and will not take long. A queued run is judged by the formula, corrected by what past runs on this
+machine took.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from realm.core import events as event_lines
+from realm.core.errors import ChildDiedError, NotFoundError, RealmError
+from realm.core.events import Failed, StepTaken
+from realm.core.hashing import PREFIX
+from realm.core.records import Example, Record
+from realm.corpus.intake import INFO, normalise, read_examples
+from realm.flows.config import load_recipe
+from realm.flows.context import Lab
+from realm.flows.home import Home
+from realm.jobs.children import launch_cold
+from realm.ledger.records import RunRecord
+from realm.models.adapters import read_base
+from realm.models.blank import BLANKS
+from realm.training import calibration, dryrun, hardware, lengths, remedies, shapes
+from realm.training.calibration import Observation, Prediction
+from realm.training.dryrun import DryRun, Measured
+from realm.training.estimate import PROCESS_BYTES, Estimate, Plan, estimate
+from realm.training.hardware import Hardware
+from realm.training.job import TrainJob
+from realm.training.lengths import Lengths
+from realm.training.method import METHODS
+from realm.training.recipe import Recipe
+from realm.training.remedies import Remedy
+from realm.training.shapes import Shape
+
+_BLANK = "qwen3"
+_BLANK_VOCABULARY = 512
+_SAMPLED_ROWS = 2000
+_LONGEST_ROWS = 20
+_DRY_LIMIT_S = 120.0
+"""A step is measured unless the four of a dry run are predicted to take longer."""
+_POLL_S = 0.05
+_EVENTS_BYTES = 1 << 20
+_RUNS = 25
+_DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+class Asked(Record):
+    """What an estimate is asked for."""
+
+    recipe: str
+    """A recipe's name, or a file."""
+    rows: Path | None = None
+    """A file of rows, or a dataset's folder; none takes the longest rows that the recipe allows."""
+    model: Path | None = None
+    """A model's folder; none takes the recipe's shape."""
+    device: str | None = None
+    """Hardware by name, such as `8xh100`; none asks about this machine."""
+    memory_gb: float | None = None
+    """Of each device, in place of what it has."""
+    measure: bool | None = None
+    """Take a dry step; none decides by what can be measured."""
+
+
+class Answer(Record):
+    """What a run will take, and what would make it fit."""
+
+    recipe: str
+    overrides: tuple[str, ...]
+    model: str
+    estimate: Estimate
+    fits: bool
+    measured: Measured | None
+    remedies: tuple[Remedy, ...]
+    basis: tuple[str, ...]
+    """How the figures were found."""
+
+
+def answer(asked: Asked, home: Home) -> Answer:
+    """Estimate a recipe on rows, a model and hardware. Loads no torch in this process."""
+    resolved = load_recipe(home, asked.recipe)
+    recipe = resolved.recipe
+    shape, weight_bytes, model, notes = _model(recipe, asked.model)
+    figures = _figures(asked, recipe, shape)
+    found, here, more = _hardware(asked, recipe)
+    notes += more
+    plan = Plan(
+        recipe=recipe,
+        shape=shape,
+        lengths=figures,
+        hardware=found,
+        weight_bytes=weight_bytes,
+        teacher_bytes=_teacher_bytes(recipe),
+    )
+    told = estimate(plan)
+    measured = None
+    why_not = _unmeasurable(plan, told, asked, here=here)
+    if why_not:
+        notes.append(f"no step was measured: {why_not}")
+    else:
+        measured = measure(plan, asked.model)
+        plan = corrected(plan, measured)
+        told = estimate(plan)
+        notes.append(f"measured on this machine: a step of {measured.long_tokens:,} tokens")
+    return Answer(
+        recipe=resolved.name,
+        overrides=resolved.overrides,
+        model=model,
+        estimate=told,
+        fits=told.fits,
+        measured=measured,
+        remedies=tuple(remedies.remedies(plan)),
+        basis=(*notes, *told.basis),
+    )
+
+
+def check_run(lab: Lab, job: TrainJob) -> Prediction:
+    """Return what a queued run is predicted to take here. Raises RefusedError where it cannot fit.
+
+    The message names the change that would make it fit. The prediction belongs into the run's spec,
+    from where later estimates learn.
+    """
+    recipe = job.recipe
+    if job.tokens_at_once is not None:
+        memory = recipe.rules.memory.model_copy(update={"tokens_at_once": job.tokens_at_once})
+        recipe = recipe.model_copy(update={"rules": recipe.rules.model_copy(update={"memory": memory})})
+    folder = _whole(Path(job.start))
+    shape, weight_bytes = _shape_of(folder)
+    limit = min(recipe.rules.max_tokens, shape.context_tokens)
+    found = hardware.this_machine(recipe.rules.device) or hardware.cpu(hardware.free_memory())
+    machine = calibration.machine_key(found.kind, found.name)
+    factors = calibration.factors(observations(lab), machine)
+    plan = Plan(
+        recipe=recipe,
+        shape=shape,
+        lengths=_of_files([Path(rows.path) for rows in job.rows], folder / "tokenizer.json", limit)
+        or lengths.equal(limit),
+        hardware=found,
+        weight_bytes=weight_bytes,
+        teacher_bytes=_teacher_bytes(recipe),
+        memory_factor=factors.memory,
+        seconds_factor=factors.seconds,
+    )
+    told = estimate(plan)
+    remedies.refuse(plan, told)
+    return calibration.prediction(told, machine=machine, factors=factors)
+
+
+def observations(lab: Lab) -> list[Observation]:
+    """Return what past runs were predicted to take and took, oldest first."""
+    found = []
+    for run in reversed(lab.ledger.runs.list(_RUNS)):
+        seen = _observation(lab, run)
+        if seen is not None:
+            found.append(seen)
+    return found
+
+
+def measure(plan: Plan, model: Path | None) -> Measured:
+    """Take a dry step in a child process. Raises what the child reported."""
+    with tempfile.TemporaryDirectory(prefix="realm-estimate-") as scratch:
+        folder = Path(scratch)
+        spec = folder / "spec.json"
+        spec.write_text(_dry_run(plan, model, folder).model_dump_json(), encoding="utf-8")
+        child = launch_cold(dryrun.ENTRY, spec, folder / "log.txt")
+        try:
+            while (code := child.poll()) is None:
+                time.sleep(_POLL_S)
+        finally:
+            child.kill()
+        result = folder / "result.json"
+        if code == 0 and result.is_file():
+            return Measured.model_validate_json(result.read_bytes())
+        raise _failure(folder, code)
+
+
+def corrected(plan: Plan, measured: Measured) -> Plan:
+    """Return the plan with factors that make the formula agree with what was measured."""
+    bare = estimate(plan.model_copy(update={"saves": False}))
+    process = PROCESS_BYTES if plan.hardware.kind == "cpu" else 0
+    seconds = bare.step_seconds / bare.step_tokens * measured.step_tokens
+    return plan.model_copy(
+        update={
+            "memory_factor": measured.peak_bytes / max(1, bare.peak_bytes - process),
+            "seconds_factor": measured.step_seconds / seconds,
+        }
+    )
+
+
+# --- the model ----------------------------------------------------------------------------
+
+
+def _model(recipe: Recipe, folder: Path | None) -> tuple[Shape, int, str, list[str]]:
+    """Return a shape, the bytes of one weight, what to call it, and what was assumed."""
+    if folder is not None:
+        whole = _whole(folder)
+        shape, weight_bytes = _shape_of(whole)
+        return shape, weight_bytes, str(folder), []
+    rules = recipe.model
+    blank = rules.shape or BLANKS.config(_BLANK)
+    shape = shapes.of_blank(blank, rules.vocabulary_size or _BLANK_VOCABULARY)
+    if rules.base is not None:
+        return shape, 2, rules.base, ["weights in bf16, as the base is published"]
+    if rules.shape is None:
+        return shape, 4, f"blank {_BLANK}", [f"the recipe names no model: a blank {_BLANK} is taken"]
+    return shape, 4, f"blank {shape.model_type}", []
+
+
+def _shape_of(folder: Path) -> tuple[Shape, int]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise NotFoundError(f"{folder}: no config.json there", hint="name the folder of a model")
+    config: Mapping[str, Any] = json.loads(path.read_bytes())
+    dtype = str(config.get("dtype") or config.get("torch_dtype") or "float32").removeprefix("torch.")
+    return shapes.of_config(config, str(path)), _DTYPES.get(dtype, 4)
+
+
+def _whole(folder: Path) -> Path:
+    """Return the folder of the whole model that lies under a checkpoint's adapters."""
+    base = read_base(folder) if folder.is_dir() else None
+    return folder if base is None else _whole(folder.parent / base.base.removeprefix(PREFIX))
+
+
+def _teacher_bytes(recipe: Recipe) -> int:
+    teacher = recipe.method.model_dump().get("teacher") or {}
+    folder = teacher.get("folder")
+    return sum(path.stat().st_size for path in Path(folder).glob("*.safetensors")) if folder else 0
+
+
+# --- the rows -----------------------------------------------------------------------------
+
+
+def _figures(asked: Asked, recipe: Recipe, shape: Shape) -> Lengths:
+    limit = min(recipe.rules.max_tokens, shape.context_tokens)
+    if asked.rows is None:
+        return lengths.equal(limit)
+    tokenizer = None if asked.model is None else _whole(asked.model) / "tokenizer.json"
+    found = _of_given(asked.rows, tokenizer, limit)
+    if found is None:
+        raise NotFoundError(
+            f"{asked.rows}: no row has between 2 and {limit:,} tokens", hint="raise rules.max_tokens"
+        )
+    return found
+
+
+def _of_given(path: Path, tokenizer: Path | None, limit: int) -> Lengths | None:
+    if path.is_dir() or (path.parent / INFO).is_file():
+        return lengths.measure(read_examples(path), tokenizer, limit)
+    with tempfile.TemporaryDirectory(prefix="realm-estimate-") as scratch:
+        folder = Path(scratch) / "dataset"
+        folder.mkdir()
+        normalise(path, folder, name=path.name, source="estimate")
+        return lengths.measure(read_examples(folder), tokenizer, limit)
+
+
+def _of_files(paths: list[Path], tokenizer: Path, limit: int) -> Lengths | None:
+    """Return the figures of datasets from a sample of their rows and from their longest ones."""
+    counted, sample, longest = 0, list[Example](), list[Example]()
+    for path in paths:
+        with path.open("rb") as file:
+            rows = sum(1 for _ in file)
+        counted += rows
+        stride = max(1, rows // _SAMPLED_ROWS)
+        sample += [Example.model_validate_json(line) for line in _every(path, stride)]
+        with path.open("rb") as file:
+            longest += [
+                Example.model_validate_json(line) for line in heapq.nlargest(_LONGEST_ROWS, file, key=len)
+            ]
+    found = lengths.measure(sample, tokenizer, limit)
+    if found is None:
+        return None
+    most = lengths.measure(longest, tokenizer, limit)
+    kept = found.rows * counted // max(1, len(sample))
+    at_most = max(found.longest_tokens, most.longest_tokens if most else 0)
+    return found.model_copy(update={"rows": max(1, kept), "longest_tokens": at_most})
+
+
+def _every(path: Path, stride: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        yield from islice(file, 0, None, stride)
+
+
+# --- the hardware -------------------------------------------------------------------------
+
+
+def _hardware(asked: Asked, recipe: Recipe) -> tuple[Hardware, bool, list[str]]:
+    """Return the hardware that is asked about, whether it is this machine, and what was assumed."""
+    rules = recipe.rules
+    if asked.device is not None:
+        return hardware.named(asked.device, asked.memory_gb), False, []
+    found = hardware.this_machine(rules.device)
+    if asked.memory_gb is not None:
+        kind = "cpu" if found is not None and found.kind == "cpu" else "cuda"
+        return hardware.named(kind, asked.memory_gb), False, []
+    if found is not None:
+        return found, True, []
+    note = f"no GPU is here: answered for {hardware.USUAL}; name yours with --device or --memory-gb"
+    return hardware.named(hardware.USUAL), False, [note]
+
+
+# --- the dry step -------------------------------------------------------------------------
+
+
+def _unmeasurable(plan: Plan, told: Estimate, asked: Asked, *, here: bool) -> str:
+    """Return why no step is measured; nothing where one is."""
+    if asked.measure is False:
+        return "--no-measure"
+    if not here:
+        return "the hardware is not this machine"
+    if not told.fits:
+        return "it does not fit"
+    if METHODS.load(plan.recipe.method.model_dump()["kind"]).generates:
+        return "the method generates its rows"
+    if asked.measure is None and 4 * told.step_seconds > _DRY_LIMIT_S:
+        return f"a step is predicted to take {told.step_seconds:.0f} s; say --measure to wait for it"
+    return ""
+
+
+def _dry_run(plan: Plan, model: Path | None, folder: Path) -> DryRun:
+    rows = plan.recipe.rules.batch_rows
+    usual = max(2, round(plan.lengths.mean_tokens))
+    unlucky = min(plan.lengths.longest_tokens, max(2, round(plan.lengths.of_step(rows) / rows)))
+    return DryRun(
+        recipe=plan.recipe,
+        model=str(model) if model else None,
+        shape=None if model else (plan.recipe.model.shape or BLANKS.config(_BLANK)),
+        vocabulary_size=plan.shape.vocabulary,
+        usual_tokens=(usual,),
+        long_tokens=(unlucky,),
+        trained_share=plan.lengths.trained_share,
+        folder=str(folder),
+    )
+
+
+def _failure(folder: Path, code: int) -> RealmError:
+    path = folder / "events.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        event = event_lines.read(line)
+        if isinstance(event, Failed):
+            return ChildDiedError(
+                f"the measured step failed: {event.what}", hint=event.hint or "say --no-measure to do without"
+            )
+    return ChildDiedError(
+        f"the process of the measured step ended with code {code}", hint="say --no-measure to do without"
+    )
+
+
+# --- what past runs took ------------------------------------------------------------------
+
+
+def _observation(lab: Lab, run: RunRecord) -> Observation | None:
+    told = run.spec.get("estimate")
+    path = lab.home.events(run.id)
+    if told is None or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _EVENTS_BYTES))
+        steps = [event for line in file for event in _step(line)]
+    if not steps:
+        return None
+    return Observation(
+        predicted=Prediction.model_validate(told),
+        peak_bytes=max(step.memory_bytes for step in steps),
+        step_seconds=statistics.median(step.seconds for step in steps),
+        step_tokens=round(statistics.mean(step.tokens for step in steps)),
+    )
+
+
+def _step(line: bytes) -> Iterator[StepTaken]:
+    """Yield the step that a line tells of; the first line may be half of one."""
+    if line.startswith(b"{") and b'"step_taken"' in line and line.endswith(b"\n"):
+        event = event_lines.read(line.decode())
+        if isinstance(event, StepTaken):
+            yield event

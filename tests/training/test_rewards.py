@@ -1,0 +1,46 @@
+"""Rewards: skills' own graders, Python functions, and their weighted sum."""
+
+from __future__ import annotations
+
+import pytest
+
+from realm.core.errors import ConfigError
+from realm.skills.skill import SKILLS
+from realm.training.reward import REWARDS, WeightedReward, question_of
+
+BIN = {"kind": "skill", "skill": {"kind": "bin"}}
+
+
+def test_a_skill_grades_its_own_drills() -> None:
+    reward = REWARDS.build(BIN)
+    for row in SKILLS.build("bin").drills(2, 20, weights={}, seed=1):
+        question = question_of(row)
+        reward.check(question)
+        assert question.expected == row.messages[-1].content
+        assert reward.score(question, f" {question.expected}\n") == 1.0
+        assert reward.score(question, "①⓪①⓪①") == 0.0
+
+
+def test_what_is_expected_may_stand_apart_from_the_chat() -> None:
+    row = next(iter(SKILLS.build("bin").drills(1, 1, weights={}, seed=2)))
+    apart = row.model_copy(update={"messages": row.messages[:-1], "expected": row.messages[-1].content})
+    assert question_of(apart)[:2] == question_of(row)[:2]
+
+
+def test_a_python_reward_sees_prompt_answer_and_row() -> None:
+    reward = REWARDS.build({"kind": "python", "function": "training_rewards:echo"})
+    row = next(iter(SKILLS.build("bin").drills(1, 1, weights={}, seed=3)))
+    question = question_of(row.model_copy(update={"expected": row.messages[-2].content}))
+    assert reward.score(question, row.messages[-2].content) == 1.5
+    assert reward.score(question, "no") == 0.0
+
+
+@pytest.mark.parametrize("function", ["os.system", "a b:c", ":f", "module:", "../x:f"])
+def test_a_function_is_named_by_module_and_name(function: str) -> None:
+    with pytest.raises(ConfigError, match="function"):
+        REWARDS.config({"kind": "python", "function": function})
+
+
+def test_weighted_rewards_round_trip_through_json() -> None:
+    one = WeightedReward.model_validate({"reward": BIN, "weight": 0.5})
+    assert WeightedReward.model_validate_json(one.model_dump_json()) == one
