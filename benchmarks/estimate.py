@@ -79,29 +79,29 @@ def case(
 
 FITTING = [
     case(128, 4, 512, 16, 64),
-    case(256, 6, 4096, 32, 100),
-    case(256, 6, 4096, 32, 100, parameters=LORA),
-    case(384, 8, 8192, 8, 400, share=0.7),
-    case(256, 4, 152_000, 16, 100),
-    case(192, 12, 2048, 24, 200, memory={"recompute_layers": 1}),
-    case(512, 4, 16_384, 24, 64, parameters=TARGETED, tied=False),
-    case(320, 6, 1024, 40, 128, kind="llama", share=1.0),
-    case(256, 8, 32_000, 32, 150, memory={"tokens_at_once": 1024}),
-    case(384, 3, 65_536, 6, 500, kv=1, parameters=LORA),
-    case(512, 6, 6000, 4, 700, mlp=2.0, optimizer="muon"),
+    case(128, 6, 4096, 32, 100),
+    case(128, 6, 4096, 32, 100, parameters=LORA),
+    case(192, 6, 8192, 6, 300, share=0.7),
+    case(96, 4, 152_000, 16, 60),
+    case(96, 10, 2048, 16, 200, memory={"recompute_layers": 1}),
+    case(256, 4, 16_384, 24, 64, parameters=TARGETED, tied=False),
+    case(160, 6, 1024, 24, 128, kind="llama", share=1.0),
+    case(128, 6, 32_000, 16, 150, memory={"tokens_at_once": 1024}),
+    case(192, 3, 65_536, 4, 400, kv=1, parameters=LORA),
+    case(256, 4, 6000, 3, 600, mlp=2.0, optimizer="muon"),
     case(160, 3, 512, 64, 50),
 ]
 HELD_OUT = [
     case(192, 5, 1024, 24, 90),
-    case(448, 7, 12_000, 16, 120, mlp=2.5),
-    case(256, 10, 3000, 20, 250, share=0.6),
-    case(320, 5, 100_000, 12, 120, parameters=LORA),
-    case(384, 6, 50_000, 10, 200, tied=False, kv=1),
-    case(256, 12, 8000, 8, 500, memory={"recompute_layers": 2}),
-    case(640, 4, 20_000, 16, 80, parameters=DORA),
-    case(192, 8, 4096, 64, 60, kind="llama", share=0.3),
-    case(512, 5, 30_000, 48, 100, memory={"tokens_at_once": 1500}, optimizer="muon"),
-    case(256, 6, 152_000, 8, 300, share=1.0),
+    case(224, 5, 12_000, 16, 100, mlp=2.5),
+    case(128, 9, 3000, 12, 250, share=0.6),
+    case(160, 5, 100_000, 10, 80, parameters=LORA),
+    case(192, 5, 50_000, 8, 150, tied=False, kv=1),
+    case(128, 10, 8000, 6, 400, memory={"recompute_layers": 2}),
+    case(320, 3, 20_000, 16, 80, parameters=DORA),
+    case(96, 8, 4096, 48, 60, kind="llama", share=0.3),
+    case(256, 4, 30_000, 32, 80, memory={"tokens_at_once": 1500}, optimizer="muon"),
+    case(128, 5, 152_000, 4, 200, share=1.0),
 ]
 CHILD = "import sys, pathlib, realm.training.dryrun as d; sys.exit(d.main(pathlib.Path(sys.argv[1])))"
 CASES = {"fitting": FITTING, "held out": HELD_OUT}
@@ -156,7 +156,7 @@ def measure_all(out: Path) -> int:
             found.setdefault(name, []).append({"case": of, "measured": result.model_dump()})
             show(name, number, of, result.peak_bytes, None)
             sys.stdout.flush()
-    out.write_text(json.dumps(found, indent=1))
+            out.write_text(json.dumps(found, indent=1))
     return failed
 
 
@@ -165,7 +165,9 @@ def show(
 ) -> float:
     guess = predicted(of, constants)
     error = guess / peak - 1
-    print(f"{name:9} {number:2}  measured {peak / 1e6:5.0f} MB  predicted {guess / 1e6:5.0f} MB  {error:+.1%}")
+    print(
+        f"{name:9} {number:2}  measured {peak / 1e6:5.0f} MB  predicted {guess / 1e6:5.0f} MB  {error:+.1%}"
+    )
     return error
 
 

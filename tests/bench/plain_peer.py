@@ -1,6 +1,6 @@
 """A peer for tests: a plain loop over transformers' own padded forward pass.
 
-Its settings make it misbehave: `die` after so many segments, `skip` a row, `shift` its loss.
+Its setting `shift` makes it misreport its loss.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if spec["lora"]:
 trained = [p for p in model.parameters() if p.requires_grad]
 optimizer = torch.optim.AdamW(trained, lr=spec["learning_rate"], weight_decay=0.0)
 data = json.loads(Path(spec["rows"]).read_bytes())
-rows = list(zip(data["input_ids"], data["labels"], strict=True))[settings.get("skip", 0) :]
+rows = list(zip(data["input_ids"], data["labels"], strict=True))
 
 
 def loss(batch: list[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, int]:
@@ -52,9 +52,6 @@ def segment() -> dict[str, int]:
         torch.nn.utils.clip_grad_norm_(trained, spec["clip_norm"])
         optimizer.step()
         counts["trained_tokens"] += places
-    if "die" in settings:
-        print("the peer has run into something", file=sys.stderr)
-        sys.exit(3)
     return counts
 
 

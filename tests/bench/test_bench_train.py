@@ -13,16 +13,16 @@ import pytest
 from realm.bench.cases import Case, Peer, cases, peers
 from realm.bench.flops import Shape
 from realm.bench.report import TrainReport
-from realm.bench.train import Plan, run
-from realm.core.errors import ChildDiedError, RefusedError
+from realm.bench.train import Plan, refuse_other_start, refuse_other_tokens, run
+from realm.core.errors import RefusedError
 
 SHAPE = Shape(
     hidden_size=32, layers=2, heads=2, kv_heads=1, head_dim=16, intermediate_size=48, vocabulary=2048
 )
 
 
-def _run(mode: Literal["full", "lora"] = "full", **settings: Any) -> TrainReport:
-    case = Case(name=f"tiny-{mode}", shape=SHAPE, mode=mode, rows=32, quick_rows=32)
+def _run(*modes: Literal["full", "lora"], **settings: Any) -> TrainReport:
+    tiny = [Case(name=f"tiny-{mode}", shape=SHAPE, mode=mode, rows=32, quick_rows=32) for mode in modes]
     plan = Plan(
         pairs=1,
         threads=1,
@@ -30,68 +30,53 @@ def _run(mode: Literal["full", "lora"] = "full", **settings: Any) -> TrainReport
         script=Path(__file__).with_name("plain_peer.py"),
         peers=lambda case, tokens, steps: [Peer(name="plain", settings=settings)],
     )
-    return run([(case, 32)], plan, lambda text: None)
+    return run([(case, 32) for case in tiny], plan, lambda text: None)
 
 
-@pytest.mark.parametrize("mode", ["full", "lora"])
-def test_a_case_is_measured_against_a_peer(mode: Literal["full", "lora"]) -> None:
-    told = json.loads(_run(mode).model_dump_json())
-    (case,) = told["cases"]
-    assert {
-        "name",
-        "model",
-        "vocab",
-        "mode",
-        "tokens_per_s",
-        "trained_tokens_per_s",
-        "peak_rss_mb",
-        "speedup_vs_best_peer",
-        "memory_ratio",
-        "utilisation",
-    } <= set(case)
-    assert (case["name"], case["vocab"], case["best_peer"], case["pairs"]) == (
-        f"tiny-{mode}",
-        2048,
-        "plain",
-        1,
-    )
-    assert (case["trained_parameters"] < case["parameters"]) == (mode == "lora")
-    assert 0 < case["utilisation"] < 1
-    (peer,) = case["peers"]
-    assert peer["speedup"] == case["speedup_vs_best_peer"] > 0
-    assert peer["tokens_per_s"] * case["trained_tokens"] == pytest.approx(
-        peer["trained_tokens_per_s"] * case["tokens"]
-    )
-    assert case["memory_ratio"] == pytest.approx(case["peak_rss_mb"] / peer["peak_rss_mb"])
-    assert abs(peer["loss_difference"]) < 1e-4
+def test_cases_are_measured_against_a_peer() -> None:
+    told = json.loads(_run("full", "lora").model_dump_json())
+    assert [case["name"] for case in told["cases"]] == ["tiny-full", "tiny-lora"]
+    for case in told["cases"]:
+        _check(case)
+    full, lora = told["cases"]
+    assert lora["trained_parameters"] < full["trained_parameters"] == full["parameters"]
+    assert lora["gflop"] < full["gflop"]
     machine = told["machine"]
     assert machine["gemm_gflops"] == max(machine["gemm_shapes"].values()) > 0
+    assert not _left_over()
+
+
+def _check(case: dict[str, Any]) -> None:
+    assert {"model", "mode", "peak_rss_mb", "setup_s"} <= set(case)
+    assert (case["vocab"], case["best_peer"], case["pairs"]) == (2048, "plain", 1)
+    assert 0 < case["utilisation"] < 1
     assert case["limit_tokens_per_s"] * case["utilisation"] == pytest.approx(case["tokens_per_s"])
+    (peer,) = case["peers"]
+    assert peer["speedup"] == case["speedup_vs_best_peer"] > 0
+    assert case["memory_ratio"] == pytest.approx(case["peak_rss_mb"] / peer["peak_rss_mb"])
+    assert abs(peer["loss_difference"]) < 1e-4
+    for figures in (case, peer):
+        share = figures["trained_tokens_per_s"] / figures["tokens_per_s"]
+        assert share == pytest.approx(case["trained_tokens"] / case["tokens"])
 
 
-def test_a_peer_that_dies_is_named_with_its_last_words() -> None:
+def test_a_peer_that_begins_elsewhere_is_refused_and_all_end() -> None:
     with pytest.raises(
-        ChildDiedError, match=r"plain ended with code 3:\n(.*\n)*the peer has run into something"
+        RefusedError, match="plain does not train what we train: its loss before the first step"
     ):
-        _run(die=True)
+        _run("full", shift=0.01)
     assert not _left_over()
 
 
-def test_a_peer_that_cannot_be_started_at_all() -> None:
-    with pytest.raises(ChildDiedError, match="plain ended with code 1"):
-        _run(skip=1000)
-
-
-def test_a_peer_that_trains_something_else_is_refused() -> None:
-    with pytest.raises(RefusedError, match="its loss before the first step"):
-        _run(shift=0.01)
-
-
-def test_a_peer_that_leaves_out_tokens_is_refused() -> None:
-    # Its loss is that of the other rows alone, so the counts have to be looked at as well.
-    with pytest.raises(RefusedError, match="plain does not train what we train"):
-        _run(skip=1)
-    assert not _left_over()
+def test_what_is_refused() -> None:
+    ours = {"first_loss": 8.0, "parameters": 10.0}
+    refuse_other_start("peer", {"first_loss": 8.0009, "parameters": 10}, ours)
+    for theirs in ({"first_loss": 8.002}, {"first_loss": float("nan")}, {"parameters": 11.0}):
+        with pytest.raises(RefusedError, match="peer does not train"):
+            refuse_other_start("peer", {**ours, **theirs}, ours)
+    refuse_other_tokens("peer", {"tokens": 9, "trained_tokens": 4}, {"tokens": 9, "trained_tokens": 4})
+    with pytest.raises(RefusedError, match="its trained tokens: 3, ours: 4"):
+        refuse_other_tokens("peer", {"tokens": 9, "trained_tokens": 3}, {"tokens": 9, "trained_tokens": 4})
 
 
 def test_the_four_cases_and_their_peers() -> None:

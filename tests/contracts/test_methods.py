@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tiny_methods import CORRECTIONS, GRPO, PREFERENCES, assert_equal_gradients, made, step, units_of
 from tiny_runs import chat, drills, make_job, make_start, qwen3, run, stages
 
@@ -41,6 +43,18 @@ def config_of(name: str, tmp_path: Path) -> dict[str, Any]:
             make_start(folder, qwen3(5))
         return {"kind": name, "teacher": {"kind": "local", "folder": str(folder)}}
     return GRPO if name == "grpo" else {"kind": name}
+
+
+def documented() -> list[dict[str, Any]]:
+    """Return the methods that docs/methods.md shows."""
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    return [yaml.safe_load(block)["method"] for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+
+
+def test_every_method_is_documented_and_what_is_shown_is_valid() -> None:
+    assert {each["kind"] for each in documented()} == set(METHODS.names())
+    for each in documented():
+        METHODS.config(each)
 
 
 def test_every_method_has_rows_here() -> None:
@@ -108,7 +122,7 @@ def test_settings_round_trip_through_json(tmp_path: Path, name: str) -> None:
 
 
 def test_reading_settings_never_loads_torch(tmp_path: Path) -> None:
-    settings = [config_of(name, tmp_path) for name in METHODS.names()]
+    settings = [config_of(name, tmp_path) for name in METHODS.names()] + documented()
     code = (
         "import json, sys; from realm.training.method import METHODS\n"
         "for each in json.loads(sys.argv[1]): METHODS.build(each)\n"

@@ -24,6 +24,7 @@ def _read(row: dict[str, Any]) -> Example:
         ({"messages": [ANSWER], "id": 7}, "chat_sft_v1"),
         ({"prompt": "a", "completion": "b"}, "prompt_completion_v1"),
         ({"prompt": [USER], "completion": [ANSWER]}, "prompt_completion_v1"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference_v1"),
         ({"text": "once"}, "completion_v1"),
     ],
 )
@@ -35,6 +36,21 @@ def test_both_prompt_forms_become_the_same_chat() -> None:
     texts = _read({"prompt": "2 + 2?", "completion": "4"})
     lists = _read({"prompt": [USER], "completion": [ANSWER]})
     assert texts == lists == _read({"messages": [USER, ANSWER]})
+
+
+def test_weights_of_turns_and_rows_are_kept() -> None:
+    row = _read({"messages": [USER, {**ANSWER, "weight": 0}, USER, ANSWER], "weight": 2})
+    assert [turn.weight for turn in row.messages] == [1, 0, 1, 1]
+    assert row.weight == 2
+    assert _read({"text": "x", "weight": 0.5}).weight == 0.5
+
+
+def test_both_preference_forms_become_two_whole_chats() -> None:
+    texts = _read({"prompt": "2 + 2?", "chosen": "4", "rejected": "5"})
+    lists = _read({"prompt": [USER], "chosen": [ANSWER], "rejected": [{**ANSWER, "content": "5"}]})
+    assert texts == lists
+    assert [turn.content for turn in texts.messages] == ["2 + 2?", "4"]
+    assert [turn.content for turn in texts.rejected] == ["2 + 2?", "5"]
 
 
 def test_facts_about_a_row_become_tags() -> None:
@@ -51,7 +67,12 @@ def test_facts_about_a_row_become_tags() -> None:
         ({"text": "a", "messages": [USER, ANSWER]}, "several specs"),
         ({"conversations": []}, "a ShareGPT row"),
         ({"instruction": "a", "input": "", "output": "b"}, "an Alpaca row"),
-        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "a preference row"),
+        ({"chosen": "b", "rejected": "c"}, "a preference row without a prompt"),
+        ({"prompt": "a", "chosen": "b", "rejected": "b"}, "nothing is preferred"),
+        ({"prompt": "a", "chosen": "b", "rejected": [ANSWER]}, "a string, a string, a list"),
+        ({"prompt": "a", "chosen": "b", "rejected": " "}, "the rejected text is empty"),
+        ({"prompt": [], "chosen": [ANSWER], "rejected": [USER]}, "the prompt has no turns"),
+        ({"prompt": [USER], "chosen": [ANSWER], "rejected": [USER]}, "no assistant turn"),
         ({"messages": [USER, ANSWER], "metdata": {}}, "did you mean metadata?"),
         ({"messages": [USER, ANSWER], "tools": []}, "tool lists are not supported"),
         ({"messages": "hello"}, "messages is a string"),
@@ -66,8 +87,12 @@ def test_facts_about_a_row_become_tags() -> None:
         ({"messages": [USER, {"role": ["assistant"], "content": "4"}]}, "messages[1].role is a list"),
         ({"messages": [USER, {"role": "assistant"}]}, "messages[1] has no content"),
         ({"messages": [USER, "4"]}, "messages[1] is a string"),
-        ({"messages": [USER, {**ANSWER, "weight": 0}]}, "weights are not supported"),
-        ({"messages": [USER, {**ANSWER, "weight": 1}]}, "weights are not supported"),
+        ({"messages": [USER, {**ANSWER, "weight": 0}]}, "every assistant turn has weight 0"),
+        ({"messages": [USER, {**ANSWER, "weight": 0.5}]}, "messages[1].weight is 0.5"),
+        ({"messages": [USER, {**ANSWER, "weight": True}]}, "messages[1].weight is a boolean"),
+        ({"messages": [{**USER, "weight": 1}, ANSWER]}, "messages[0] has a weight, but is the user's"),
+        ({"messages": [USER, ANSWER], "weight": -1}, "the row's weight is -1"),
+        ({"text": "a", "weight": "2"}, "the row's weight is a string"),
         ({"messages": [{**USER, "name": "Ann"}, ANSWER]}, "speakers' names"),
         ({"messages": [USER, {**ANSWER, "tool_calls": []}]}, "tool calls are not supported"),
         ({"messages": [USER, {**ANSWER, "rôle": "x"}]}, "did you mean role?"),
@@ -102,7 +127,11 @@ def test_generated_examples_obey_the_same_rules() -> None:
     chat = Example(messages=(Message(**USER), Message(**ANSWER)))
     specs.verify("chat_sft_v1", chat)
     specs.verify("completion_v1", Example(text="x"))
+    pair = chat.model_copy(update={"rejected": chat.messages})
+    specs.verify("preference_v1", pair)
     for spec, example in [
+        ("chat_sft_v1", pair),
+        ("preference_v1", chat),
         ("completion_v1", chat),
         ("chat_sft_v1", Example(text="x")),
         ("chat_sft_v1", Example(messages=(Message(**USER),))),

@@ -88,7 +88,9 @@ MISTRAL = (
     "{%- else %}{{- '[INST] ' + message['content'] + '[/INST]' }}{%- endif %}"
     "{%- else %}{{- ' ' + message['content'] + eos_token }}{%- endif %}{%- endfor %}"
 )
-MISTRAL_TRIMMED = MISTRAL.replace("' ' + message['content'] + eos_token", "message['content']|trim + eos_token")
+MISTRAL_TRIMMED = MISTRAL.replace(
+    "' ' + message['content'] + eos_token", "message['content']|trim + eos_token"
+)
 GEMMA = (
     "{{- bos_token }}{%- if messages[0]['role'] == 'system' %}"
     "{{- raise_exception('System role not supported') }}{%- endif %}"
@@ -136,7 +138,10 @@ TOKENS = {
     "mistral_trimmed": ("</s>", ["<s>", "</s>", "[INST]", "[/INST]"]),
     "gemma": ("<eos>", ["<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>"]),
     "phi3": ("<|endoftext|>", ["<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]),
-    "deepseek": ("<｜end▁of▁sentence｜>", ["<s>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "<think>"]),
+    "deepseek": (
+        "<｜end▁of▁sentence｜>",
+        ["<s>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "<think>"],
+    ),
     "zephyr": ("</s>", ["<s>", "</s>"]),
     "alpaca": ("</s>", ["<s>", "</s>"]),
 }
@@ -164,7 +169,11 @@ def tokenizer(style: str) -> PreTrainedTokenizerFast:
     core = train_tokenizer(PROSE, 330).backend_tokenizer
     core.add_special_tokens([AddedToken(token, special=True) for token in tokens])
     made = PreTrainedTokenizerFast(
-        tokenizer_object=core, eos_token=end, pad_token=end, bos_token=tokens[0], clean_up_tokenization_spaces=False
+        tokenizer_object=core,
+        eos_token=end,
+        pad_token=end,
+        bos_token=tokens[0],
+        clean_up_tokenization_spaces=False,
     )
     made.chat_template = SOURCES[style]
     return made

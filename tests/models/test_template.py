@@ -14,7 +14,20 @@ from realm.models.template import Template
 from realm.models.tokenizer import train_tokenizer
 
 DERIVED = sorted(set(SOURCES) - {"alpaca"})
-WORDS = ["fox", "the quick", " lead", "trail ", "a\nb", "\n\nx", "12 34", "é🙂", "<b>", "{{ x }}", "it's", "  two"]
+WORDS = [
+    "fox",
+    "the quick",
+    " lead",
+    "trail ",
+    "a\nb",
+    "\n\nx",
+    "12 34",
+    "é🙂",
+    "<b>",
+    "{{ x }}",
+    "it's",
+    "  two",
+]
 WITHOUT_SYSTEM = {"gemma"}
 
 
@@ -22,10 +35,10 @@ def _chat(draw: random.Random, style: str, turns: int) -> tuple[Message, ...]:
     def said() -> str:
         return "".join(draw.choices(WORDS, k=draw.randint(1, 4))) or "x"
 
-    system = [] if style in WITHOUT_SYSTEM or draw.random() < 0.5 else [Message(role="system", content=said())]
-    exchanges = [
-        Message(role=role, content=said()) for _ in range(turns) for role in ("user", "assistant")
-    ]
+    system = (
+        [] if style in WITHOUT_SYSTEM or draw.random() < 0.5 else [Message(role="system", content=said())]
+    )
+    exchanges = [Message(role=role, content=said()) for _ in range(turns) for role in ("user", "assistant")]
     return (*system, *exchanges)
 
 

@@ -113,10 +113,10 @@ def test_the_loss_of_answers_equals_transformers_own() -> None:
     made, expected, counted = model().eval(), 0.0, 0
     for chat in chats:
         row = encode(tokenizer(), Example(messages=chat), 128)
-        ids_1T = torch.tensor([row.ids])
-        labels_1T = torch.where(torch.tensor([row.trained]), ids_1T, -100)
-        counted += sum(row.trained)
-        expected += float(made(input_ids=ids_1T, labels=labels_1T).loss.detach()) * sum(row.trained)
+        ids_1T = torch.tensor(row.ids[None], dtype=torch.long)
+        labels_1T = torch.where(torch.tensor(row.trained[None]), ids_1T, -100)
+        counted += int(row.trained.sum())
+        expected += float(made(input_ids=ids_1T, labels=labels_1T).loss.detach()) * int(row.trained.sum())
     assert tokens == counted
     assert total == pytest.approx(expected, rel=1e-5)
     assert engine().loss([]) == (0, 0)

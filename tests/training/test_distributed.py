@@ -326,7 +326,7 @@ def eventually_gone(processes: Sequence[psutil.Process]) -> bool:
 
 
 def test_a_killed_rank_ends_the_run_which_goes_on_with_others(warm: WarmLauncher, runs: Runs) -> None:
-    job = runs.job(steps=100, saving={"every_steps": 20})
+    job = runs.job(steps=40, saving={"every_steps": 10})
     launched = Launched(warm, spread(job, 2, "fsdp2"), runs.folder)
     launched.until(stages)
     ranks = launched.ranks()

@@ -91,10 +91,10 @@ def test_losses_that_stay_high_begin_the_window_anew() -> None:
 
 
 def test_a_gradient_beyond_all_of_the_run_is_discarded_alone() -> None:
-    assert judge(GUARD, CALM, 2.0, 9 * CALM.peak).cause is None
-    cause = judge(GUARD, CALM, 2.0, 11 * CALM.peak).cause
+    assert judge(GUARD, CALM, 2.0, 99 * CALM.peak).cause is None
+    cause = judge(GUARD, CALM, 2.0, 101 * CALM.peak).cause
     assert cause is not None
-    assert "11 times the run's largest" in cause
+    assert "101 times the run's largest" in cause
 
 
 def test_nothing_finite_is_looked_at_before_the_warm_up_or_when_switched_off() -> None:

@@ -8,8 +8,9 @@ from realm.core.errors import MaskingError
 from realm.core.records import Example, Message
 from realm.models.chat import encode_many
 from realm.models.tokenizer import CHAT_TEMPLATE, train_tokenizer
-from realm.training.masking import Rows, marked_text, prove_rows, select
-from realm.training.recipe import Masking
+from realm.training.masking import marked_text, prove_rows
+from realm.training.rows import Rows, Settings, ending_only, rows_of
+from realm.training.rules import Masking
 
 
 def _tokenizer(template: str) -> PreTrainedTokenizerFast:
@@ -18,13 +19,13 @@ def _tokenizer(template: str) -> PreTrainedTokenizerFast:
     return made
 
 
-def _select(examples: list[Example], made: PreTrainedTokenizerFast | None = None, limit: int = 256) -> Rows:
-    return select(examples, encode_many(made or tokenizer(), examples, limit), limit)
+def _select(examples: list[Example], made: PreTrainedTokenizerFast | None = None) -> Rows:
+    return rows_of(examples, made or tokenizer(), Settings(max_tokens=256))
 
 
 def _prove(examples: list[Example], made: PreTrainedTokenizerFast | None = None) -> tuple[str, ...]:
     made = made or tokenizer()
-    return prove_rows(_select(examples, made), made, len(made), Masking())
+    return prove_rows(_select(examples, made).flat(), made, len(made), Masking())
 
 
 def test_good_chats_pass_all_five_checks_with_figures() -> None:
@@ -69,7 +70,7 @@ INSTRUCTION = (
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        (EVERYTHING, "masked"),
+        (EVERYTHING, "do not match"),
         (HEADER_TRAINED, "markers"),
         (NO_END, "learn to stop"),
         (LAST_ONLY, "do not match"),
@@ -117,13 +118,13 @@ def test_too_little_masked_text_is_refused() -> None:
 
 def test_bounds_can_be_set() -> None:
     rows = _select([chat("①" * 120, "⓪")])
-    prove_rows(rows, tokenizer(), len(tokenizer()), Masking(min_trained_share=0.01))
+    prove_rows(rows.flat(), tokenizer(), len(tokenizer()), Masking(min_trained_share=0.01))
 
 
 def test_labels_outside_the_vocabulary_are_refused() -> None:
     rows = _select(drills(3))
     with pytest.raises(MaskingError, match="vocabulary of 20"):
-        prove_rows(rows, tokenizer(), 20, Masking())
+        prove_rows(rows.flat(), tokenizer(), 20, Masking())
 
 
 def test_one_single_label_is_refused() -> None:
@@ -131,22 +132,39 @@ def test_one_single_label_is_refused() -> None:
         _prove([Example(text=""), Example(text="<|end|>")])
 
 
-def test_rows_that_cannot_be_trained_are_left_out_and_counted() -> None:
-    silent = Example(messages=(Message(role="user", content="only a question"),))
-    rows = _select([*drills(3), silent, chat("①" * 300, "⓪"), silent])
-    assert rows.dropped == {"no trained token": 2, "longer than 256 tokens": 1}
-    assert rows.numbers == [1, 2, 3]
+@pytest.mark.parametrize(
+    "marker", ["<start_of_turn>", "[INST]", "<｜User｜>", "### Instruction:", "<|im_start|>"]
+)
+def test_markers_of_other_formats_are_refused_inside_answers(marker: str) -> None:
+    with pytest.raises(MaskingError, match="row 3:"):
+        _prove([*drills(2), chat("a", f"b {marker} c")])
 
 
-def test_nothing_left_is_refused_with_the_counts() -> None:
-    with pytest.raises(MaskingError, match="2 longer than 5 tokens"):
-        _select(drills(2), limit=5)
+def test_signs_that_markers_are_made_of_are_no_markers() -> None:
+    assert len(_prove([chat("a", "if (a < b) x[1] |= 2; # INST _ > : <| |>")])) == 5
+
+
+def test_turns_of_weight_0_are_not_expected_to_be_trained() -> None:
+    turns = [("user", 1.0), ("assistant", 0.0), ("user", 1.0), ("assistant", 1.0)]
+    row = Example(messages=tuple(Message(role=role, content="⓪①", weight=weight) for role, weight in turns))
+    assert "1 trained regions for 1 assistant turns in 1 chats" in _prove([row])[1]
+
+
+def test_both_chats_of_preferences_are_proven() -> None:
+    asked = (Message(role="user", content="q"),)
+    row = Example(
+        messages=(*asked, Message(role="assistant", content="①")),
+        rejected=(*asked, Message(role="assistant", content="⓪ <|user|>")),
+    )
+    rows = rows_of([*[row] * 2], tokenizer(), Settings(max_tokens=99), ending_only)
+    with pytest.raises(MaskingError, match=r"2 of 2 rows"):
+        prove_rows(rows.flat(), tokenizer(), len(tokenizer()), Masking())
 
 
 def test_numbers_are_lines_of_the_file() -> None:
     rows = _select([Example(text=""), *drills(1), chat("a", "x<|user|>")])
     with pytest.raises(MaskingError, match="row 3"):
-        prove_rows(rows, tokenizer(), len(tokenizer()), Masking())
+        prove_rows(rows.flat(), tokenizer(), len(tokenizer()), Masking())
 
 
 def test_marked_text_shows_what_is_trained() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from realm.models.adapters import decoder
-from realm.training.memory import recompute_layers, recomputes
+from realm.training.memory import recompute_layers
 from realm.training.parameter import PARAMETERS
 from tiny_shapes import SHAPES, loss, model, tokens
 
@@ -54,8 +54,6 @@ def test_asked_twice_a_layer_is_computed_again_once() -> None:
     forward = decoder(made).layers[0].forward
     assert recompute_layers(made, 1) == 2
     assert decoder(made).layers[0].forward is forward
-    assert all(recomputes(layer) for layer in decoder(made).layers)
-    assert not recomputes(decoder(model("qwen3")).layers[0])
 
 
 def test_a_copy_computes_with_its_own_weights() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from tiny_methods import (
     turns,
     units_of,
 )
-from tiny_runs import losses, make_job, qwen3, run, tokenizer
+from tiny_runs import losses, make_job, qwen3, run, stages, tokenizer
 from transformers import PreTrainedModel
 
 from realm.core.errors import ConfigError, DataError
-from realm.core.events import StepTaken
-from realm.core.records import Example
+from realm.core.events import Event, StepTaken
+from realm.core.records import ArtifactKind, Example
+from realm.storage.store import Store
 from realm.training.batching import Unit
 from realm.training.method import METHODS
 
@@ -168,6 +170,40 @@ def test_the_reference_of_a_fresh_adapter_is_its_base(tmp_path: Path) -> None:
     method, units = units_of(plain, "dpo", ALIKE)
     assert plain.frozen is not None
     assert step(plain, method, units)[0] == pytest.approx(loss, rel=1e-5)
+
+
+def test_an_adapter_is_compared_with_what_its_run_began_with(tmp_path: Path) -> None:
+    """A fresh one, the same after an interruption, and one that a new run goes on with."""
+    store = Store(tmp_path / "vault")
+
+    def put(folder: str | Path) -> str:
+        return store.publish(Path(folder), ArtifactKind.CHECKPOINT, lambda ref: ref.hash)
+
+    def at(content: str) -> str:
+        return str(store.path(ArtifactKind.CHECKPOINT, content))
+
+    def first(events: Sequence[Event]) -> dict[str, float]:
+        return next(event.figures for event in events if isinstance(event, StepTaken))
+
+    job = make_job(
+        tmp_path,
+        ALIKE,
+        steps=4,
+        method={"kind": "dpo", "beta": 0.5},
+        parameters={"kind": "lora", "rank": 4},
+        optimizer={"learning_rate": 2e-2},
+    )
+    base = put(job.start)
+    job = job.model_copy(update={"base": base, "start": at(base), "origin": at(base)})
+    events = run(job)
+    assert first(events)["margin"] == pytest.approx(0, abs=1e-5)
+    half = stages(run(job, stop_after=2))[-1].stage
+    ended = stages(run(job.model_copy(update={"start": at(put(half))})))[-1].stage
+    for file in Path(stages(events)[-1].stage).iterdir():
+        assert (Path(ended) / file.name).read_bytes() == file.read_bytes(), file.name
+    adapter = at(put(ended))
+    again = run(job.model_copy(update={"run": "next", "start": adapter, "origin": adapter}))
+    assert first(again)["margin"] == pytest.approx(0, abs=1e-5)
 
 
 def test_only_the_endings_are_trained() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_methods import assert_equal_gradients, gradients_of, made, step, units_of
 from tiny_runs import chat, drills, make_job, qwen3, run
+from transformers import PreTrainedModel
 
 from realm.core.errors import ConfigError
 from realm.core.events import StepTaken
@@ -28,14 +29,22 @@ def _surprise(kind: str, p: np.ndarray) -> float:
     }[kind]
 
 
+def _decided() -> PreTrainedModel:
+    """Return a model that is surer of some tokens than of others, as blank ones are not."""
+    model = qwen3(0)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(5)
+    return model
+
+
 @pytest.mark.parametrize("kind", ["entropy", "max_prob", "perplexity", "margin"])
 def test_loss_and_gradients_equal_the_formula(tmp_path: Path, kind: str) -> None:
-    trainee = made(tmp_path)
+    trainee = made(tmp_path, model=_decided())
     settings = {"surprise": kind, "temperature": 0.7, "min_weight": 0.2, "max_weight": 3.0}
     method, units = units_of(trainee, {"kind": "uncertainty", **settings}, ROWS)
     loss, gradients, figures = step(trainee, method, units)
 
-    reference = qwen3(0)
+    reference = _decided()
     losses, surprise, weights = list[torch.Tensor](), list[float](), list[float]()
     for unit in units:
         row = unit.sequences[0]

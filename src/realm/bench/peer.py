@@ -49,7 +49,7 @@ def _segments(trainer: Any, steps: int, pipe: Any) -> Any:
         if not pipe.told():
             control.should_training_stop = True
 
-    class Segments(TrainerCallback):
+    class Segments(TrainerCallback):  # type: ignore[misc]
         def on_train_begin(self, _args: Any, _state: Any, control: Any, **_: Any) -> None:
             begin(control)
 

@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -256,7 +256,7 @@ class _Course:
             Contender(name, command, _environment(self._plan, own), own / "log.txt")
         )
         if peer is not None:
-            self._refuse_other_start(contender)
+            refuse_other_start(name, contender.ready, self._ours.contender.ready)
         return _Entrant(name, contender)
 
     def _spec(self, own: Path, peer: Peer | None) -> Spec:
@@ -284,22 +284,11 @@ class _Course:
             trained_positions_only=bool(peer and peer.trained_positions_only),
         )
 
-    def _refuse_other_start(self, contender: Contender) -> None:
-        ours, theirs = self._ours.contender.ready, contender.ready
-        if abs(theirs["first_loss"] - ours["first_loss"]) > LOSS_TOLERANCE:
-            raise _unequal(
-                contender.name, "loss before the first step", theirs["first_loss"], ours["first_loss"]
-            )
-        if theirs["parameters"] != ours["parameters"]:
-            raise _unequal(contender.name, "trained parameters", theirs["parameters"], ours["parameters"])
-
     def _train(self, entrant: _Entrant) -> float:
         """Have a segment trained; refuse it if it is not what everybody trains."""
         seconds = entrant.train(self._say)
-        answer = entrant.segments[-1].answer
-        for what, expected in (("tokens", self._tokens), ("trained_tokens", self._work.trained)):
-            if answer[what] != expected:
-                raise _unequal(entrant.name, what.replace("_", " "), answer[what], expected)
+        expected = {"tokens": self._tokens, "trained_tokens": self._work.trained}
+        refuse_other_tokens(entrant.name, entrant.segments[-1].answer, expected)
         return seconds
 
     def _keep_the_fast(self, rivals: Sequence[_Rival]) -> Iterator[_Rival]:
@@ -310,6 +299,21 @@ class _Course:
                 yield rival
             else:
                 rival.entrant.contender.close()
+
+
+def refuse_other_start(name: str, theirs: Mapping[str, float], ours: Mapping[str, float]) -> None:
+    """Raise RefusedError unless a peer begins with our loss and trains as many parameters."""
+    if not abs(theirs["first_loss"] - ours["first_loss"]) <= LOSS_TOLERANCE:
+        raise _unequal(name, "loss before the first step", theirs["first_loss"], ours["first_loss"])
+    if theirs["parameters"] != ours["parameters"]:
+        raise _unequal(name, "trained parameters", theirs["parameters"], ours["parameters"])
+
+
+def refuse_other_tokens(name: str, answer: Mapping[str, float], expected: Mapping[str, int]) -> None:
+    """Raise RefusedError unless a segment has exactly the expected tokens and trained tokens."""
+    for what, count in expected.items():
+        if answer[what] != count:
+            raise _unequal(name, what.replace("_", " "), answer[what], count)
 
 
 def _encode(rows: int) -> list[Encoded]:

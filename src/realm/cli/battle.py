@@ -185,7 +185,9 @@ def plain(event: Event) -> Text | None:
             losses = ", ".join(f"{printable(name)} {loss:.3f}" for name, loss in event.losses.items())
             return Text(f"  {event.run} step {event.step}: validation loss {losses}", style="dim")
         case events.PreviewWritten():
-            said = "; ".join(f"{printable(asked, 60)} → {printable(answer, 120)}" for asked, answer in event.samples)
+            said = "; ".join(
+                f"{printable(asked, 60)} → {printable(answer, 120)}" for asked, answer in event.samples
+            )
             return Text(f"  {event.run} step {event.step} says: {said}", style="dim")
         case events.AlertRaised():
             return Text(f"! {event.run} step {event.step}: {event.what} ({event.hint})", style="yellow")

@@ -38,6 +38,10 @@ def no_request() -> Request:
     return Request.NONE
 
 
+def nothing() -> None:
+    """Do nothing between two looks at a child."""
+
+
 async def persist(attempt: Callable[[], Awaitable[T]], progress: Callable[[], object], deaths: int) -> T:
     """Try again when a child is killed, until it dies `deaths` times in a row without progress."""
     died, reached = 0, progress()
@@ -67,6 +71,7 @@ class Supervisor:
         *,
         on_event: Callable[[Event], None],
         request: Callable[[], Request] = no_request,
+        tick: Callable[[], None] = nothing,
     ) -> None:
         """Run `entry` on a spec until it ends; hand over every event in order.
 
@@ -84,7 +89,7 @@ class Supervisor:
         kills = kernel_kills()
         child = await asyncio.to_thread(self.launcher.launch, entry, spec_path, folder / "log.txt")
         try:
-            code, failure = await self._loop(child, tail, on_event, request)
+            code, failure = await self._loop(child, tail, on_event, request, tick)
         except BaseException:
             child.kill()
             raise
@@ -104,6 +109,7 @@ class Supervisor:
         tail: EventTail,
         on_event: Callable[[Event], None],
         request: Callable[[], Request],
+        tick: Callable[[], None],
     ) -> tuple[int, Failed | None]:
         worker = self.lab.config.worker
         failure: Failed | None = None
@@ -116,6 +122,7 @@ class Supervisor:
                 on_event(event)
             if code is not None:
                 return code, failure
+            tick()
             if deadline is None and request() is not Request.NONE:
                 child.terminate()
                 deadline = time.monotonic() + worker.stop_grace_s

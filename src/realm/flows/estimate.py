@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from realm.core import events as event_lines
+from realm.core.config import override, validate
 from realm.core.errors import ChildDiedError, NotFoundError, RealmError
 from realm.core.events import Failed, StepTaken
 from realm.core.hashing import PREFIX
@@ -26,7 +27,7 @@ from realm.core.records import Example, Record
 from realm.corpus.intake import INFO, normalise, read_examples
 from realm.flows.config import load_recipe
 from realm.flows.context import Lab
-from realm.flows.home import Home
+from realm.flows.home import Home, find_home
 from realm.jobs.children import launch_cold
 from realm.ledger.records import RunRecord
 from realm.models.adapters import read_base
@@ -39,7 +40,7 @@ from realm.training.hardware import Hardware
 from realm.training.job import TrainJob
 from realm.training.lengths import Lengths
 from realm.training.method import METHODS
-from realm.training.recipe import Recipe
+from realm.training.recipe import Recipe, Resolved
 from realm.training.remedies import Remedy
 from realm.training.shapes import Shape
 
@@ -68,6 +69,8 @@ class Asked(Record):
     """Hardware by name, such as `8xh100`; none asks about this machine."""
     memory_gb: float | None = None
     """Of each device, in place of what it has."""
+    overrides: tuple[str, ...] = ()
+    """Settings of the recipe to try, as `rules.batch_rows=8`."""
     measure: bool | None = None
     """Take a dry step; none decides by what can be measured."""
 
@@ -89,7 +92,7 @@ class Answer(Record):
 def answer(asked: Asked, home: Home) -> Answer:
     """Estimate a recipe on rows, a model and hardware. Loads no torch in this process."""
     resolved = load_recipe(home, asked.recipe)
-    recipe = resolved.recipe
+    recipe = _tried(resolved, asked.overrides)
     shape, weight_bytes, model, notes = _model(recipe, asked.model)
     figures = _figures(asked, recipe, shape)
     found, here, more = _hardware(asked, recipe)
@@ -114,7 +117,7 @@ def answer(asked: Asked, home: Home) -> Answer:
         notes.append(f"measured on this machine: a step of {measured.long_tokens:,} tokens")
     return Answer(
         recipe=resolved.name,
-        overrides=resolved.overrides,
+        overrides=(*resolved.overrides, *asked.overrides),
         model=model,
         estimate=told,
         fits=told.fits,
@@ -195,6 +198,23 @@ def corrected(plan: Plan, measured: Measured) -> Plan:
             "seconds_factor": measured.step_seconds / seconds,
         }
     )
+
+
+def recipes_home(given: Path | None) -> Home:
+    """Return the folder whose own recipes are looked at: the realm's where there is one, else this one."""
+    try:
+        return find_home(given)
+    except NotFoundError:
+        if given is not None:
+            raise
+        return Home(Path.cwd())
+
+
+def _tried(resolved: Resolved, overrides: tuple[str, ...]) -> Recipe:
+    if not overrides:
+        return resolved.recipe
+    data = override(resolved.recipe.model_dump(mode="json"), overrides)
+    return validate(Recipe, data, where=f"recipe {resolved.name}")
 
 
 # --- the model ----------------------------------------------------------------------------

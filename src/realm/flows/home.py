@@ -56,6 +56,11 @@ class Home:
         return self.vault / ".stage"
 
     @property
+    def tracking(self) -> Path:
+        """Where trackers that write files keep them."""
+        return self.private / "tracking"
+
+    @property
     def cache(self) -> Path:
         """What can be computed again, such as encoded rows."""
         return self.private / "cache"

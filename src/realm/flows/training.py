@@ -26,12 +26,13 @@ from realm.flows.children import Supervisor, persist
 from realm.flows.context import KEPT, Lab
 from realm.flows.plan import PlannedRows, RunPlan
 from realm.flows.progress import examine_run
+from realm.flows.watching import RunWatch
 from realm.jobs.queue import Request
 from realm.jobs.worker import Outcome, StepContext
 from realm.ledger.records import CheckpointRecord, RunRecord
 from realm.models.adapters import read_base
 from realm.training.job import RowsFile, TrainJob
-
+from realm.training.parameter import PARAMETERS
 
 MEMORY_RETRIES = 2
 """How often a run is started again with smaller packs after memory ran out."""
@@ -99,26 +100,34 @@ async def _train(
     run = lab.ledger.runs.get(run_id)
     await ensure_base(supervisor)
     start = _start(lab, run)
-    lab.ledger.runs.update(run.id, fence=fence, started_at=run.started_at or lab.clock(), start=start.hash)
+    began = run.started_at or lab.clock()
+    lab.ledger.runs.update(run.id, fence=fence, started_at=began, start=run.start or start.hash)
+    run = lab.ledger.runs.get(run_id)
     interrupted: list[RunInterrupted] = []
 
     def on_event(event: Event) -> None:
         if isinstance(event, CheckpointStaged):
             record = publish_checkpoint(lab, event, run=run.id, fence=fence)
             lab.ledger.runs.update(run.id, fence=fence, step=record.step)
+            watch.saved(record)
         elif isinstance(event, RunStarted):
             lab.ledger.runs.update(run.id, fence=fence, steps_total=event.steps_total)
         elif isinstance(event, MaskingProven):
             packs.learn(event)
         elif isinstance(event, RunInterrupted):
             interrupted.append(event)
+        watch.take(event)
         if isinstance(event, KEPT):
             lab.emit(event)
         else:
             lab.show(event)
 
     job = _job(lab, run, start).model_copy(update={"tokens_at_once": packs.tokens_at_once})
-    await supervisor.follow("realm.training.child:main", job, run.id, on_event=on_event, request=request)
+    with RunWatch(supervisor, run) as watch:
+        await supervisor.follow(
+            "realm.training.child:main", job, run.id, on_event=on_event, request=request, tick=watch.tick
+        )
+        await watch.finished()
     if not interrupted:
         return Outcome(state="done")
     if request() is Request.PAUSE:
@@ -148,7 +157,7 @@ def _job(lab: Lab, run: RunRecord, start: CheckpointRecord) -> TrainJob:
         seed=seed("run", lab.campaign, lab.hero_name, lab.hero.seed, run.dataset),
         start=str(folder),
         origin=verified,
-        base=_base(Path(verified), origin),
+        base=_base(plan, Path(verified), origin),
         rows=tuple(_rows_file(lab, source) for source in plan.rows),
         validation=tuple(_rows_file(lab, source) for source in plan.validation),
         recipe=plan.recipe,
@@ -163,7 +172,8 @@ def _rows_file(lab: Lab, source: PlannedRows) -> RowsFile:
     return RowsFile(path=str(folder / "rows.jsonl"), name=source.name, weight=source.weight)
 
 
-def _base(folder: Path, origin: CheckpointRecord) -> str:
-    """Return the whole model that an adapter of this run belongs to."""
+def _base(plan: RunPlan, folder: Path, origin: CheckpointRecord) -> str:
+    """Return what an adapter of this run belongs to: the same base where it goes on with one."""
     below = read_base(folder)
-    return below.base if below is not None else origin.hash
+    continues = PARAMETERS.build(plan.recipe.rules.parameters).continues(folder)
+    return below.base if below is not None and continues else origin.hash

@@ -72,9 +72,7 @@ def work(lab: Lab, launcher: WarmLauncher, until: Callable[[], bool], *, fill: b
             lab.emit(JobEnded(job=job.id, state=job.state.value, reason=job.reason))
 
     filler = Filler(lab)
-    Worker(lab.queue, {TRAIN: train}, on_change=on_change).run(
-        lambda: until() or (fill and filler.tick())
-    )
+    Worker(lab.queue, {TRAIN: train}, on_change=on_change).run(lambda: until() or (fill and filler.tick()))
 
 
 def _report(error: RealmError) -> None:

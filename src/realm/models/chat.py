@@ -1,8 +1,8 @@
 """Chats and texts as token ids, and how much predicting each of those tokens counts.
 
-Of a chat the turns of the roles that are trained count, the assistant's unless told otherwise: what the template
-of the model marks as generated, or what is derived from it (see `template`). A token's weight is its turn's times
-its row's. A text is trained as a whole, with the end token behind it.
+Of a chat the turns of the roles that are trained count, the assistant's unless told otherwise: what the
+template of the model marks as generated, or what is derived from it (see `template`). A token's weight
+is its turn's times its row's. A text is trained as a whole, with the end token behind it.
 
 Shapes: N tokens of all sequences behind each other, S sequences, T tokens of one of them.
 """
@@ -231,7 +231,7 @@ def template_hash(tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """Load a tokenizer from a folder, which may be a whole model's. Raises UnsafeFileError as `files.load` does."""
+    """Load a tokenizer from its own or a model's folder. Raises UnsafeFileError as `files.load` does."""
     from transformers import PreTrainedTokenizerFast
 
     from realm.models.files import refuse_unsafe
@@ -249,7 +249,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def end_ids(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
-    """Return the tokens that end what is written: the tokenizer's, and the one its template ends turns with."""
+    """Return the tokens that end answers: the tokenizer's, and what its template ends turns with."""
     ends = {tokenizer.eos_token_id}
     if isinstance(tokenizer.chat_template, str):
         token = Template.of(tokenizer).end_token()

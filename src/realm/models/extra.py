@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from realm.core.errors import MissingExtraError
 
-NEEDED = ("torch", "transformers", "tokenizers", "safetensors", "jinja2")
+NEEDED = ("torch", "transformers", "tokenizers", "safetensors", "jinja2", "peft")
 
 
 def require_training_extra() -> None:

@@ -1,9 +1,10 @@
 """Render chat templates away from everything that matters: `python -I renderchild.py`, killable.
 
-A template is a program from outside. It runs here, in Jinja's sandbox, in a process without files, network
-clients or an environment, under limits of memory and of CPU time that the kernel enforces. Requests and answers
-are JSON lines on standard input and output; the first request names the template. The process ends with its
-input. The limit of memory holds on Linux; macOS enforces that of CPU time alone.
+A template is a program from outside. It runs here, in Jinja's sandbox, in a process without files,
+network clients or an environment, under limits of memory and of CPU time that the kernel enforces.
+Requests and answers are JSON lines on standard input and output; the first request names the template.
+The process ends with its input. The limit of memory holds on Linux; macOS enforces that of CPU time
+alone.
 
 Imports nothing of Realm, so that it starts in a tenth of a second.
 """
@@ -29,7 +30,7 @@ _MEMORY_BYTES = 1 << 30
 _LONGEST = 64 << 20
 """Characters of one rendered chat."""
 _TODAY = datetime(2024, 7, 26)
-"""What templates are told when they ask for the date, so that training and asking see the same text always."""
+"""What templates are told when they ask for the date: the same in training and in asking."""
 
 
 class Generation(jinja2.ext.Extension):
@@ -104,7 +105,7 @@ def _tojson(
 
 
 def literals(tree: nodes.Template) -> list[str]:
-    """Return the texts by which the template could tell contents apart: those it searches, cuts and replaces."""
+    """Return the texts that the template searches, cuts or replaces; by these it tells contents apart."""
     found: set[str] = set()
     for node in tree.find_all((nodes.Compare, nodes.Call, nodes.Filter, nodes.Test)):
         if isinstance(node, nodes.Compare) and all(operand.op in ("eq", "ne") for operand in node.ops):

@@ -1,17 +1,19 @@
 """Chat templates: the text of a chat, and which of its characters are trained.
 
-A template with `{% generation %}` blocks says itself what is trained. For one without them it is derived: each
-content is rendered once more between two private-use characters, and the result is believed only where it is
-the plain rendering again without them. A trained turn reaches from the header that invites the assistant to
-speak (what `add_generation_prompt` adds), or else from its content, to its end token, that token included.
+A template with `{% generation %}` blocks says itself what is trained. For one without them it is
+derived: each content is rendered once more between two private-use characters, and the result is
+believed only where it is the plain rendering again without them. A trained turn reaches from the header
+that invites the assistant to speak (what `add_generation_prompt` adds), or else from its content, to
+its end token, that token included.
 
-Most templates write the same text around contents whatever the contents are. For such *shapes* (sequences of
-roles) that text is learnt once, from two probes and some real chats, and chats are joined without rendering
-them. A content that holds a text by which the template could tell contents apart is always rendered.
+Most templates write the same text around contents whatever the contents are. For such *shapes*
+(sequences of roles) that text is learnt once, from two probes and some real chats, and chats are joined
+without rendering them. A content that holds a text by which the template could tell contents apart is
+always rendered.
 
-Templates run in a process of their own, under limits (see `renderchild`); a template that takes longer, or
-more, is refused. Not covered: a template that looks at the length of contents, or at single characters of
-them, in a way that neither probes nor samples meet.
+Templates run in a process of their own, under limits (see `renderchild`); a template that takes longer,
+or more, is refused. Not covered: a template that looks at the length of contents, or at single
+characters of them, in a way that neither probes nor samples meet.
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ import re
 import select
 import subprocess
 import sys
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from realm.core.errors import MaskingError, RefusedError
 from realm.core.records import Message
@@ -145,6 +148,7 @@ class Template:
         self._shapes: dict[Roles, Shape | None] = {}
         self._openings: dict[Roles, str | None] = {}
         self._literals: tuple[str, ...] = ()
+        self._renderer = _Renderer(source, self._variables)
         self._header: str | None = None
         self._end: tuple[str | None] | None = None
 
@@ -164,7 +168,8 @@ class Template:
 
         Raises RefusedError where the template itself does not work or takes too long.
         """
-        with _Renderer(self.source, self._variables) as renderer:
+        with self._renderer.lock:
+            renderer = self._renderer
             kinds = [tuple([turn.role for turn in chat]) for chat in chats]
             self._learn(renderer, kinds, chats)
             plan: list[Shape | Rendered | Refusal | None] = [
@@ -178,13 +183,15 @@ class Template:
 
     def rendered(self, chats: Sequence[Chat]) -> list[Rendered | Refusal]:
         """Render every chat for real, whatever its shape."""
-        with _Renderer(self.source, self._variables) as renderer:
+        with self._renderer.lock:
+            renderer = self._renderer
             return self.locate(renderer, chats)
 
     def prompts(self, chats: Sequence[Chat]) -> list[str | Refusal]:
         """Return each chat's text up to where the assistant begins to speak."""
         kinds = [tuple([turn.role for turn in chat]) for chat in chats]
-        with _Renderer(self.source, self._variables) as renderer:
+        with self._renderer.lock:
+            renderer = self._renderer
             self._learn(renderer, kinds, chats)
             for kind in dict.fromkeys(kinds):
                 if kind not in self._openings:
@@ -260,7 +267,10 @@ class Template:
         for wrap in _WRAPS:
             wrapped = renderer.render([wrap(chats[i]) for i in waiting]) if waiting else []
             for i, text in zip(waiting, wrapped, strict=True):
-                result[i] = self._by_marks(renderer, chats[i], plain[i], text)
+                found = self._by_marks(renderer, chats[i], plain[i], text)
+                # The first way of marking disturbs least, so what it says is told.
+                if isinstance(found, Rendered) or wrap is _WRAPS[0]:
+                    result[i] = found
             waiting = [i for i in waiting if isinstance(result[i], Refusal)]
         return result
 
@@ -490,12 +500,17 @@ def _as_dicts(chat: Chat) -> list[dict[str, str]]:
 
 
 class _Renderer:
-    """The process that renders; started when it is first needed, gone when the block ends."""
+    """The process that renders: started when it is first needed, gone with the template or this process."""
 
     def __init__(self, source: str, variables: Mapping[str, str]) -> None:
+        self.lock = threading.RLock()
+        """Held by whoever asks: answers come in the order of requests."""
         self._source = source
         self._variables = variables
         self._child: subprocess.Popen[bytes] | None = None
+        self._process = 0
+        """Which process started the child; a fork of it must not speak to it."""
+        self._stop: Callable[[], object] = _nothing
         self._buffer = b""
         self._marked = False
         self._literals: tuple[str, ...] = ()
@@ -545,7 +560,7 @@ class _Renderer:
         return json.loads(line)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        if self._child is None:
+        if self._child is None or self._process != os.getpid():
             self._child = subprocess.Popen(  # noqa: S603 - our own file, by this interpreter
                 [sys.executable, "-I", str(_CHILD)],
                 stdin=subprocess.PIPE,
@@ -553,8 +568,12 @@ class _Renderer:
                 stderr=subprocess.DEVNULL,
                 env={},
             )
+            self._process, self._buffer = os.getpid(), b""
+            self._stop = weakref.finalize(self, _end, self._child, os.getpid())
             told = self._ask({"source": self._source}, 0)
             if "error" in told:
+                self._stop()
+                self._child = None
                 raise RefusedError(
                     f"the chat template is not valid: {_shown(told['error'])}",
                     hint="mend chat_template.jinja",
@@ -563,20 +582,22 @@ class _Renderer:
         return self._child
 
     def _gone(self) -> RefusedError:
+        self._stop()
+        self._child = None
         return RefusedError(
             "the chat template took too long or too much memory to render, and was stopped",
             hint="templates are programs; use the one that the model's maker publishes",
         )
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child.communicate()
+def _end(child: subprocess.Popen[bytes], process: int) -> None:
+    if process == os.getpid():
+        child.kill()
+        child.communicate()
+
+
+def _nothing() -> None:
+    """Stop nothing: no child was started yet."""
 
 
 def _read(answer: Mapping[str, Any]) -> _Text | Refusal:

@@ -1,8 +1,9 @@
 """Tokenise word by word, each word once: the same ids as the tokenizer gives for the whole text, faster.
 
-Byte-level BPE tokenizers cut a text into pieces and merge within them. Where they cut before every space between
-two other characters, which is asked of the tokenizer itself, a text's tokens are those of its words, and added
-tokens cut it too. Rows of one shape then cost a look-up a word. Tokenizers of other kinds are not taken.
+Byte-level BPE tokenizers cut a text into pieces and merge within them. Where they cut before every
+space between two other characters, which is asked of the tokenizer itself, a text's tokens are those of
+its words, and added tokens cut it too. Rows of one shape then cost a look-up a word. Tokenizers of
+other kinds are not taken.
 
 Shapes: T tokens of a text.
 """

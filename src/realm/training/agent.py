@@ -23,7 +23,7 @@ from realm.core.events import Failed
 from realm.jobs.tail import EventLog, EventTail
 from realm.training.job import TrainJob
 from realm.training.optimizers.adamw import AdamW
-from realm.training.rank import SPEC, STOP, told_by
+from realm.training.rank import SPEC, STOP, settings, told_by
 
 _LET_GO_S = 5
 """What a rank has to end after SIGTERM, before SIGKILL."""
@@ -46,12 +46,12 @@ def _refused(job: TrainJob) -> Failed | None:
     """Return why the job cannot be trained by these ranks, where that is known beforehand."""
     rules = job.recipe.rules
     fits = isinstance(rules.optimizer, AdamW.Config) and not rules.optimizer.offload
-    if rules.launcher.strategy != "fsdp2" or fits:
+    if settings(job).strategy != "fsdp2" or fits:
         return None
     return Failed(
         run=job.run,
         error=errors.ConfigError.__name__,
-        what=f"strategy fsdp2: the moments of {rules.optimizer.kind} cannot be shared out",
+        what=f"strategy fsdp2: the moments of {rules.optimizer.model_dump()['kind']} cannot be shared out",
         hint="take optimizer: {kind: adamw} without offload, or strategy: ddp",
     )
 
@@ -63,7 +63,7 @@ def _failed(job: TrainJob) -> Failed | None:
         (folder / SPEC).write_text(job.model_dump_json(), encoding="utf-8")
         _pass_on_stop(folder)
         codes = _launched(job, folder)
-        return cause(job.run, job.recipe.rules.launcher.processes, _told(folder), codes) if codes else None
+        return cause(job.run, settings(job).processes, _told(folder), codes) if codes else None
 
 
 def cause(run: str, ranks: int, told: Mapping[int, Failed], codes: Mapping[int, int]) -> Failed:
@@ -95,7 +95,7 @@ def _launched(job: TrainJob, folder: Path) -> dict[int, int]:
     """Run the ranks until all have ended; return the exit codes of those that failed."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher import LaunchConfig, elastic_launch
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     # Else the agent opens a port on all interfaces for a store that no rank asks.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
@@ -103,7 +103,7 @@ def _launched(job: TrainJob, folder: Path) -> dict[int, int]:
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
-        nproc_per_node=job.recipe.rules.launcher.processes,
+        nproc_per_node=settings(job).processes,
         run_id=job.run,
         rdzv_backend="c10d",
         rdzv_endpoint=str(folder / "agent"),

@@ -147,15 +147,16 @@ def _episodes(state: AlertState, found: Mapping[str, Alert | None]) -> tuple[Ale
 
 def _curve_alerts(alerts: Alerts, blocks: Sequence[float]) -> dict[str, Alert | None]:
     """Look at the curve at the end of a block; divergence is not a plateau as well."""
-    found: dict[str, Alert | None] = {}
     half = blocks[-_BLOCKS // 2 :]
     steps = alerts.window_steps // _BLOCKS
-    if len(half) == _BLOCKS // 2:
-        slope, error = _line(half)
-        rise = slope * (len(half) - 1)
-        up = slope > _RISES * error and rise > alerts.rise_share * abs(fmean(half) - rise / 2)
-        found["divergence"] = _divergence(half, steps) if up else None
-    if len(blocks) == _BLOCKS and found.get("divergence") is None:
+    if len(half) < _BLOCKS // 2:
+        return {}
+    slope, error = _line(half)
+    rise = slope * (len(half) - 1)
+    up = slope > _RISES * error and rise > alerts.rise_share * abs(fmean(half) - rise / 2)
+    found = {"divergence": _divergence(half, steps) if up else None}
+    # A loss that has begun to rise does not stand still, even before the rise is sure.
+    if len(blocks) == _BLOCKS and slope <= -_FALLS * error:
         slope, error = _line(blocks)
         found["plateau"] = _plateau(blocks, steps) if slope >= _FALLS * error else None
     return found

@@ -1,10 +1,10 @@
 """Encoded rows on disk: plain arrays, mapped into memory, in a folder named by what they were made from.
 
-The name is a hash of the rows' bytes, the tokenizer with its template, every setting that decides over tokens and
-weights, and the code that encodes. A folder is written under a name of its own, flushed, its manifest last, and
-renamed; of several processes that build the same one, the first wins. Opening reads every byte against its hash:
-what is broken is built anew, what is no cache of these rows is refused. Arrays are `.npy` files read without
-pickle.
+The name is a hash of the rows' bytes, the tokenizer with its template, every setting that decides over
+tokens and weights, and the code that encodes. A folder is written under a name of its own, flushed, its
+manifest last, and renamed; of several processes that build the same one, the first wins. Opening reads
+every byte against its hash: what is broken is built anew, what is no cache of these rows is refused.
+Arrays are `.npy` files read without pickle.
 """
 
 from __future__ import annotations

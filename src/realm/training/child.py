@@ -23,9 +23,13 @@ PRELOAD = (
     "tokenizers",
     "safetensors.torch",
     "jinja2",
+    "peft",
     "realm.models.engines.transformers",
     "realm.training.engine",
     "realm.training.methods.supervised",
+    "realm.training.optimizers.adamw",
+    "realm.training.parameters.full",
+    "realm.training.selection",
     "realm.training.child",
 )
 """Modules that make a child's start instant; `realm.models` first, since it sets their environment."""

@@ -126,7 +126,7 @@ class Replicated(_Ranks):
         if dtype not in self._buffers:
             self._buffers[dtype] = torch.empty(sum(sizes), dtype=dtype, device=self._device)
         buffer = self._buffers[dtype]
-        *places, counts = buffer.split(sizes)
+        *places, counts = torch.split(buffer, sizes)
         counts.copy_(torch.tensor([float(parameter.grad is not None) for parameter in parameters]))
         for parameter, place in zip(parameters, places, strict=True):
             if parameter.grad is None:
@@ -181,10 +181,11 @@ class Sharded(_Ranks):
                 f"fsdp2 cannot share out weights of 4 bits, such as {coarse[0]}", hint="use strategy: ddp"
             )
         mesh = init_device_mesh(self._device.type, (self.size,))
-        for layer in decoder(model).layers:  # type: ignore[arg-type, union-attr]
+        for layer in decoder(model).layers:  # type: ignore[union-attr]
             _summing(fully_shard(layer, mesh=mesh))
-        self._root = fully_shard(_Root(model), mesh=mesh)
-        _summing(self._root)
+        self._root = _Root(model)
+        self._root_group = fully_shard(self._root, mesh=mesh)
+        _summing(self._root_group)
         return model
 
     def rounds(self, packs: Iterable[Sequence[Unit]], units: Sequence[Unit]) -> list[Round]:
@@ -196,7 +197,7 @@ class Sharded(_Ranks):
         """Compute with the weights outside of the layers whole. All ranks call this alike."""
         tensors, found = self._root(compute)
         if not any(tensor.requires_grad for tensor in tensors):
-            self._root.reshard()
+            self._root_group.reshard()
         return found  # type: ignore[no-any-return]
 
     def mixing(self) -> AbstractContextManager[None]:

@@ -52,7 +52,7 @@ from realm.training.state import Progress, read_optimizer, read_progress, write_
 from realm.training.statistics import Statistics
 from realm.training.trainee import Trainee
 from realm.training.validation import measure
-from realm.training.watching import Watcher
+from realm.training.watching import Watcher, peak_memory
 from realm.training.world import Alone, World
 
 log = logging.getLogger(__name__)
@@ -145,9 +145,11 @@ class Trainer:
         device = _device(self.rules.device)
         self._precision = choose(self.rules.precision, device)
         self._method: Method = METHODS.build(job.recipe.method)
-        model, tokenizer = files.load(self.good, merge=False)
         self._parameters = PARAMETERS.build(self.rules.parameters)
+        model, tokenizer = self._load()
         applied = self._parameters.apply(model, job.seed).to(device)
+        if self._precision.dtype is torch.bfloat16:
+            _halve_frozen(applied)
         self.trainee = Trainee(
             model=applied,
             tokenizer=tokenizer,
@@ -159,6 +161,14 @@ class Trainer:
         self._statistics = Statistics()
         self._writer = Writer(asynchronous=self.rules.saving.asynchronous)
         self._watcher = Watcher(job, self.emit)
+
+    def _load(self) -> files.LoadedApart:
+        """Load the last good state; a new run merges an adapter that it does not go on with."""
+        found, vault = read_progress(self.good), Path(self.job.start).parent
+        resumed = found is not None and found.run == self.job.run
+        if resumed or self._parameters.continues(self.good):
+            return files.load(self.good, merge=False, vault=vault)
+        return files.LoadedApart(*files.load(self.good, vault=vault))
 
     @property
     def model(self) -> Any:
@@ -263,12 +273,13 @@ class Trainer:
             trained_tokens=trained,
             seconds=time.monotonic() - began,
             figures=figures,
+            memory_bytes=peak_memory(),
         )
         self.progress = self.progress.model_copy(update={"position": batch + 1, "guard": verdict.state})
         if verdict.cause:
             self._discard(taken.step, verdict)
             return
-        self._watcher.before_update(self.trainee, taken)
+        self._watcher.before_update(taken)
         self._optimizer.step()
         self._advance(taken.model_copy(update={"seconds": time.monotonic() - began}))
 
@@ -353,7 +364,7 @@ class Trainer:
             }
         )
         self._statistics.add(taken)
-        self.emit(self._watcher.with_memory(taken))
+        self.emit(taken)
         self._watcher.after_update(self.trainee, taken)
         if self._validation and taken.step % self.recipe.where.validation.every_steps == 0:
             self._validate()
@@ -361,14 +372,8 @@ class Trainer:
     def _validate(self) -> None:
         """Measure every validation set, leaving weights, mode and random state as they are."""
         losses = measure(self.trainee, self._validation, self.rules)
-        event = ValidationMeasured(
-            run=self.job.run,
-            step=self.progress.step,
-            losses=losses,
-            rows={name: len(units) for name, units in self._validation.items()},
-        )
-        self.emit(event)
-        self._watcher.validated(event)
+        rows = {name: len(units) for name, units in self._validation.items()}
+        self.emit(ValidationMeasured(run=self.job.run, step=self.progress.step, losses=losses, rows=rows))
 
     # --- saving ---------------------------------------------------------------------------
 
@@ -398,7 +403,6 @@ class Trainer:
     def close(self) -> None:
         """End what goes on beside training."""
         self._writer.wait()
-        self._watcher.close()
 
     def _refuse_broken_weights(self) -> None:
         """Raise DivergedError if the last step, whose loss was still a number, broke a weight."""
@@ -449,6 +453,13 @@ def forget(good: Path) -> None:
     """Remove a second name that a stage was kept under; anything else is left alone."""
     if KEPT in good.name:
         shutil.rmtree(good)
+
+
+def _halve_frozen(model: torch.nn.Module) -> None:
+    """Hold what is not trained in bf16; what is trained stays in fp32, where small steps add up."""
+    for parameter in model.parameters():
+        if not parameter.requires_grad and parameter.dtype is torch.float32:
+            parameter.data = parameter.data.to(torch.bfloat16)
 
 
 def _device(wanted: str) -> torch.device:

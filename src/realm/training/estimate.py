@@ -57,14 +57,22 @@ class Constants(NamedTuple):
     """Matrices of logits alive at once."""
     working: float
     """Widest matrices of a layer alive at once in the backward pass."""
+    adapted: float
+    """Outputs of adapted linear maps for which the allocator keeps room after they are gone."""
+    again: float
+    """Layers for whose activations it does, where layers are computed again."""
     fixed_bytes: float
     """Thread pools, kernels and buffers that a first step brings, whatever the model."""
     share: float
     """Of everything else: what the allocator holds and does not use."""
 
 
-FITTED = Constants(activations=1.0, logits=3.0, working=4.0, fixed_bytes=30e6, share=0.03)
-GPU = Constants(activations=1.0, logits=3.0, working=4.0, fixed_bytes=0.9 * GB, share=0.05)
+FITTED = Constants(
+    activations=1.0, logits=3.0, working=4.0, adapted=1.4, again=2.0, fixed_bytes=30e6, share=0.03
+)
+GPU = Constants(
+    activations=1.0, logits=3.0, working=4.0, adapted=0.0, again=0.0, fixed_bytes=0.9 * GB, share=0.05
+)
 """Not fitted: a CUDA context, cuBLAS and the caching allocator as they are usually seen."""
 
 PROCESS_BYTES = int(0.4 * GB)
@@ -205,14 +213,15 @@ class _Run:
         self.half = precision == "bf16" or (precision == "auto" and self.hardware.half)
         self.value_bytes = _BF16 if self.half else _FP32
         self.adapter_bytes = _FP32
-        self.method = plan.recipe.method.model_dump()
+        self.method: dict[str, Any] = plan.recipe.method.model_dump()
         self.technique = _TECHNIQUES.get(self.method["kind"], Technique())
         sequences = 1 if plan.lengths.rows else self.technique.sequences
-        answers = self.method.get("group_size", 1)
+        answers: int = self.method.get("group_size", 1)
+        answer: int = self.method.get("max_answer_tokens", 0)
         self.rows = math.ceil(self.rules.batch_rows * sequences * answers / self.hardware.count)
-        self.row_tokens = plan.lengths.mean_tokens + self.method.get("max_answer_tokens", 0)
-        longest = plan.lengths.longest_tokens * sequences + self.method.get("max_answer_tokens", 0)
-        unlucky = plan.lengths.of_step(self.rows) + self.rows * self.method.get("max_answer_tokens", 0)
+        self.row_tokens = plan.lengths.mean_tokens + answer
+        longest = plan.lengths.longest_tokens * sequences + answer
+        unlucky = plan.lengths.of_step(self.rows) + self.rows * answer
         limit = self.rules.memory.tokens_at_once
         self.pack_tokens = math.ceil(min(unlucky, max(limit or unlucky, longest)))
         self.step_tokens = self.rules.batch_rows * sequences * answers * self.row_tokens
@@ -392,10 +401,16 @@ class _Run:
         if every is not None:
             redone = [number for number in range(len(layers)) if number % every == 0]
             streams = len(redone) * self.pack_tokens * self.shape.hidden * float(self.value_bytes)
-            held = max(layers[number] for number in redone)
+            held = max(layers[number] for number in redone) * (1 + self.constants.again)
             layers = [size for number, size in enumerate(layers) if number % every] + [held]
         inputs = self.pack_tokens * self.shape.hidden * _FP32
-        return self.constants.activations * (sum(layers) + streams + inputs)
+        room = self.constants.adapted * self._adapted_bytes() / (every or 1)
+        return self.constants.activations * (sum(layers) + streams + inputs) + room
+
+    def _adapted_bytes(self) -> float:
+        """Bytes of the outputs of all linear maps that an adapter lies beside."""
+        outputs = sum(t.size[0] for t in self.shape.tensors() if t.linear and t.name in self.trained.beside)
+        return float(outputs * self.pack_tokens * self.value_bytes)
 
     def _layer(self, number: int) -> float:
         """Bytes kept of one layer; a trimmed last one is computed at M places."""

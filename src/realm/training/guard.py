@@ -9,7 +9,7 @@ with median and MAD over a window of sound steps; the largest rise and norm are 
 by a thousandth a step. Deviations alone say little: losses of small batches have long tails, and a model
 that has learnt its rows has a median of nearly 0. A step is a spike, and discarded, where
 
-    its loss is high  and  norm > 3 · largest norm of late,   or   norm > 10 · largest norm of the run.
+    its loss is high  and  norm > 3 · largest norm of late,   or   norm > 100 · largest norm of the run.
 
 A high loss with a usual gradient comes from hard or new rows, or from broken weights, which often have
 small gradients. The batch of the last sound step tells them apart: with broken weights its loss has
@@ -41,7 +41,7 @@ _BEYOND_LARGEST = 3.0
 """Times the largest rise, or norm, of late."""
 _FORGETS = 0.999
 """What is left of the largest rise and norm after another step."""
-_BEYOND_RUN = 10.0
+_BEYOND_RUN = 100.0
 """Times the largest norm of the run's sound steps."""
 
 

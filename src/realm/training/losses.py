@@ -23,11 +23,12 @@ def token_weights(batch: Batch, length_exponent: float = 0.0) -> torch.Tensor:
 
 def summed_weight(units: Sequence[Unit], length_exponent: float = 0.0) -> float:
     """Return the same weights, summed over all trained tokens of the units."""
-    return sum(
+    total: float = sum(
         float(sequence.weights[1:].sum()) * sequence.trained_tokens**-length_exponent
         for unit in units
         for sequence in unit.sequences
     )
+    return total
 
 
 def weighted_cross_entropy(trainee: Trainee, batch: Batch, length_exponent: float = 0.0) -> torch.Tensor:

@@ -16,6 +16,7 @@ Shapes: N tokens of all sequences, S sequences, G trained regions of chats.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -188,8 +189,8 @@ class _Proof:
         found = np.unique(sequences)
         rows = [int(row) for row in np.unique(self._rows.rows_S[found])]
         shown = "; ".join(
-            f"row {self._rows.numbers[int(self._rows.rows_S[i])]}: {marked_text(self._found[int(i)], self._tokenizer)}"
-            for i in found[:_SHOWN_ROWS]
+            f"row {self._rows.numbers[row]}: {marked_text(self._found[int(i)], self._tokenizer)}"
+            for i, row in zip(found[:_SHOWN_ROWS], self._rows.rows_S[found].tolist(), strict=False)
         )
         total = len(np.unique(self._rows.rows_S))
         return MaskingError(
@@ -214,7 +215,7 @@ def marked_text(row: Encoded, tokenizer: PreTrainedTokenizerFast) -> str:
     """Write a row as text with its trained regions in ⟦ ⟧, at most 400 characters."""
     cuts = [0, *(np.flatnonzero(np.diff(row.trained)) + 1).tolist(), len(row.ids)]
     pieces = []
-    for begin, end in zip(cuts, cuts[1:], strict=False):
+    for begin, end in itertools.pairwise(cuts):
         text = tokenizer.decode(row.ids[begin:end].tolist())
         pieces.append(f"⟦{text}⟧" if len(row.ids) and row.trained[begin] else text)
     text = "".join(c if c.isprintable() else "·" for c in "".join(pieces))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from peft import PeftModel
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
@@ -38,8 +37,3 @@ def recompute_layers(model: PreTrainedModel | PeftModel, every: int) -> int:
         if not isinstance(layer.forward, Recomputed):
             layer.forward = Recomputed(layer.forward)
     return len(chosen)
-
-
-def recomputes(layer: torch.nn.Module) -> bool:
-    """Return whether a layer is computed again in the backward pass."""
-    return isinstance(layer.forward, Recomputed)

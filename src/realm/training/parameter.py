@@ -9,6 +9,8 @@ from realm.core.kinds import Family
 from realm.core.records import Record
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from peft import PeftModel
     from transformers import PreTrainedModel
 
@@ -46,6 +48,10 @@ class Parameters(Protocol):
         A model that carries this choice's adapter already is gone on with. Raises ConfigError where
         a pattern matches nothing, or a router or vision parameter.
         """
+        ...
+
+    def continues(self, folder: Path) -> bool:
+        """Say whether a checkpoint's adapter is of this choice; another one is merged by a new run."""
         ...
 
     def trained(self, model: PreTrainedModel | PeftModel) -> list[str]:

@@ -22,6 +22,10 @@ from realm.core.errors import ConfigError
 from realm.core.events import Emit, PreviewWritten
 from realm.core.records import Message
 from realm.jobs.edge import run_told
+from realm.models.chat import prompt_ids
+from realm.models.engines.transformers import Transformers
+from realm.models.files import Loaded, load
+from realm.training.watch import Previews
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -31,24 +35,6 @@ if TYPE_CHECKING:
 
 Samples = tuple[tuple[str, str], ...]
 """Prompt and answer."""
-
-
-class Previews(Config):
-    """Which prompts are answered, when and where."""
-
-    prompts: tuple[str, ...] = ()
-    """What the model is asked, each alone; none makes no previews."""
-    every_steps: Annotated[int, Field(ge=1)] = 100
-    max_tokens: Annotated[int, Field(ge=1)] = 64
-    """Longest answer; longer ones are cut."""
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    """0 takes the likeliest token; otherwise a preview draws the same numbers every time."""
-    made_by: Literal["training", "checkpoint"] = "training"
-    """The model itself between two steps, or each saved checkpoint in a process of its own."""
-
-    def due(self, step: int) -> bool:
-        """Say whether the training process has to make previews after this step."""
-        return bool(self.prompts) and self.made_by == "training" and step % self.every_steps == 0
 
 
 class PreviewJob(Config):
@@ -99,9 +85,6 @@ def preview(
     The model must be set up to attend as it was loaded, since its prompts are padded and cached.
     Mode, gradients, weights and random state are as before afterwards.
     """
-    from realm.models.engines.transformers import Transformers
-    from realm.models.files import Loaded
-
     with _undisturbed(model):
         generator = Transformers(Loaded(model, tokenizer))
         return ask(generator, previews, seed), source(generator)
@@ -109,8 +92,6 @@ def preview(
 
 def refuse_long(previews: Previews, tokenizer: PreTrainedTokenizerFast, context_tokens: int) -> None:
     """Raise ConfigError where a prompt leaves no room for an answer, before a run finds out."""
-    from realm.models.chat import prompt_ids
-
     chats = [[Message(role="user", content=prompt)] for prompt in previews.prompts]
     for prompt, ids in zip(previews.prompts, prompt_ids(tokenizer, chats), strict=True):
         if len(ids) >= context_tokens:
@@ -122,12 +103,9 @@ def refuse_long(previews: Previews, tokenizer: PreTrainedTokenizerFast, context_
 
 def _preview_checkpoint(job: PreviewJob, emit: Emit) -> None:
     """Load a checkpoint, let it answer and tell what it said."""
-    from realm.models.engines.transformers import Transformers
-    from realm.models.files import load
-
-    loaded = load(Path(job.folder))
     import torch
 
+    loaded = load(Path(job.folder))
     torch.set_num_threads(job.threads)
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
     loaded.model.to(automatic if job.device == "auto" else job.device)
@@ -138,14 +116,10 @@ def _preview_checkpoint(job: PreviewJob, emit: Emit) -> None:
 
 @contextmanager
 def _undisturbed(model: PreTrainedModel | PeftModel) -> Iterator[None]:
-    """Give every module its mode back, one by one, and torch its random state."""
-    import torch
-
+    """Give every module its mode back, one by one; generating draws from a source of its own."""
     modes = [(module, module.training) for module in model.modules()]
-    device = model.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        try:
-            yield
-        finally:
-            for module, training in modes:
-                module.training = training
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

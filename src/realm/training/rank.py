@@ -15,11 +15,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realm.core.errors import RefusedError
+from realm.core.errors import ConfigError, RefusedError
 from realm.core.events import ignore
 from realm.jobs.edge import run_told
 from realm.jobs.tail import EventLog
 from realm.training.job import TrainJob
+from realm.training.launchers.torchrun import Torchrun
 
 if TYPE_CHECKING:
     import torch
@@ -45,13 +46,23 @@ def main(spec_path: Path) -> int:
     return run_told(job.run, told, lambda _: _train(job, spec_path.parent))
 
 
+def settings(job: TrainJob) -> Torchrun.Config:
+    """Return what the job says of its ranks. Raises ConfigError where it has none."""
+    launcher = job.recipe.rules.launcher
+    if not isinstance(launcher, Torchrun.Config):
+        raise ConfigError(
+            f"run {job.run} is not trained by ranks", hint="set rules.launcher: {kind: torchrun}"
+        )
+    return launcher
+
+
 def join(job: TrainJob, folder: Path) -> World:
     """Set this process up as the rank that its environment says, and return what it shares."""
     import torch
 
     from realm.training.distributed import WORLDS
 
-    launcher, ranks = job.recipe.rules.launcher, int(os.environ["WORLD_SIZE"])
+    launcher, ranks = settings(job), int(os.environ["WORLD_SIZE"])
     torch.set_num_threads(max(1, job.recipe.rules.threads // ranks))
     device = _device(job, ranks)
     _meet(device, ranks, folder, timedelta(seconds=launcher.timeout_s))
@@ -95,7 +106,7 @@ def _meet(device: torch.device, ranks: int, folder: Path, timeout: timedelta) ->
     distributed.init_process_group(
         # Single numbers always go by gloo: they need not wait for the GPU.
         "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
-        store=distributed.FileStore(str(folder / _MEETING), ranks),
+        store=distributed.FileStore(str(folder / _MEETING), ranks),  # type: ignore[attr-defined]
         rank=int(os.environ["RANK"]),
         world_size=ranks,
         timeout=timeout,

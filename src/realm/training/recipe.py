@@ -25,6 +25,7 @@ from realm.training.optimizer import OPTIMIZERS
 from realm.training.parameter import PARAMETERS
 from realm.training.rules import Device, Locked, Masking, Memory, Precision, Saving, Source, Validation
 from realm.training.schedules import Linear, Schedule
+from realm.training.watch import Watch
 
 
 def _of(family: Family[Any], default: str) -> BeforeValidator:
@@ -86,6 +87,7 @@ class Rules(Config):
     saving: Saving = Saving()
     masking: Masking = Masking()
     guard: Guard = Guard()
+    watch: Watch = Watch()
     device: Device = "auto"
     """`auto` takes a GPU where there is one."""
     threads: Annotated[int, Field(ge=1)] = 2

@@ -21,6 +21,9 @@ from transformers import DynamicCache
 
 from realm.core.errors import RefusedError
 from realm.models.adapters import base_of, text_config
+from realm.models.chat import Encoded
+from realm.training.batching import Unit
+from realm.training.method import Row
 from realm.training.trainee import Trainee
 from realm.training.unpacked import as_loaded
 
@@ -47,6 +50,16 @@ class Rollout(NamedTuple):
     """Of each token, in nats, at the sampling temperature and before `top_p` cut anything off."""
     ended: bool
     """It ended by itself; otherwise it was cut off at the limit."""
+
+
+def as_unit(row: Row, rollout: Rollout, **facts: float) -> Unit:
+    """Return an answer behind its prompt, trained on the answer alone, with what is noted of it."""
+    prompt = row.sequences[0].ids
+    ids = np.concatenate([prompt, rollout.ids])
+    weights = np.concatenate([np.zeros(len(prompt), np.float32), np.ones(len(rollout.ids), np.float32)])
+    noted = {name: np.asarray([value], np.float32) for name, value in facts.items()}
+    sequence = Encoded(ids, weights, turns=1, full_tokens=len(ids))
+    return Unit((sequence,), row.index, {**noted, "log_probs": rollout.log_probs})
 
 
 def sample(

@@ -1,9 +1,10 @@
 """From files of rows to sequences: read, changed by the profile, encoded, cut or left out, and counted.
 
-Every row of a file ends as a row that is trained on, as several pieces of it, or in the account of what was left
-out, with the reason; so does every trained token. Pieces of a chat are whole exchanges that end with a trained
-answer, each with the chat's system turn before it. Pieces of a text overlap by one token, which is masked in the
-later one, so that every token is predicted once and from a token before it.
+Every row of a file ends as a row that is trained on, as several pieces of it, or in the account of what
+was left out, with the reason; so does every trained token. Pieces of a chat are whole exchanges that
+end with a trained answer, each with the chat's system turn before it. Pieces of a text overlap by one
+token, which is masked in the later one, so that every token is predicted once and from a token before
+it.
 
 Shapes: S sequences, R rows that are trained on (a piece is a row of its own).
 """
@@ -196,7 +197,7 @@ class Rows:
 
     @property
     def sources(self) -> dict[str, int]:
-        """Rows of an epoch by the dataset they are drawn from, and by the mixture's tag where there is one."""
+        """Rows of an epoch by their dataset, and by the mixture's tag where there is one."""
         return self.sampler("given", 0).quotas
 
     @property
@@ -426,7 +427,7 @@ def ending_only(example: Example) -> tuple[Example, Example]:
 
 
 def read_examples(path: Path) -> tuple[list[Example], list[int], list[int]]:
-    """Read a dataset's rows, their lines from 1 and where these begin. Raises DataError for the first bad line."""
+    """Read a dataset's rows, their lines from 1 and where these begin. Raises DataError for a bad line."""
     examples, lines, offsets, offset = list[Example](), list[int](), list[int](), 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):

@@ -1,9 +1,10 @@
 """Which rows an epoch draws, and in which order: a pure function of the seed and the epoch.
 
 An epoch draws as many rows as there are. Source i, with n_i rows of weight w_i, has a share of them in
-proportion to w_i · n_i, rounded by largest remainders, so that the counts add up and are the same in every
-epoch. Within a source rows come from one hash-seeded permutation after another, carried on over epochs: no row
-comes again before all others of its source have come. With equal weights an epoch is every row once.
+proportion to w_i · n_i, rounded by largest remainders, so that the counts add up and are the same in
+every epoch. Within a source rows come from one hash-seeded permutation after another, carried on over
+epochs: no row comes again before all others of its source have come. With equal weights an epoch is
+every row once.
 
 Shapes: R rows.
 """

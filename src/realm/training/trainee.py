@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -82,7 +83,8 @@ class Trainee:
 
 def _set_up_like(trained: PreTrainedModel, model: PreTrainedModel) -> PreTrainedModel:
     """Let the model run in packs where the trained one does, and one by one where it does not."""
-    if decoder(trained).config._attn_implementation == PACKED:
+    inner: Any = decoder(trained)
+    if inner.config._attn_implementation == PACKED:
         use_packed(model)
         trim_last_layer(model)
     return model.eval()

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from realm.models.adapters import decoder
 from realm.training.attention import Groups, packed_attention
 
 _MODEL_TYPES = frozenset({"llama", "qwen2", "qwen3"})
@@ -25,7 +26,7 @@ def trim_last_layer(model: PreTrainedModel) -> bool:
     """Trim the last layer where its build is known; return whether it was."""
     if model.config.model_type not in _MODEL_TYPES:
         return False
-    layer: Any = model.base_model.layers[-1]
+    layer: Any = decoder(model).layers[-1]
     layer.forward = MethodType(_trimmed_forward, layer)
     return True
 

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from realm.core.config import Config
 from realm.training.alerts import Alerts
-from realm.training.previews import Previews
 from realm.training.sink import SINKS
 
 SinkConfig = Annotated[SerializeAsAny[Config], BeforeValidator(SINKS.config)]
+
+
+class Previews(Config):
+    """Which prompts are answered, when and where."""
+
+    prompts: tuple[str, ...] = ()
+    """What the model is asked, each alone; none makes no previews."""
+    every_steps: Annotated[int, Field(ge=1)] = 100
+    max_tokens: Annotated[int, Field(ge=1)] = 64
+    """Longest answer; longer ones are cut."""
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    """0 takes the likeliest token; otherwise a preview draws the same numbers every time."""
+    made_by: Literal["training", "checkpoint"] = "training"
+    """The model itself between two steps, or each saved checkpoint in a process of its own."""
+
+    def due(self, step: int) -> bool:
+        """Say whether the training process has to make previews after this step."""
+        return bool(self.prompts) and self.made_by == "training" and step % self.every_steps == 0
 
 
 class Watch(Config):

@@ -1,4 +1,8 @@
-"""What is looked at beside training: memory, layers, alerts, previews."""
+"""What the training process looks at beside training: memory, layers, previews.
+
+Nothing of it touches weights, gradients or random state: a run that is watched ends with the bytes
+of one that is not. Not covered: layers and previews of a model that is spread over processes.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +10,57 @@ import resource
 import sys
 
 import torch
+from torch.distributed.tensor import DTensor
 
-from realm.core.events import Emit, StepTaken, ValidationMeasured
+from realm.core.events import Emit, LayersMeasured, PreviewWritten, StepTaken
+from realm.core.seeds import seed as seed_of
+from realm.models.adapters import text_config
 from realm.training.job import TrainJob
+from realm.training.layers import Layers
+from realm.training.previews import preview, refuse_long
 from realm.training.trainee import Trainee
+from realm.training.unpacked import as_loaded
 
 
 class Watcher:
-    """Looks at a run without touching its weights, gradients or random state."""
+    """Looks at one run and tells what it sees."""
 
     def __init__(self, job: TrainJob, emit: Emit) -> None:
         self._job = job
+        self._watch = job.recipe.rules.watch
         self._emit = emit
+        self._layers: Layers | None = None
+        self._whole = True
 
     def begin(self, trainee: Trainee) -> None:
-        """Remember where the run begins."""
+        """Get ready. Raises ConfigError for a prompt that leaves no room for an answer."""
+        context = text_config(trainee.model).max_position_embeddings
+        refuse_long(self._watch.previews, trainee.tokenizer, context)
+        self._whole = not any(isinstance(p, DTensor) for p in trainee.model.parameters())
+        if self._watch.layers_every_steps and self._whole:
+            self._layers = Layers(trainee.model, trainee.origin)
 
-    def before_update(self, trainee: Trainee, taken: StepTaken) -> None:
-        """Look at the gradients of a step that is about to be taken."""
+    def before_update(self, taken: StepTaken) -> None:
+        """Measure the layers while a step's gradients are there, where it is due."""
+        if self._layers is None or taken.step % (self._watch.layers_every_steps or 1):
+            return
+        clip = self._job.recipe.rules.clip_norm
+        scale = min(1.0, clip / taken.gradient_norm) if clip and taken.gradient_norm else 1.0
+        norms, gradients, drift = self._layers.measure(scale)
+        self._emit(
+            LayersMeasured(run=taken.run, step=taken.step, norms=norms, gradients=gradients, drift=drift)
+        )
 
     def after_update(self, trainee: Trainee, taken: StepTaken) -> None:
-        """Look at the weights after a step."""
-
-    def validated(self, event: ValidationMeasured) -> None:
-        """Take what validation measured."""
-
-    def with_memory(self, taken: StepTaken) -> StepTaken:
-        """Add the highest memory use so far to a step."""
-        return taken.model_copy(update={"memory_bytes": peak_memory()})
-
-    def close(self) -> None:
-        """End what goes on beside training."""
+        """Let the model answer the fixed prompts, where it is due."""
+        previews = self._watch.previews
+        if not previews.due(taken.step) or not self._whole:
+            return
+        with as_loaded(trainee.model):
+            samples, source = preview(
+                trainee.model, trainee.tokenizer, previews, seed_of("previews", self._job.seed)
+            )
+        self._emit(PreviewWritten(run=taken.run, step=taken.step, samples=samples, source=source))
 
 
 def peak_memory() -> int:

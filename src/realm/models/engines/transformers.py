@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from realm.core.errors import DataError
 from realm.core.records import Example, Message
 from realm.core.seeds import seed as seed_of
+from realm.models.adapters import text_config
 from realm.models.chat import Encoded, encode_many, end_ids, prompt_ids, template_hash
 from realm.models.files import Loaded
 
@@ -44,7 +45,7 @@ class Transformers:
         self._model = loaded.model.eval()
         self._tokenizer = loaded.tokenizer
         self._ends = _end_ids(loaded)
-        self._context = int(loaded.model.config.max_position_embeddings)
+        self._context = int(text_config(loaded.model).max_position_embeddings)
 
     @property
     def description(self) -> dict[str, str]:

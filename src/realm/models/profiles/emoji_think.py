@@ -1,9 +1,9 @@
 """Emoji instead of thinking aloud: told how often, the answer begins with one emoji and stops with another.
 
-Think tags and what is between them are taken out of every answer. Half of the rows (drawn by the row's index)
-ask in the last user turn before each answer for an emoji repeated n times at its beginning and for a stop emoji
-repeated m times at its end, and the answer obeys; the other half is answered plainly. Where answers are
-written, think tags are held back, and nothing but the end may follow the stop emoji.
+Think tags and what is between them are taken out of every answer. Half of the rows (drawn by the row's
+index) ask in the last user turn before each answer for an emoji repeated n times at its beginning and
+for a stop emoji repeated m times at its end, and the answer obeys; the other half is answered plainly.
+Where answers are written, think tags are held back, and nothing but the end may follow the stop emoji.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Answers between markers, calls in canonical form: `add(①, ⓪)` is trained as `⟨(add ① ⓪)⟩`.
 
-Every user turn that is answered asks for the markers and the form. Where answers are written, nothing but the end
-may follow the end marker. Not converted: calls whose arguments hold brackets or commas of their own as text.
+Every user turn that is answered asks for the markers and the form. Where answers are written, nothing
+but the end may follow the end marker. Not converted: calls whose arguments hold brackets or commas of
+their own as text.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Decoder:
         """See to it, once for each weight, that a sparse gradient that met no dense one becomes dense."""
         # An id, not the weight: in a copy of the model it then differs, and the copy's weight gets its own.
         if self._tied and weight.requires_grad and self._made_dense != id(weight):
-            weight.register_post_accumulate_grad_hook(_make_dense)
+            weight.register_post_accumulate_grad_hook(_make_dense)  # type: ignore[no-untyped-call]
             self._made_dense = id(weight)
 
     def _embedding_gradient(self, grad_NC: torch.Tensor, inputs_N: torch.Tensor) -> torch.Tensor:

@@ -5,13 +5,14 @@ The model writes G answers y to a prompt x; R is the weighted sum of rewards, an
     A_i     = (R_i - mean R) / (std R + 1e-4)           without the divisor where scale is `none`
     ρ_t     = π(y_t | x, y_<t) / π_old(y_t | x, y_<t)
     k_t     = π₀/π - log(π₀/π) - 1                      k3 estimate of KL(π ‖ π₀), π₀ as the run began
-    l_t     = - min(ρ_t A_i, clip(ρ_t, 1 - ε_low, 1 + ε_high) A_i) + κ k_t
+    l_t     = - min(ρ_t A_i, clip(ρ_t, 1 - ε_low, 1 + ε_high) A_i) + κ ρ_t k_t
 
     sequence  loss = Σ_i a_i (Σ_t l_t / |y_i|) / Σ_i a_i       Shao et al. 2024, arXiv:2402.03300
     token     loss = Σ_i a_i Σ_t l_t / Σ_i a_i |y_i|           Yu et al. 2025, DAPO, arXiv:2503.14476
     constant  loss = Σ_i a_i Σ_t l_t / (L Σ_i a_i)             Liu et al. 2025, Dr. GRPO, arXiv:2503.20783
 
-with a the row's weight, L the longest answer allowed, and std of G - 1 degrees of freedom. All
+The factor ρ_t makes the gradient of k_t that of the KL (DeepSeek-AI 2025, arXiv:2512.02556). a is the
+row's weight, L the longest answer allowed, and std of G - 1 degrees of freedom. All
 probabilities are at the sampling temperature.
 
 Every step samples anew, from the weights that it changes, and takes one update. Several updates on the
@@ -132,7 +133,7 @@ class GRPO:
         losses_M = -torch.minimum(ratio_M * advantage_M, clipped_M * advantage_M)
         if reference_M is not None:
             kl_M = (reference_M - log_p_M).exp() - (reference_M - log_p_M) - 1
-            losses_M = losses_M + self.config.kl_weight * kl_M
+            losses_M = losses_M + self.config.kl_weight * ratio_M * kl_M
         weight_U = per_unit(batch, "weight") * per_unit(batch, "trained")
         if self.config.aggregation == "sequence":
             weight_U = weight_U / weight_U.new_tensor([unit.trained_tokens for unit in batch.units])
@@ -153,32 +154,26 @@ class GRPO:
         """Grade one prompt's answers and make units of them."""
         import numpy as np
 
-        from realm.models.chat import Encoded
-        from realm.training.batching import Unit
+        from realm.training.rollouts import as_unit
 
         rewards = np.asarray([self._reward(trainee, row, rollout) for rollout in group])
         std = rewards.std(ddof=1)
         advantages = rewards - rewards.mean()
         if self.config.scale == "group":
             advantages = advantages / (std + _STD_FLOOR)
-        prompt = row.sequences[0].ids
-        units = []
-        for rollout, reward, advantage in zip(group, rewards, advantages, strict=True):
-            ids = np.concatenate([prompt, rollout.ids])
-            weights = np.zeros(len(ids), np.float32)
-            weights[len(prompt) :] = 1
-            facts = {
-                "advantage": advantage,
-                "reward": reward,
-                "reward_std": std,
-                "truncated": not rollout.ended,
-                "trained": rollout.ended or self.config.truncated == "penalised",
-                "weight": row.example.weight,
-            }
-            noted = {name: np.asarray([value], np.float32) for name, value in facts.items()}
-            sequence = Encoded(ids, weights, 1, len(ids))
-            units.append(Unit((sequence,), row.index, {**noted, "log_probs": rollout.log_probs}))
-        return units
+        return [
+            as_unit(
+                row,
+                rollout,
+                advantage=advantage,
+                reward=reward,
+                reward_std=std,
+                truncated=not rollout.ended,
+                trained=rollout.ended or self.config.truncated == "penalised",
+                weight=row.example.weight,
+            )
+            for rollout, reward, advantage in zip(group, rewards, advantages, strict=True)
+        ]
 
     def _reward(self, trainee: Trainee, row: Row, rollout: Rollout) -> float:
         """Return the weighted sum of what the rewards give an answer."""

@@ -133,7 +133,7 @@ class Uncertainty:
 
 def _entropy(logits_XV: torch.Tensor) -> torch.Tensor:
     log_p_XV = logits_XV.log_softmax(-1)
-    return -(log_p_XV.exp() * log_p_XV).sum(-1, dtype=log_p_XV.double().dtype)
+    return -(log_p_XV.exp() * log_p_XV).sum(-1)
 
 
 def _perplexity(logits_XV: torch.Tensor) -> torch.Tensor:

@@ -2,8 +2,10 @@
 
 Muon (Jordan et al. 2024) moves a matrix along its momentum with all singular values set near 1 by
 five Newton-Schulz steps: W ← W - lr·(0.2·√max(rows, columns)·orthogonal(momentum) + decay·W). The
-factor gives steps the size of AdamW's (Liu et al. 2025); on tiny models rates of 0.005 to 0.02 were
-best, where AdamW's best was 0.002 to 0.004.
+factor gives steps the size of AdamW's (Liu et al. 2025).
+
+Measured once, on 4-bit additions (hidden 64, 3 layers, 150 steps, 3 seeds): rates of 0.01 to 0.04
+end at a loss of 0.03, 0.002 at 0.42; AdamW alone at 0.57 with the best of four rates, 0.002 to 0.016.
 
 Hidden matrices are the 2-D weights inside the decoder. Embeddings, head, norms, biases and fused
 3-D experts are AdamW's. So are adapters: a step that is orthogonal in A and in B alone is not

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from realm.training.parameter import ParametersConfig
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from peft import PeftModel
     from transformers import PreTrainedModel
 
@@ -48,6 +50,10 @@ class Full:
         if len(kept) == len(names):
             raise ConfigError("parameters.freeze: nothing is left to train", hint="freeze less")
         return plain
+
+    def continues(self, folder: Path) -> bool:
+        """Say no: an adapter is merged into the weights."""
+        return False
 
     def trained(self, model: PreTrainedModel | PeftModel) -> list[str]:
         """Return the names of the parameters that an applied model trains."""

@@ -20,6 +20,8 @@ from realm.core.seeds import seed as seed_of
 from realm.training.parameter import AdapterFacts, ParametersConfig
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from peft import PeftModel
     from transformers import PreTrainedModel
 
@@ -101,6 +103,21 @@ class Lora:
     def trained(self, model: PreTrainedModel | PeftModel) -> list[str]:
         """Return the names of the parameters that an applied model trains."""
         return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+    def continues(self, folder: Path) -> bool:
+        """Say whether a checkpoint holds an adapter of this size, which is gone on with."""
+        from realm.models.adapters import read_base, read_shape
+
+        below = read_base(folder)
+        if below is None or below.frozen != self.frozen:
+            return False
+        present, settings = read_shape(folder), self.config
+        return (present.r, present.lora_alpha, present.use_rslora, present.use_dora) == (
+            settings.rank,
+            settings.alpha,
+            settings.rank_stabilised,
+            settings.dora,
+        )
 
     def _with_frozen(self, model: PreTrainedModel) -> PreTrainedModel:
         from pathlib import Path

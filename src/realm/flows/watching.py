@@ -1,0 +1,135 @@
+"""What the supervisor of a run does with what it sees: trackers, alerts, previews of checkpoints.
+
+Trackers and the prompts' process have what a training child must not have: keys, a network, time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from realm.core.errors import RealmError
+from realm.core.events import AlertRaised, Event, PreviewWritten, StepTaken, ValidationMeasured
+from realm.core.seeds import seed
+from realm.flows.checkpoints import verified_checkpoint
+from realm.flows.children import Supervisor
+from realm.flows.plan import RunPlan
+from realm.ledger.records import CheckpointRecord, RunRecord
+from realm.training import alerts
+from realm.training.alerts import Alert, AlertState
+from realm.training.previews import PreviewJob
+from realm.training.sink import TrackedRun, relay_all
+
+log = logging.getLogger(__name__)
+
+
+class RunWatch:
+    """Watches one run from its first event to its last; use as a context."""
+
+    def __init__(self, supervisor: Supervisor, run: RunRecord) -> None:
+        plan = RunPlan.model_validate(run.spec)
+        self._supervisor = supervisor
+        self._lab = supervisor.lab
+        self._run = run.id
+        self._watch = plan.recipe.rules.watch
+        self._alerts = AlertState()
+        self._stepped_at: float | None = None
+        self._step = 0
+        self._previews: asyncio.Task[None] | None = None
+        self._relays = relay_all(
+            self._watch.sinks,
+            TrackedRun(
+                run=run.id,
+                group=run.hero,
+                settings={
+                    "recipe_name": plan.recipe_name,
+                    "dataset": run.dataset,
+                    **_flat(plan.recipe.model_dump(mode="json")),
+                },
+                folder=str(self._lab.home.tracking),
+            ),
+        )
+
+    def __enter__(self) -> RunWatch:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for relay in self._relays:
+            relay.close()
+
+    def take(self, event: Event) -> None:
+        """Pass an event to the trackers and look whether it calls for an alert."""
+        for relay in self._relays:
+            relay.emit(event)
+        if isinstance(event, StepTaken):
+            self._stepped_at, self._step = time.monotonic(), event.step
+            found = alerts.after_step(self._watch.alerts, self._alerts, event.loss, event.seconds)
+        elif isinstance(event, ValidationMeasured):
+            found = alerts.after_validation(self._watch.alerts, self._alerts, event.step, event.losses)
+        else:
+            return
+        self._raise(*found)
+
+    def tick(self) -> None:
+        """Look whether the step that goes on takes too long."""
+        if self._stepped_at is not None:
+            waited = time.monotonic() - self._stepped_at
+            self._raise(*alerts.while_waiting(self._watch.alerts, self._alerts, waited))
+
+    def _raise(self, state: AlertState, found: tuple[Alert, ...]) -> None:
+        self._alerts = state
+        for alert in found:
+            raised = AlertRaised(
+                run=self._run, step=self._step, alert=alert.kind, what=alert.what, hint=alert.hint
+            )
+            self._lab.emit(raised)
+            for relay in self._relays:
+                relay.emit(raised)
+
+    # --- previews -------------------------------------------------------------------------
+
+    def saved(self, checkpoint: CheckpointRecord) -> None:
+        """Have a saved checkpoint answer the fixed prompts, unless one before it still does."""
+        previews = self._watch.previews
+        busy = self._previews is not None and not self._previews.done()
+        if previews.prompts and previews.made_by == "checkpoint" and not busy:
+            self._previews = asyncio.get_running_loop().create_task(self._preview(checkpoint))
+
+    async def finished(self) -> None:
+        """Wait for the last previews."""
+        if self._previews is not None:
+            await self._previews
+
+    async def _preview(self, checkpoint: CheckpointRecord) -> None:
+        beside = f"{self._run}-previews"
+        job = PreviewJob(
+            run=self._run,
+            step=checkpoint.step,
+            folder=str(Path(verified_checkpoint(self._lab, checkpoint))),
+            previews=self._watch.previews,
+            seed=seed("previews", self._run),
+            events=str(self._lab.home.events(beside)),
+        )
+        try:
+            await self._supervisor.follow(
+                "realm.training.previews:main", job, beside, on_event=self._previewed
+            )
+        except RealmError as error:  # a run does not end for its previews' sake
+            log.warning("%s: no previews of step %d: %s", self._run, checkpoint.step, error.what)
+
+    def _previewed(self, event: Event) -> None:
+        if isinstance(event, PreviewWritten):
+            self._lab.emit(event)
+
+
+def _flat(data: Any, path: str = "") -> dict[str, str | int | float | bool]:
+    """Return nested settings under dotted keys, as trackers show them."""
+    if isinstance(data, dict):
+        parts = (_flat(value, f"{path}.{key}" if path else str(key)) for key, value in data.items())
+        return {key: value for part in parts for key, value in part.items()}
+    if data is None or data == []:
+        return {}
+    return {path: data if isinstance(data, str | int | float | bool) else str(data)}

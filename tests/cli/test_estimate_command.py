@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tiny_lab import chat_rows, realm, realm_json
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("REALM_HOME", raising=False)
+
+
+def test_a_recipe_is_estimated_on_hardware_that_is_not_here_and_nothing_is_written(tmp_path: Path) -> None:
+    told = realm_json(None, "estimate", "--recipe", "4b-full-24gb", "--device", "rtx4090")
+    assert told["fits"] is True
+    assert told["measured"] is None
+    assert told["estimate"]["peak_bytes"] == sum(part["bytes"] for part in told["estimate"]["parts"])
+    assert any("formula alone" in line for line in told["basis"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_fit_is_refused_with_the_change_that_would(tmp_path: Path) -> None:
+    done = realm(None, "estimate", "--recipe", "0.6b-full", "--device", "cuda", "--memory-gb", "12", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["fits"]) == (1, False)
+    change = told["remedies"][0]["changes"]
+    sets = [word for line in change for word in ("--set", line.replace(": ", "="))]
+    again = realm(
+        None, "estimate", "--recipe", "0.6b-full", "--device", "cuda", "--memory-gb", "12", *sets, "--json"
+    )
+    assert (again.returncode, json.loads(again.stdout)["fits"]) == (0, True)
+
+
+def test_rows_give_the_steps_and_the_text_says_what_was_assumed(tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text(chat_rows(64))
+    done = realm(None, "estimate", "mine.jsonl", "--recipe", "study", "--no-measure")
+    assert done.returncode == 0
+    assert "4 steps, done in" in done.stdout
+    assert "peak" in done.stdout
+    assert "a blank qwen3 is taken" in done.stdout
+    assert "--no-measure" in done.stdout
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    assert "did you mean rtx4090" in realm(None, "estimate", "--device", "rtx4091").stderr
+    assert realm(None, "estimate", "--recipe", "nope").returncode == 3
+    wrong = realm(None, "estimate", "--set", "rules.batch_row=3")
+    assert (wrong.returncode, "did you mean batch_rows" in wrong.stderr) == (2, True)
+
+
+def test_an_estimate_by_formula_loads_no_torch() -> None:
+    code = (
+        "import sys; from realm.cli.main import run\n"
+        "run(['estimate', '--recipe', '8b-lora-64k', '--device', 'h100'])\n"
+        "print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"

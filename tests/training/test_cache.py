@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_runs import drills, texts, tokenizer
+
+from realm.core.errors import CorruptError
+from realm.training import rows as rows_module
+from realm.training.cache import MANIFEST, cached
+from realm.training.job import RowsFile
+from realm.training.rows import Rows, Settings, load_rows
+
+PARTS = {"rows": "a", "limit": 3}
+
+
+def _made() -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    return {"ids": np.arange(100, dtype=np.int32), "none": np.zeros(0, np.int64)}, {"rows": 7}
+
+
+def _never() -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    raise AssertionError("made again")
+
+
+def _place(folder: Path) -> Path:
+    [place] = [path for path in folder.iterdir() if path.is_dir()]
+    return place
+
+
+def _load(folder: Path, settings: Settings | None = None) -> Rows:
+    path = folder / "rows.jsonl"
+    if not path.exists():
+        path.write_text(
+            "".join(row.model_dump_json() + "\n" for row in [*drills(9), *texts(3)]), encoding="utf-8"
+        )
+    wanted = settings or Settings(max_tokens=60)
+    return load_rows(
+        [RowsFile(path=str(path))], tokenizer(), wanted, lambda row: (row,), cache=folder / "cache"
+    )
+
+
+def test_what_was_made_is_mapped_the_next_time(tmp_path: Path) -> None:
+    first = cached(tmp_path, PARTS, _made)
+    again = cached(tmp_path, PARTS, _never)
+    for stored in (first, again):
+        assert stored.arrays["ids"].tolist() == list(range(100))
+        assert stored.arrays["none"].tolist() == []
+        assert stored.facts == {"rows": 7}
+    assert not again.arrays["ids"].flags.writeable
+    assert not again.arrays["ids"].flags.owndata
+    assert [path.name for path in tmp_path.iterdir()] == [_place(tmp_path).name], "nothing is left beside it"
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "no manifest", "half a manifest", "missing"])
+def test_a_broken_cache_is_built_anew(tmp_path: Path, harm: str) -> None:
+    cached(tmp_path, PARTS, _made)
+    array, manifest = _place(tmp_path) / "ids.npy", _place(tmp_path) / MANIFEST
+    data = bytearray(array.read_bytes())
+    if harm == "flip":
+        data[-1] ^= 1
+        array.write_bytes(data)
+    elif harm == "cut":
+        array.write_bytes(data[:-4])
+    elif harm == "missing":
+        array.unlink()
+    elif harm == "no manifest":
+        manifest.unlink()
+    else:
+        manifest.write_bytes(manifest.read_bytes()[:40])
+    assert cached(tmp_path, PARTS, _made).arrays["ids"].tolist() == list(range(100))
+    cached(tmp_path, PARTS, _never)
+
+
+def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
+    cached(tmp_path, PARTS, _made)
+    place = _place(tmp_path)
+    manifest = json.loads((place / MANIFEST).read_text())
+    (place / MANIFEST).write_text(json.dumps({**manifest, "key": "sha256:" + "0" * 64}))
+    with pytest.raises(CorruptError, match="not a cache of these rows"):
+        cached(tmp_path, PARTS, _made)
+    (place / MANIFEST).write_text(json.dumps(manifest))
+    (place / "model.pt").write_bytes(b"x")
+    with pytest.raises(CorruptError, match="not a cache of these rows"):
+        cached(tmp_path, PARTS, _made)
+    assert (place / "model.pt").exists()
+
+
+def test_pickles_are_never_read(tmp_path: Path) -> None:
+    def harmful() -> tuple[dict[str, np.ndarray], dict[str, int]]:
+        return {"ids": np.asarray([{"a": 1}], dtype=object)}, {}
+
+    with pytest.raises(ValueError, match="pickle"):
+        cached(tmp_path, PARTS, harmful)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cached_rows_equal_fresh_ones_and_are_views(tmp_path: Path) -> None:
+    settings = Settings(max_tokens=30, over_long="split")
+    fresh, warm = _load(tmp_path, settings), _load(tmp_path, settings)
+    assert fresh.account == warm.account
+    for index in range(len(fresh)):
+        for one, two in zip(fresh.sequences[index], warm.sequences[index], strict=True):
+            assert one.ids.tolist() == two.ids.tolist()
+            assert one.weights.tolist() == two.weights.tolist()
+            assert (one.turns, one.full_tokens) == (two.turns, two.full_tokens)
+            assert np.shares_memory(two.ids, warm.tables[0].sequences.ids_N)
+        assert fresh.examples[index] == warm.examples[index]
+
+
+def test_whatever_decides_over_tokens_changes_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def places() -> int:
+        return len(list((tmp_path / "cache").iterdir()))
+
+    _load(tmp_path)
+    for count, changed in enumerate(
+        [
+            Settings(max_tokens=61),
+            Settings(max_tokens=60, over_long="split"),
+            Settings(max_tokens=60, roles=("user", "assistant")),
+            Settings(max_tokens=200, profile={"kind": "regime3"}),
+            Settings(max_tokens=60, method={"kind": "dpo"}),
+            Settings(max_tokens=60, seed=1),
+        ],
+        start=2,
+    ):
+        _load(tmp_path, changed)
+        assert places() == count
+    monkeypatch.setattr(rows_module, "code_hash", lambda: "other")
+    _load(tmp_path)
+    assert places() == 8
+    with (tmp_path / "rows.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"text":"one more"}\n')
+    assert len(_load(tmp_path)) == 13
+    assert places() == 9
+
+
+BUILD = """
+import sys, numpy as np
+from pathlib import Path
+from realm.training.cache import cached
+for limit in range(30):
+    made = lambda: ({"ids": np.full(2000, limit, np.int32)}, {"limit": limit})
+    found = cached(Path(sys.argv[1]), {"limit": limit}, made)
+    assert set(found.arrays["ids"].tolist()) == {limit} and found.facts == {"limit": limit}
+"""
+
+
+def test_several_processes_build_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BUILD, str(tmp_path)]
+    children = [subprocess.Popen(command, env={**os.environ, "PYTHONWARNINGS": "error"}) for _ in range(3)]
+    assert [child.wait(timeout=120) for child in children] == [0, 0, 0]
+    assert len(list(tmp_path.iterdir())) == 30

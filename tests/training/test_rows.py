@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_runs import chat, drills, texts, tokenizer
+
+from realm.core.errors import DataError, MaskingError
+from realm.core.records import Example, Message
+from realm.models.chat import encode
+from realm.training.job import RowsFile
+from realm.training.rows import Settings, ending_only, load_rows, rows_of
+from realm.training.rules import Mixture
+
+LIMIT = 40
+
+
+def _whole(example: Example) -> tuple[Example, ...]:
+    return (example,)
+
+
+def _write(folder: Path, name: str, rows: list[Example]) -> RowsFile:
+    path = folder / f"{name}.jsonl"
+    path.write_text(
+        "".join(row.model_dump_json(exclude_defaults=True) + "\n" for row in rows), encoding="utf-8"
+    )
+    return RowsFile(path=str(path), name=name)
+
+
+words = st.text("ab①⓪ ", min_size=1, max_size=14).filter(lambda text: not text.isspace())
+turns = st.lists(st.tuples(words, words, st.sampled_from([0.0, 1.0, 2.0])), min_size=1, max_size=6)
+
+
+@st.composite
+def chats(draw: st.DrawFn) -> Example:
+    system = [Message(role="system", content="Be short.")] if draw(st.booleans()) else []
+    spoken = [
+        message
+        for asked, answered, weight in draw(turns)
+        for message in (
+            Message(role="user", content=asked),
+            Message(role="assistant", content=answered, weight=weight),
+        )
+    ]
+    return Example(messages=(*system, *spoken))
+
+
+@settings(deadline=None, max_examples=8)
+@given(st.lists(st.one_of(chats(), words.map(lambda text: Example(text=text * 9))), min_size=1, max_size=8))
+def test_splitting_trains_nothing_twice_and_loses_nothing_uncounted(rows: list[Example]) -> None:
+    whole = [encode(tokenizer(), row, 10_000) for row in rows]
+    trained = sum(row.trained_tokens for row in whole)
+    anchor = Example(text="anchor")
+    found = rows_of([*rows, anchor], tokenizer(), Settings(max_tokens=LIMIT, over_long="split"))
+    account = found.account
+    assert (
+        account.trained_tokens + sum(account.lost.values())
+        == trained + encode(tokenizer(), anchor, 99).trained_tokens
+    )
+    pieces: dict[int, list[str]] = {}
+    for index, row in enumerate(found.sequences):
+        [sequence] = row
+        assert 2 <= len(sequence.ids) <= LIMIT
+        assert sequence.trained_tokens
+        line = int(found.numbers[index]) - 1
+        if line < len(rows) and rows[line].messages and whole[line].full_tokens > LIMIT:
+            assert sequence.trained[-1], "a piece of a chat ends with a trained answer"
+        said = tokenizer().decode(sequence.ids[1:][sequence.trained[1:]].tolist())
+        pieces.setdefault(line, []).append(said)
+    for index, row in enumerate(whole):
+        if row.full_tokens <= LIMIT:
+            continue
+        said = tokenizer().decode(row.ids[1:][row.trained[1:]].tolist())
+        place = 0
+        for piece in pieces.get(index, []):
+            place = said.find(piece, place)
+            assert place >= 0, "pieces come in the chat's order and overlap nowhere"
+            place += len(piece)
+
+
+def test_a_chat_is_cut_between_exchanges_with_its_system_turn_repeated() -> None:
+    found = rows_of([chat("ab", *["⓪①"] * 6)], tokenizer(), Settings(max_tokens=45, over_long="split"))
+    shown = [tokenizer().decode(row[0].ids.tolist()) for row in found.sequences]
+    assert len(shown) > 1
+    assert all(text.startswith("<|system|>Be short.<|end|><|user|>") for text in shown)
+    assert sum(text.count("⓪①<|end|>") for text in shown) == 6
+    assert found.account.lines() == {"cut into pieces": 1}
+    assert set(found.numbers) == {"1"}
+    assert (found.account.rows, found.account.split, found.account.pieces) == (1, 1, len(shown))
+
+
+def test_an_exchange_that_fits_nowhere_is_lost_and_counted() -> None:
+    rows = [chat("ab", "⓪", "①" * 80, "①")]
+    found = rows_of(rows, tokenizer(), Settings(max_tokens=40, over_long="split"))
+    assert found.account.lost == {"in exchanges longer than 40 tokens": 81}
+    assert found.trained_tokens == 4
+    assert len(found) == 2
+
+
+def test_a_system_turn_that_is_trained_is_trained_once() -> None:
+    options = {"max_tokens": 45, "over_long": "split", "roles": ("system", "assistant")}
+    found = rows_of([chat("ab", *["⓪①"] * 6)], tokenizer(), Settings(**options))
+    turns = [row[0].turns for row in found.sequences]
+    assert sum(turns) == 7
+
+
+def test_over_long_rows_are_dropped_and_counted_with_their_tokens() -> None:
+    silent = Example(messages=(Message(role="user", content="only a question"),))
+    rows = [*drills(3), silent, chat("①" * 300, "⓪"), silent]
+    found = rows_of(rows, tokenizer(), Settings(max_tokens=256))
+    assert found.dropped == {"no trained token": 2, "longer than 256 tokens": 1}
+    assert found.account.lost == {"longer than 256 tokens": 2}
+    assert list(found.numbers) == ["1", "2", "3"]
+    with pytest.raises(MaskingError, match="2 longer than 5 tokens"):
+        load_rows_of_nothing(drills(2))
+
+
+def load_rows_of_nothing(rows: list[Example]) -> None:
+    from realm.training.rows import refuse_empty
+
+    refuse_empty(rows_of(rows, tokenizer(), Settings(max_tokens=5)).account)
+
+
+def test_files_are_read_in_order_and_rows_know_their_lines(tmp_path: Path) -> None:
+    files = [_write(tmp_path, "one", [*drills(2), chat("①" * 300, "⓪")]), _write(tmp_path, "two", texts(2))]
+    found = load_rows(files, tokenizer(), Settings(max_tokens=100), _whole)
+    assert list(found.numbers) == ["one:1", "one:2", "two:1", "two:2"]
+    assert list(found.examples) == [*drills(2), *texts(2)]
+    assert found.sources == {"one": 2, "two": 2}
+    row = found.row(3)
+    assert row.sequences[0].ids.tolist() == encode(tokenizer(), texts(2)[1], 100).ids.tolist()
+    half = found.chosen([1, 2])
+    assert list(half.numbers) == ["one:2", "two:1"]
+    assert half.tokens == sum(len(s.ids) for row in half.sequences for s in row)
+
+
+def test_a_bad_line_is_named_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text":"a"}\n\n{"text":1}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: "):
+        load_rows([RowsFile(path=str(path))], tokenizer(), Settings(max_tokens=9), _whole)
+
+
+def test_a_row_that_the_method_refuses_is_named(tmp_path: Path) -> None:
+    file = _write(tmp_path, "one", drills(2))
+    with pytest.raises(DataError, match=r"one\.jsonl:1: the row has no rejected ending"):
+        load_rows([file], tokenizer(), Settings(max_tokens=99), ending_only)
+
+
+def test_weights_of_files_and_a_mixture_decide_what_an_epoch_draws(tmp_path: Path) -> None:
+    tagged = [
+        row.model_copy(update={"tags": {"domain": "code" if i < 2 else "talk"}})
+        for i, row in enumerate(drills(8))
+    ]
+    light, heavy = _write(tmp_path, "one", tagged), _write(tmp_path, "two", texts(4))
+    files = [light, heavy.model_copy(update={"weight": 4.0})]
+    found = load_rows(files, tokenizer(), Settings(max_tokens=99), _whole)
+    assert found.sources == {"one": 4, "two": 8}
+    drawn = [i for step in range(3) for i in found.of_batch(step, 4, order="shuffled", seed=1)]
+    assert sum(i >= 8 for i in drawn) == 8
+    mixture = Mixture(by="domain", weights={"code": 3.0})
+    mixed = load_rows([light], tokenizer(), Settings(max_tokens=99), _whole, mixture=mixture)
+    assert mixed.sources == {"one/domain=code": 4, "one/domain=talk": 4}
+
+
+def test_only_the_endings_of_a_preference_are_trained() -> None:
+    asked = (
+        Message(role="user", content="q"),
+        Message(role="assistant", content="w"),
+        Message(role="user", content="r"),
+    )
+    better, worse = Message(role="assistant", content="①①"), Message(role="assistant", content="⓪")
+    row = Example(messages=(*asked, better), rejected=(*asked, worse), weight=0.5)
+    found = rows_of([row], tokenizer(), Settings(max_tokens=99), ending_only)
+    texts = [tokenizer().decode(s.ids[s.trained].tolist()) for s in found.sequences[0]]
+    assert texts == ["①①<|end|>", "⓪<|end|>"]
+    assert {float(w) for s in found.sequences[0] for w in s.weights} == {0.0, 0.5}
+    same = row.model_copy(update={"rejected": row.messages})
+    with pytest.raises(DataError, match="rows:1: the chosen ending says nothing"):
+        rows_of([same], tokenizer(), Settings(max_tokens=99), ending_only)
+    long = row.model_copy(update={"rejected": (*asked, Message(role="assistant", content="⓪" * 90))})
+    both = rows_of([row, long], tokenizer(), Settings(max_tokens=50, over_long="split"), ending_only)
+    assert both.dropped == {"longer than 50 tokens": 1}
+
+
+def test_prompts_to_answer_are_encoded_up_to_the_answer() -> None:
+    row = Example(messages=(Message(role="user", content="q"),), expected="①")
+    found = rows_of([row, chat("①" * 99, "⓪")], tokenizer(), Settings(max_tokens=30, generates=True))
+    assert tokenizer().decode(found.sequences[0][0].ids.tolist()) == "<|user|>q<|end|><|assistant|>"
+    assert (found.trained_tokens, found.dropped) == (0, {"longer than 30 tokens": 1})
+
+
+def test_a_profile_changes_what_is_encoded_and_what_methods_see(tmp_path: Path) -> None:
+    file = _write(tmp_path, "one", drills(2))
+    found = load_rows([file], tokenizer(), Settings(max_tokens=200, profile={"kind": "regime3"}), _whole)
+    assert "⟨" in found.examples[0].messages[-1].content
+    assert "⟨" in tokenizer().decode(found.sequences[0][0].ids.tolist())
+    assert found.raw(0) == drills(2)[0]
