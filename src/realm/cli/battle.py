@@ -179,6 +179,8 @@ def plain(event: Event) -> Text | None:
         case events.MaskingProven() if event.dropped:
             reasons = ", ".join(f"{count} {reason}" for reason, count in event.dropped.items())
             return Text(f"! {event.run} leaves rows out: {printable(reasons)}", style="yellow")
+        case events.RunStarted() if any(": merged" in line or ": no" in line for line in event.servable):
+            return Text(f"! {event.run} leaves: {'; '.join(event.servable)}", style="yellow")
         case events.MaskingProven(packed=False):
             return Text(f"! {event.run} trains every row apart: packs would mix them", style="yellow")
         case events.ValidationMeasured():

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     ctx: typer.Context,
-    quick: bool = typer.Option(False, "--quick", help="Fewer chats and three pairs: about ten minutes."),
+    quick: bool = typer.Option(False, "--quick", help="Fewer chats and three pairs."),
     threads: int | None = typer.Option(None, min=1, help="CPU threads of every contender; all cores."),
     rows: int | None = typer.Option(
         None, min=32, help="Chats in a segment, a multiple of 32; by default it depends on the case."

@@ -51,6 +51,10 @@ def make_plan(
         for found in [find_dataset(lab, wanted.dataset)]
         if found.hash != dataset.hash
     ]
+    for skill in recipe.where.suites:
+        if skill not in lab.hero.skills:
+            known = ", ".join(lab.hero.skills) or "none"
+            raise NotFoundError(f"where.suites: no skill is called {skill!r}", hint=f"there are: {known}")
     measured = [find_dataset(lab, name) for name in recipe.where.validation.sets]
     locked = _locked(lab, recipe)
     changes = tuple(_changes(_bound(lab), locked))

@@ -13,6 +13,7 @@ from realm.core.seeds import seed
 from realm.evaluation.intervals import wilson
 from realm.flows.children import Supervisor
 from realm.flows.evaluation import answer, evaluate, level_suite, weakness_suite
+from realm.flows.plan import RunPlan
 from realm.flows.promotion import consider, covered_levels
 from realm.flows.runs import FILE
 from realm.flows.skills import mastered_levels, skill_state, store_skill_state
@@ -25,15 +26,17 @@ async def examine_run(supervisor: Supervisor, run: str, fence: Fence) -> None:
     lab = supervisor.lab
     ledger = lab.ledger
     saved = [c for c in ledger.checkpoints.list(lab.campaign, lab.hero_name) if c.run == run]
+    plan = RunPlan.model_validate(ledger.runs.get(run).spec)
+    skills = plan.recipe.where.suites or tuple(lab.hero.skills)
     for checkpoint in saved:
-        if any(checkpoint.sequence < skill_state(lab, skill).examined for skill in lab.hero.skills):
+        if any(checkpoint.sequence < skill_state(lab, skill).examined for skill in skills):
             continue  # done before a restart; a later one has been examined since
-        for skill in lab.hero.skills:
+        for skill in skills:
             await _examine(supervisor, run, skill, checkpoint, fence)
-        last_of_file = ledger.runs.get(run).spec["source"] == FILE and checkpoint is saved[-1]
+        last_of_file = plan.source == FILE and checkpoint is saved[-1]
         if mastered_levels(lab) and (last_of_file or covered_levels(lab) != mastered_levels(lab)):
             await consider(supervisor, run, checkpoint, fence)
-    for skill in lab.hero.skills if saved else ():
+    for skill in skills if saved else ():
         await _measure_weakness(supervisor, run, skill, saved[-1], fence)
 
 

@@ -35,7 +35,7 @@ from realm.core.events import (
 )
 from realm.core.seeds import seed as seed_of
 from realm.models import files
-from realm.models.adapters import Base, text_config
+from realm.models.adapters import BASE, Base, base_of, text_config
 from realm.storage.durable import explained, fsync_dir, fsync_file
 from realm.training import guard
 from realm.training.batching import Unit, best_fit, pack, steps_in_all
@@ -48,7 +48,8 @@ from realm.training.proof import prove
 from realm.training.recipe import Recipe
 from realm.training.rows import read
 from realm.training.saving import Snapshot, Writer
-from realm.training.state import Progress, read_optimizer, read_progress, write_moments, write_progress
+from realm.training.servability import ModelFacts, servable
+from realm.training.state import PROGRESS, Progress, read_optimizer, read_progress, write_moments, write_progress
 from realm.training.statistics import Statistics
 from realm.training.trainee import Trainee
 from realm.training.validation import measure
@@ -198,6 +199,7 @@ class Trainer:
                 trained_parameters=sum(p.numel() for p in self.model.parameters() if p.requires_grad),
                 device=str(self.trainee.device),
                 precision=str(self._precision.dtype).removeprefix("torch."),
+                servable=self._servable(),
             )
         )
         self.emit(
@@ -211,6 +213,16 @@ class Trainer:
                 sources=self.rows.sources,
                 packed=proof.packed,
             )
+        )
+
+    def _servable(self) -> tuple[str, ...]:
+        """Say which engines can serve what the run will leave."""
+        facts = ModelFacts(model_type=base_of(self.model).config.model_type)
+        merged = self.rules.saving.merge
+        return tuple(
+            f"{found.engine}: {'as is, merged at the end' if merged and found.how == 'merged' else found.how}"
+            f" ({found.reason})"
+            for found in servable(self.rules.parameters, facts, self.rules.saving.vllm_max_rank)
         )
 
     def _begin(self) -> Progress:
@@ -429,11 +441,21 @@ class Trainer:
                     f"{stage}: {error}", hint="free some space; nothing that was saved before is harmed"
                 ) from error
             write_progress(progress, stage)
+            if staged.final and self.rules.saving.merge and (stage / BASE).is_file():
+                self._merge(stage)
         for path in sorted(stage.iterdir()):
             fsync_file(path)
         fsync_dir(stage)
         self._keep(stage)
         self.emit(staged)
+
+    def _merge(self, stage: Path) -> None:
+        """Put the whole model, as an engine without adapters serves it, in an adapter's place."""
+        loaded = files.load(stage, vault=Path(self.job.start).parent)
+        for path in stage.iterdir():
+            if path.name != PROGRESS:
+                path.unlink()
+        files.save(loaded.model, loaded.tokenizer, stage)
 
     def _base(self) -> Base | None:
         """Return what lies under the adapter in training."""

@@ -22,9 +22,6 @@ from realm.core.errors import ConfigError
 from realm.core.events import Emit, PreviewWritten
 from realm.core.records import Message
 from realm.jobs.edge import run_told
-from realm.models.chat import prompt_ids
-from realm.models.engines.transformers import Transformers
-from realm.models.files import Loaded, load
 from realm.training.watch import Previews
 
 if TYPE_CHECKING:
@@ -85,6 +82,9 @@ def preview(
     The model must be set up to attend as it was loaded, since its prompts are padded and cached.
     Mode, gradients, weights and random state are as before afterwards.
     """
+    from realm.models.engines.transformers import Transformers
+    from realm.models.files import Loaded
+
     with _undisturbed(model):
         generator = Transformers(Loaded(model, tokenizer))
         return ask(generator, previews, seed), source(generator)
@@ -92,6 +92,8 @@ def preview(
 
 def refuse_long(previews: Previews, tokenizer: PreTrainedTokenizerFast, context_tokens: int) -> None:
     """Raise ConfigError where a prompt leaves no room for an answer, before a run finds out."""
+    from realm.models.chat import prompt_ids
+
     chats = [[Message(role="user", content=prompt)] for prompt in previews.prompts]
     for prompt, ids in zip(previews.prompts, prompt_ids(tokenizer, chats), strict=True):
         if len(ids) >= context_tokens:
@@ -103,9 +105,12 @@ def refuse_long(previews: Previews, tokenizer: PreTrainedTokenizerFast, context_
 
 def _preview_checkpoint(job: PreviewJob, emit: Emit) -> None:
     """Load a checkpoint, let it answer and tell what it said."""
-    import torch
+    from realm.models.engines.transformers import Transformers
+    from realm.models.files import load
 
     loaded = load(Path(job.folder))
+    import torch
+
     torch.set_num_threads(job.threads)
     automatic = "cuda" if torch.cuda.is_available() else "cpu"
     loaded.model.to(automatic if job.device == "auto" else job.device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib.resources import files
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
@@ -22,7 +22,7 @@ from realm.models.blank import BLANKS
 from realm.training.guard import Guard
 from realm.training.method import METHODS
 from realm.training.optimizer import OPTIMIZERS
-from realm.training.parameter import PARAMETERS
+from realm.training.parameter import PARAMETERS, ParametersConfig
 from realm.training.rules import Device, Locked, Masking, Memory, Precision, Saving, Source, Validation
 from realm.training.schedules import Linear, Schedule
 from realm.training.watch import Watch
@@ -41,8 +41,12 @@ def _of(family: Family[Any], default: str) -> BeforeValidator:
 
 MethodConfig = Annotated[SerializeAsAny[Config], BeforeValidator(METHODS.config)]
 OptimizerConfig = Annotated[SerializeAsAny[Config], _of(OPTIMIZERS, "adamw")]
-ParametersConfig = Annotated[SerializeAsAny[Config], _of(PARAMETERS, "full")]
+ParametersChoice = Annotated[SerializeAsAny[ParametersConfig], _of(PARAMETERS, "full")]
 BlankConfig = Annotated[SerializeAsAny[Config], BeforeValidator(BLANKS.config)]
+
+
+def _full() -> ParametersConfig:
+    return cast("ParametersConfig", PARAMETERS.config("full"))
 
 
 class ModelRules(Locked):
@@ -61,13 +65,13 @@ class Where(Config):
     """Datasets to draw from beside the one that the run was queued for."""
     validation: Validation = Validation()
     suites: tuple[Name, ...] = ()
-    """Suites that judge what is saved, beside those of the hero's skills."""
+    """Skills of the hero whose suites judge what is saved; none named means all of them."""
 
 
 class Rules(Config):
     """How training goes. The defaults are the vetted drill setting."""
 
-    parameters: ParametersConfig = Field(default_factory=lambda: PARAMETERS.config("full"))
+    parameters: ParametersChoice = Field(default_factory=_full)
     optimizer: OptimizerConfig = Field(default_factory=lambda: OPTIMIZERS.config("adamw"))
     schedule: Schedule = Linear(clock="hero", warmup_steps=30, horizon_steps=450, floor=0.1)
     precision: Precision = "auto"
@@ -172,13 +176,17 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        other_kind = both and "kind" in value and value["kind"] != old.get("kind", value["kind"])
-        result[key] = _merged(old, value) if both and not other_kind else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and _same_kind(old, value):
+            value = _merged(old, value)
+        result[key] = value
     for given, other in (("steps", "epochs"), ("epochs", "steps")):
         if given in above and other not in above:
             result.pop(other, None)
     return result
+
+
+def _same_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    return "kind" not in above or above["kind"] == below.get("kind", above["kind"])
 
 
 def _differences(below: Any, above: Any, path: str = "") -> list[str]:

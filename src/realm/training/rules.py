@@ -36,6 +36,10 @@ class Saving(Config):
     every_steps: Annotated[int, Field(ge=1)] = 100
     asynchronous: bool = True
     """Write while training goes on; only copying the weights holds it up. Takes memory for the copy."""
+    merge: bool = False
+    """Leave a whole model at the end, the adapter added to its base's weights, for engines that need it."""
+    vllm_max_rank: Annotated[int, Field(ge=1, le=512)] = 16
+    """The `--max-lora-rank` that vLLM will be started with; higher ranks must be merged for it."""
 
 
 class Source(Config):
