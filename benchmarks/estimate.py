@@ -98,7 +98,7 @@ HELD_OUT = [
     case(160, 5, 100_000, 10, 80, parameters=LORA),
     case(192, 5, 50_000, 8, 150, tied=False, kv=1),
     case(128, 10, 8000, 6, 400, memory={"recompute_layers": 2}),
-    case(320, 3, 20_000, 16, 80, parameters=DORA),
+    case(384, 3, 20_000, 16, 80, parameters=DORA),
     case(96, 8, 4096, 48, 60, kind="llama", share=0.3),
     case(256, 4, 30_000, 32, 80, memory={"tokens_at_once": 1500}, optimizer="muon"),
     case(128, 5, 152_000, 4, 200, share=1.0),

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realm.models.chat import Encoded
-from realm.training.batching import pack, rows_of_step, steps_in_all, steps_per_epoch
+from realm.training.batching import Unit, best_fit, pack, steps_in_all, steps_per_epoch
+from realm.training.sampling import Order, Sampler
 
 counts = st.integers(min_value=1, max_value=60)
 ORDERS = st.sampled_from(["shuffled", "given"])
@@ -18,30 +19,50 @@ def encoded(draw: st.DrawFn) -> Encoded:
     return Encoded(np.array(ids, np.int32), np.array(trained, np.float32), 0, len(ids))
 
 
+def drawn(step: int, rows: int, batch: int, *, order: Order, seed: int) -> list[int]:
+    return Sampler(["a"] * rows, [1.0] * rows, order=order, seed=seed).rows_of_step(step, batch)
+
+
 @settings(deadline=None)
 @given(counts, counts, ORDERS, st.integers(0, 2**62), st.integers(0, 3))
 def test_every_row_comes_exactly_once_an_epoch(
-    rows: int, batch: int, order: str, seed: int, epoch: int
+    rows: int, batch: int, order: Order, seed: int, epoch: int
 ) -> None:
     steps = steps_per_epoch(rows, batch)
     seen = [
         index
         for step in range(epoch * steps, (epoch + 1) * steps)
-        for index in rows_of_step(step, rows, batch, order=order, seed=seed)
+        for index in drawn(step, rows, batch, order=order, seed=seed)
     ]
     assert sorted(seen) == list(range(rows))
 
 
 @given(st.integers(0, 200), st.integers(0, 2**62))
 def test_order_is_a_function_of_the_seed_alone(step: int, seed: int) -> None:
-    first = rows_of_step(step, 37, 5, order="shuffled", seed=seed)
-    assert first == rows_of_step(step, 37, 5, order="shuffled", seed=seed)
+    first = drawn(step, 37, 5, order="shuffled", seed=seed)
+    assert first == drawn(step, 37, 5, order="shuffled", seed=seed)
 
 
 def test_epochs_and_seeds_shuffle_differently_and_given_order_stays() -> None:
-    orders = [rows_of_step(epoch, 50, 50, order="shuffled", seed=seed) for seed in (1, 2) for epoch in (0, 1)]
+    orders = [drawn(epoch, 50, 50, order="shuffled", seed=seed) for seed in (1, 2) for epoch in (0, 1)]
     assert len({tuple(order) for order in orders}) == 4
-    assert rows_of_step(3, 10, 5, order="given", seed=1) == [5, 6, 7, 8, 9]
+    assert drawn(3, 10, 5, order="given", seed=1) == [5, 6, 7, 8, 9]
+
+
+@given(st.lists(encoded(), min_size=1, max_size=40), st.integers(2, 40))
+def test_best_fit_loses_nothing_fills_no_pack_too_far_and_wastes_little(
+    rows: list[Encoded], limit: int
+) -> None:
+    units = [Unit((row,), index) for index, row in enumerate(rows)]
+    packs = best_fit(units, limit)
+    assert sorted(unit.row for members in packs for unit in members) == list(range(len(rows)))
+    for members in packs:
+        assert len(members) == 1 or sum(unit.tokens for unit in members) <= limit
+    # No two packs would fit into one: a best fit never opens a pack while another has room.
+    sizes = sorted(sum(unit.tokens for unit in members) for members in packs)
+    if len(sizes) > 1:
+        assert sizes[0] + sizes[1] > limit
+    assert best_fit(units, None) == [units]
 
 
 def test_length_of_a_run() -> None:

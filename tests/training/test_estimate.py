@@ -123,7 +123,9 @@ def test_moments_on_the_host_leave_the_gpu() -> None:
     on_gpu = plan(optimizer="adamw").model_copy(update={"hardware": hardware.named("h100")})
     away = plan(optimizer={"offload": True}).model_copy(update={"hardware": hardware.named("h100")})
     assert part(away, "optimizer") == 0
-    assert [p.bytes for p in estimate(away).host_parts if p.name == "optimizer"] == [part(on_gpu, "optimizer")]
+    assert [p.bytes for p in estimate(away).host_parts if p.name == "optimizer"] == [
+        part(on_gpu, "optimizer")
+    ]
 
 
 def test_sharding_divides_weights_gradients_and_moments() -> None:

@@ -149,9 +149,11 @@ def test_advantages_are_taken_within_groups(tmp_path: Path, scale: str) -> None:
 def test_the_sampler_gives_the_log_probabilities_of_the_trained_model(tmp_path: Path) -> None:
     """So that the ratio of a step that samples anew is 1, at any temperature and `top_p`."""
     trainee = made(tmp_path)
-    method, units = units_of(trainee, {**GRPO, "temperature": 0.7, "top_p": 0.9, "kl_weight": 0.0}, PROMPTS)
+    settings = {"temperature": 0.7, "top_p": 0.9, "kl_weight": 0.0, "group_size": 6, "max_answer_tokens": 60}
+    method, units = units_of(trainee, {**GRPO, **settings}, PROMPTS)
     _, _, figures = step(trainee, method, units)
     assert figures["clipped"] == 0
+    assert 0 < figures["truncated"] < 1, "some answers have to leave the batch before others"
     model = qwen3(0)
     for unit in units:
         row = unit.sequences[0]

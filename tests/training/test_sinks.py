@@ -151,8 +151,10 @@ def _read_mlflow(folder: Path) -> Found:
 
 
 def _read_wandb(folder: Path) -> Found:
+    import wandb
     from wandb.proto.wandb_internal_pb2 import Record
 
+    wandb.teardown()  # its service writes the last figures on its own time, or now
     found: Found = []
     for path in sorted((folder / "wandb").glob("r1-*/wandb/offline-run-*-r1/run-r1.wandb")):
         for data in _wandb_records(path.read_bytes()):

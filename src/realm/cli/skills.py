@@ -1,8 +1,6 @@
-"""`realm skill` and `realm data check`: drills and files looked at by hand. They write nothing."""
+"""`realm skill`: drills looked at by hand. They write nothing."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import typer
 
@@ -15,7 +13,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     looks: Commands = {"list": list_skills, "show": show, "sample": sample}
     add_group(app, "skill", "Look at skills and their drills.", looks)
-    add_group(app, "data", "Look at training files.", {"check": check})
 
 
 def list_skills(ctx: typer.Context) -> None:
@@ -92,18 +89,3 @@ def sample(
         return
     for row in rows:
         print_line(row.model_dump_json(exclude_none=True))
-
-
-def check(ctx: typer.Context, file: Path = typer.Argument(help="A .jsonl file.")) -> None:
-    """Check a file as the inbox would, without taking it. Needs no realm; writes nothing.
-
-    Example: realm data check mine.jsonl
-    """
-    from realm.corpus.intake import check as check_file
-
-    report = check_file(file)
-    options: Options = ctx.obj
-    if options.json:
-        print_json(report)
-    else:
-        print_line(f"{file}: {report.rows} rows of {report.spec}, {report.duplicates} exact duplicates")

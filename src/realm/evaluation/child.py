@@ -18,6 +18,7 @@ from realm.core.events import AnswersGraded, Emit
 from realm.core.records import Sha256
 from realm.evaluation.suite import Suite
 from realm.jobs.edge import run_told
+from realm.models.profile import PROFILES, ProfileConfig
 from realm.skills.skill import SKILLS
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class EvaluateJob(Config):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     """Processor threads; none leaves the library's own choice."""
+    profile: ProfileConfig = Field(default_factory=lambda: PROFILES.config("none"))
+    """The manner that the checkpoint was taught to answer in."""
 
 
 def main(spec_path: Path) -> int:
@@ -95,4 +98,4 @@ def _generator(job: EvaluateJob) -> Generator:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     loaded = load(Path(job.folder))
     loaded.model.to(device)
-    return Transformers(loaded)
+    return Transformers(loaded, PROFILES.build(job.profile).logits_processors(loaded.tokenizer))

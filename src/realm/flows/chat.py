@@ -8,11 +8,13 @@ from pathlib import Path
 from realm.core.records import Message
 from realm.flows.checkpoints import resolve, verified_checkpoint
 from realm.flows.context import Lab
+from realm.flows.plan import profile_of
 from realm.ledger.records import CheckpointRecord
 from realm.models.engines.transformers import Transformers
 from realm.models.extra import require_training_extra
 from realm.models.files import load
 from realm.models.generator import Generator
+from realm.models.profile import PROFILES
 
 MAX_TOKENS = 256
 
@@ -44,7 +46,10 @@ class Conversation:
         folder = Path(verified_checkpoint(lab, checkpoint))
         require_training_extra()
         system = next((lab.skill(name).system for name in lab.hero.skills), ())
-        return cls(checkpoint, Transformers(load(folder)), system=system, remembers=lab.hero.remembers)
+        loaded = load(folder)
+        profile = PROFILES.build(profile_of(lab, checkpoint))
+        generator = Transformers(loaded, profile.logits_processors(loaded.tokenizer))
+        return cls(checkpoint, generator, system=system, remembers=lab.hero.remembers)
 
     def stream(self, question: str, *, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
         """Yield the answer in pieces, and remember the turn when it is complete."""

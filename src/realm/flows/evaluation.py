@@ -14,6 +14,7 @@ from realm.flows.checkpoints import verified_checkpoint
 from realm.flows.children import Supervisor, persist
 from realm.flows.config import load_recipe
 from realm.flows.context import Lab
+from realm.flows.plan import profile_of
 from realm.ledger.records import CheckpointRecord, EvaluationRecord, NewEvaluation, ProblemResult
 
 
@@ -64,6 +65,7 @@ async def answer(
         suites=tuple(suites),
         events=str(lab.home.events(run)),
         threads=load_recipe(lab.home, lab.hero.recipe).recipe.rules.threads,
+        profile=profile_of(lab, checkpoint),
     )
     return await persist(
         lambda: _answer_once(supervisor, job), lambda: checkpoint.hash, lab.config.worker.child_deaths

@@ -9,7 +9,8 @@ from realm.core.errors import NotFoundError, StateError
 from realm.core.hashing import hash_json
 from realm.core.records import Priority, Record, Sha256
 from realm.flows.context import Lab
-from realm.ledger.records import DatasetRecord
+from realm.ledger.records import CheckpointRecord, DatasetRecord
+from realm.models.profile import PROFILES
 from realm.training.recipe import Recipe, Resolved
 from realm.training.rules import Locked
 
@@ -74,6 +75,14 @@ def make_plan(
         locked=locked,
         migrated=changes,
     )
+
+
+def profile_of(lab: Lab, checkpoint: CheckpointRecord) -> Config:
+    """Return the manner that the run which saved a checkpoint taught it to answer in."""
+    if checkpoint.run is None:
+        return PROFILES.config("none")
+    plan = RunPlan.model_validate(lab.ledger.runs.get(checkpoint.run).spec)
+    return plan.recipe.rules.encoding.profile
 
 
 def find_dataset(lab: Lab, name: str) -> DatasetRecord:

@@ -146,7 +146,7 @@ def _encoded(
         return rows_of(examples, tokenizer, settings, lines=numbers, file=file)
     method = METHODS.build(recipe.method)
     settings = Settings.of(
-        Encoding(),
+        recipe.rules.encoding,
         max_tokens=recipe.rules.max_tokens,
         method=recipe.method.model_dump(mode="json"),
         generates=method.generates,

@@ -13,7 +13,20 @@ from realm.core.errors import NotFoundError, UnsafeFileError
 from realm.models.files import load, save
 
 _TAKEN = (".safetensors", ".json", ".jinja")
-_CODE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".h5", ".msgpack", ".npz", ".py", ".so", ".joblib")
+_CODE = (
+    ".bin",
+    ".pt",
+    ".pth",
+    ".pkl",
+    ".pickle",
+    ".ckpt",
+    ".h5",
+    ".msgpack",
+    ".npz",
+    ".py",
+    ".so",
+    ".joblib",
+)
 
 
 def adopt(source: Path, stage: Path) -> None:

@@ -9,8 +9,11 @@ Shapes: B prompts of a batch, T tokens so far (prompts included, padded on the l
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
+from pydantic import BeforeValidator, SerializeAsAny
+
+from realm.core.config import Config
 from realm.core.kinds import Family
 
 if TYPE_CHECKING:
@@ -43,3 +46,4 @@ class Profile(Protocol):
 
 PROFILES: Family[Profile] = Family("profile", "realm.models.profiles")
 """Kinds of the `profile` family."""
+ProfileConfig = Annotated[SerializeAsAny[Config], BeforeValidator(PROFILES.config)]

@@ -1,7 +1,6 @@
-"""Which rows a step sees, and how their sequences lie in its packs.
+"""How the sequences of a step lie in its packs.
 
-The order is a pure function of (seed, epoch): the number of batches drawn *is* the position in the
-data, so nothing else has to be saved to resume. Sequences lie behind each other without padding,
+Sequences lie behind each other without padding,
 shortest first, each with positions from 0. A sequence's last token predicts nothing and is no input.
 
 Shapes: N input tokens of a pack, M trained tokens, S sequences, T tokens of one of them.
@@ -14,13 +13,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from realm.core.seeds import rng
 from realm.models.chat import Encoded
 from realm.training.attention import Groups
 
@@ -80,17 +77,6 @@ def steps_in_all(rows: int, batch_rows: int, *, epochs: float | None, steps: int
     if steps is not None:
         return steps
     return max(1, math.ceil((epochs or 0) * rows / batch_rows))
-
-
-def rows_of_step(
-    step: int, rows: int, batch_rows: int, *, order: Literal["shuffled", "given"], seed: int
-) -> list[int]:
-    """Return the indices of the rows that step `step` (from 0) trains on."""
-    epoch, place = divmod(step, steps_per_epoch(rows, batch_rows))
-    indices = list(range(rows))
-    if order == "shuffled":
-        rng("order", seed, epoch).shuffle(indices)
-    return indices[place * batch_rows : (place + 1) * batch_rows]
 
 
 def best_fit(units: Sequence[Unit], max_tokens: int | None) -> list[list[Unit]]:

@@ -49,7 +49,14 @@ from realm.training.recipe import Recipe
 from realm.training.rows import read
 from realm.training.saving import Snapshot, Writer
 from realm.training.servability import ModelFacts, servable
-from realm.training.state import PROGRESS, Progress, read_optimizer, read_progress, write_moments, write_progress
+from realm.training.state import (
+    PROGRESS,
+    Progress,
+    read_optimizer,
+    read_progress,
+    write_moments,
+    write_progress,
+)
 from realm.training.statistics import Statistics
 from realm.training.trainee import Trainee
 from realm.training.validation import measure
@@ -179,7 +186,9 @@ class Trainer:
     def prepare(self) -> None:
         """Read the rows, prove the masking and tell that the run has started."""
         job, rules = self.job, self.rules
-        self.rows, self._validation = read(job, self._method, self.trainee)
+        self.rows, self._validation = read(
+            job, self._method, self.trainee, encoding=rules.encoding, mixture=job.recipe.where.mixture
+        )
         self.steps_total = steps_in_all(
             len(self.rows), rules.batch_rows, epochs=rules.epochs, steps=rules.steps
         )
@@ -270,8 +279,10 @@ class Trainer:
         rate = self._set_rate()
         loss, figures, tokens, trained = self._gradient(units)
         norm = self._world.clip(self.model, self.rules.clip_norm or float("inf"))
+        # A batch that is generated anew is another one.
+        again = None if self._method.generates else self._loss_again
         verdict = guard.judge(
-            self.rules.guard, self.progress.guard, loss, norm, batch=batch, again=self._loss_again
+            self.rules.guard, self.progress.guard, loss, norm, batch=batch, again=again
         )
         taken = StepTaken(
             run=self.job.run,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from realm.models.adapters import text_config
 from realm.models.chat import Encoded
+from realm.training import fast
 from realm.training.attention import use_packed
 from realm.training.batching import Unit
 from realm.training.isolation import Leak, prove_isolation, sample, single_losses
@@ -41,7 +42,8 @@ def prove(trainee: Trainee, method: Method, rows: Rows, rules: Rules) -> Proof:
     numbers = [rows.numbers[unit.row] for unit in chosen for _ in unit.sequences]
     alone = single_losses(trainee.model, sequences)
     use_packed(trainee.model)
-    trim_last_layer(trainee.model)
+    if rules.memory.recompute_layers or not fast.fit(trainee.model):
+        trim_last_layer(trainee.model)
     found = prove_isolation(trainee.model, sequences, alone, numbers)
     packed = not isinstance(found, Leak)
     if isinstance(found, Leak):
@@ -62,7 +64,7 @@ def _sampled(trainee: Trainee, method: Method, rows: Rows) -> list[Unit]:
 
 
 def _apart(
-    trainee: Trainee, sequences: Sequence[Encoded], alone: Sequence[float], numbers: Sequence[int]
+    trainee: Trainee, sequences: Sequence[Encoded], alone: Sequence[float], numbers: Sequence[int | str]
 ) -> tuple[str, ...]:
     """Prove the same of sequences that share no pack. Raises MaskingError."""
     found = prove_isolation(trainee.model, sequences, alone, numbers)

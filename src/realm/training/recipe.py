@@ -23,7 +23,18 @@ from realm.training.guard import Guard
 from realm.training.method import METHODS
 from realm.training.optimizer import OPTIMIZERS
 from realm.training.parameter import PARAMETERS, ParametersConfig
-from realm.training.rules import Device, Locked, Masking, Memory, Precision, Saving, Source, Validation
+from realm.training.rules import (
+    Device,
+    Encoding,
+    Locked,
+    Masking,
+    Memory,
+    Mixture,
+    Precision,
+    Saving,
+    Source,
+    Validation,
+)
 from realm.training.schedules import Linear, Schedule
 from realm.training.watch import Watch
 
@@ -63,6 +74,8 @@ class Where(Config):
 
     datasets: tuple[Source, ...] = ()
     """Datasets to draw from beside the one that the run was queued for."""
+    mixture: Mixture | None = None
+    """Rows of some domain or role more often than others."""
     validation: Validation = Validation()
     suites: tuple[Name, ...] = ()
     """Skills of the hero whose suites judge what is saved; none named means all of them."""
@@ -89,6 +102,7 @@ class Rules(Config):
     """Gradients longer than this are scaled down to it; none leaves them."""
     memory: Memory = Memory()
     saving: Saving = Saving()
+    encoding: Encoding = Encoding()
     masking: Masking = Masking()
     guard: Guard = Guard()
     watch: Watch = Watch()

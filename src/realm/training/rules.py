@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import Field
 
 from realm.core.config import Config
-from realm.models.profile import PROFILES
+from realm.models.profile import PROFILES, ProfileConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -79,7 +79,6 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 OverLong = Literal["drop", "split"]
 Role = Literal["system", "user", "assistant", "tool"]
-ProfileConfig = Annotated[SerializeAsAny[Config], BeforeValidator(PROFILES.config)]
 
 
 class Encoding(Config):

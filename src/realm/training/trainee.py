@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from realm.models import files
 from realm.models.adapters import base_of, decoder, read_base, without_adapter
-from realm.training import forward
+from realm.training import fast, forward
 from realm.training.attention import PACKED, use_packed
 from realm.training.batching import Batch
 from realm.training.pieces import read_logits
@@ -86,5 +86,6 @@ def _set_up_like(trained: PreTrainedModel, model: PreTrainedModel) -> PreTrained
     inner: Any = decoder(trained)
     if inner.config._attn_implementation == PACKED:
         use_packed(model)
-        trim_last_layer(model)
+        if not fast.fit(model):
+            trim_last_layer(model)
     return model.eval()

@@ -37,8 +37,8 @@ def set_apart(model: PreTrainedModel) -> None:
     """Undo what a model was given for packs; `predictions` then runs its groups one by one."""
     inner: Any = decoder(model)
     inner.set_attn_implementation("sdpa")
-    for layer in inner.layers:
-        layer.__dict__.pop("forward", None)
+    for module in (inner, *inner.layers):
+        module.__dict__.pop("forward", None)
 
 
 @contextmanager

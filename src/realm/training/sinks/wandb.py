@@ -85,6 +85,6 @@ class WeightsAndBiases:
             self._run.log({"step": item.step, **item.figures})
 
     def close(self, outcome: Outcome) -> None:
-        """Hand over what is left and say how the run ended."""
+        """Hand over what is left and how the run ended; the library's service writes it on its own time."""
         assert self._run is not None
         self._run.finish(exit_code=_EXIT[outcome])
