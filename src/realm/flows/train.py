@@ -11,6 +11,7 @@ from realm.flows.intake import register_file
 from realm.flows.plan import find_dataset
 from realm.flows.reconcile import reconcile
 from realm.flows.runs import queue_training
+from realm.flows.teaching import with_answers
 from realm.flows.worker import held, work
 from realm.jobs.queue import Job, JobState
 
@@ -25,6 +26,7 @@ def plan_training(lab: Lab, rows: str, *, recipe: str | None = None, migrate: bo
     path = Path(rows)
     dataset = register_file(lab, path) if path.is_file() else find_dataset(lab, rows)
     resolved = load_recipe(lab.home, recipe or lab.hero.file_recipe)
+    dataset = with_answers(lab, resolved.recipe, dataset)
     return queue_training(lab, dataset, resolved, title=printable(dataset.name), migrate=migrate)
 
 

@@ -32,6 +32,7 @@ from realm.jobs.worker import Outcome, StepContext
 from realm.ledger.records import CheckpointRecord, RunRecord
 from realm.models.adapters import read_base
 from realm.training.job import RowsFile, TrainJob
+from realm.training.launcher import LAUNCHERS
 from realm.training.parameter import PARAMETERS
 
 MEMORY_RETRIES = 2
@@ -123,9 +124,10 @@ async def _train(
             lab.show(event)
 
     job = _job(lab, run, start).model_copy(update={"tokens_at_once": packs.tokens_at_once})
+    launched = LAUNCHERS.build(job.recipe.rules.launcher)
     with RunWatch(supervisor, run) as watch:
         await supervisor.follow(
-            "realm.training.child:main", job, run.id, on_event=on_event, request=request, tick=watch.tick
+            launched.entry, job, run.id, on_event=on_event, request=request, tick=watch.tick
         )
         await watch.finished()
     if not interrupted:

@@ -281,9 +281,7 @@ class Trainer:
         norm = self._world.clip(self.model, self.rules.clip_norm or float("inf"))
         # A batch that is generated anew is another one.
         again = None if self._method.generates else self._loss_again
-        verdict = guard.judge(
-            self.rules.guard, self.progress.guard, loss, norm, batch=batch, again=again
-        )
+        verdict = guard.judge(self.rules.guard, self.progress.guard, loss, norm, batch=batch, again=again)
         taken = StepTaken(
             run=self.job.run,
             step=self.progress.step + 1,

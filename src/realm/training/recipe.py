@@ -20,6 +20,7 @@ from realm.core.kinds import Family
 from realm.core.records import Name, Record
 from realm.models.blank import BLANKS
 from realm.training.guard import Guard
+from realm.training.launcher import LAUNCHERS
 from realm.training.method import METHODS
 from realm.training.optimizer import OPTIMIZERS
 from realm.training.parameter import PARAMETERS, ParametersConfig
@@ -53,6 +54,7 @@ def _of(family: Family[Any], default: str) -> BeforeValidator:
 MethodConfig = Annotated[SerializeAsAny[Config], BeforeValidator(METHODS.config)]
 OptimizerConfig = Annotated[SerializeAsAny[Config], _of(OPTIMIZERS, "adamw")]
 ParametersChoice = Annotated[SerializeAsAny[ParametersConfig], _of(PARAMETERS, "full")]
+LauncherChoice = Annotated[SerializeAsAny[Config], BeforeValidator(LAUNCHERS.config)]
 BlankConfig = Annotated[SerializeAsAny[Config], BeforeValidator(BLANKS.config)]
 
 
@@ -106,6 +108,8 @@ class Rules(Config):
     masking: Masking = Masking()
     guard: Guard = Guard()
     watch: Watch = Watch()
+    launcher: LauncherChoice = Field(default_factory=lambda: LAUNCHERS.config("child"))
+    """Which processes train: one, or several ranks."""
     device: Device = "auto"
     """`auto` takes a GPU where there is one."""
     threads: Annotated[int, Field(ge=1)] = 2

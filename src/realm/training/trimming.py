@@ -26,7 +26,8 @@ def trim_last_layer(model: PreTrainedModel) -> bool:
     """Trim the last layer where its build is known; return whether it was."""
     if model.config.model_type not in _MODEL_TYPES:
         return False
-    layer: Any = decoder(model).layers[-1]
+    inner: Any = decoder(model)
+    layer = inner.layers[-1]
     layer.forward = MethodType(_trimmed_forward, layer)
     return True
 
