@@ -272,6 +272,11 @@ def test_a_silent_death_is_named_before_what_it_did_to_others() -> None:
     )
 
 
+def test_a_rank_that_the_system_killed_for_memory_is_told_as_that() -> None:
+    found = cause("run", 2, {0: failed("RuntimeError", "1")}, {0: 1, 1: -9}, starved=True)
+    assert found.error == "OutOfMemoryError"
+
+
 def test_an_error_that_all_ranks_raise_is_told_once_and_without_a_rank() -> None:
     found = cause("run", 2, {0: failed("MaskingError", "2"), 1: failed("MaskingError", "1")}, {0: 1, 1: 1})
     assert found.what == "MaskingError said"

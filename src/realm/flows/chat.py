@@ -10,7 +10,6 @@ from realm.flows.checkpoints import resolve, verified_checkpoint
 from realm.flows.context import Lab
 from realm.flows.plan import profile_of
 from realm.ledger.records import CheckpointRecord
-from realm.models.engines.transformers import Transformers
 from realm.models.extra import require_training_extra
 from realm.models.files import load
 from realm.models.generator import Generator
@@ -45,6 +44,8 @@ class Conversation:
         checkpoint = resolve(lab, reference)
         folder = Path(verified_checkpoint(lab, checkpoint))
         require_training_extra()
+        from realm.models.engines.transformers import Transformers
+
         system = next((lab.skill(name).system for name in lab.hero.skills), ())
         loaded = load(folder)
         profile = PROFILES.build(profile_of(lab, checkpoint))

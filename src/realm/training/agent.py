@@ -20,6 +20,7 @@ from types import FrameType
 
 from realm.core import errors
 from realm.core.events import Failed
+from realm.jobs.memory import kernel_kills, killed_for_memory
 from realm.jobs.tail import EventLog, EventTail
 from realm.training.job import TrainJob
 from realm.training.optimizers.adamw import AdamW
@@ -62,16 +63,22 @@ def _failed(job: TrainJob) -> Failed | None:
         folder = Path(name)
         (folder / SPEC).write_text(job.model_dump_json(), encoding="utf-8")
         _pass_on_stop(folder)
+        before = kernel_kills()
         codes = _launched(job, folder)
-        return cause(job.run, settings(job).processes, _told(folder), codes) if codes else None
+        if not codes:
+            return None
+        starved = any(killed_for_memory(code, before, kernel_kills()) for code in codes.values())
+        return cause(job.run, settings(job).processes, _told(folder), codes, starved=starved)
 
 
-def cause(run: str, ranks: int, told: Mapping[int, Failed], codes: Mapping[int, int]) -> Failed:
+def cause(
+    run: str, ranks: int, told: Mapping[int, Failed], codes: Mapping[int, int], *, starved: bool = False
+) -> Failed:
     """Return what made a run fail: by rank, what some told and the exit codes of those that failed.
 
     When one rank ends, the others fail for want of it. So what somebody raised on purpose counts
     first, then a death without a word, then the earliest of the other errors. Ranks that the agent
-    ended (SIGTERM) count last.
+    ended (SIGTERM) count last. `starved`: the system killed processes because memory ran out.
     """
     meant = [rank for rank in sorted(told) if hasattr(errors, told[rank].error)]
     silent = sorted(codes.keys() - told.keys(), key=lambda rank: (codes[rank] == -signal.SIGTERM, rank))
@@ -80,10 +87,11 @@ def cause(run: str, ranks: int, told: Mapping[int, Failed], codes: Mapping[int, 
     if silent and not meant and not ended_by_us:
         code = codes[silent[0]]
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        why = " because memory ran out" if starved else ""
         return Failed(
             run=run,
-            error=errors.ChildDiedError.__name__,
-            what=f"rank {silent[0]} of {ranks} (the first is 0) of {run} {how}",
+            error=(errors.OutOfMemoryError if starved else errors.ChildDiedError).__name__,
+            what=f"rank {silent[0]} of {ranks} (the first is 0) of {run} {how}{why}",
             hint="the run goes on from its last checkpoint, also with another number of processes",
         )
     first = (meant or others)[0]

@@ -88,8 +88,6 @@ class _Ranks:
 class Replicated(_Ranks):
     """Every rank holds the whole model; gradients are summed in one message a step."""
 
-    whole = True
-
     def __init__(self, device: torch.device) -> None:
         super().__init__(device)
         self._buffers = dict[torch.dtype, torch.Tensor]()
@@ -170,8 +168,6 @@ class Sharded(_Ranks):
 
     What lies outside of the layers (embeddings, head) is whole for the whole of forward and backward.
     """
-
-    whole = False
 
     def enter(self, model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
         """Shard a model in place, layer by layer. Raises RefusedError for weights of 4 bits."""

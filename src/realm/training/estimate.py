@@ -34,8 +34,9 @@ from realm.training.recipe import Recipe
 from realm.training.shapes import Shape
 from realm.training.trained import Trained, trained
 
-LOGITS_AT_ONCE = 1 << 25
-"""Logits that are held at a time; more trained tokens are scored in pieces."""
+_LOGITS_AT_ONCE = {False: 1 << 25, True: 1 << 26}
+"""Logits that are held at a time by the plain head and by the fast one; more are scored in pieces."""
+_FAST_BUILDS = ("llama", "qwen2", "qwen3")
 _FP32, _BF16 = 4, 2
 _SMALL = 4096
 """Tensors of fewer values keep fp32 moments in an 8-bit optimizer."""
@@ -57,6 +58,8 @@ class Constants(NamedTuple):
     """Matrices of logits alive at once."""
     working: float
     """Widest matrices of a layer alive at once in the backward pass."""
+    fast_working: float
+    """The fast decoder's shared buffers, against those counted."""
     adapted: float
     """Outputs of adapted linear maps for which the allocator keeps room after they are gone."""
     again: float
@@ -68,10 +71,24 @@ class Constants(NamedTuple):
 
 
 FITTED = Constants(
-    activations=1.0, logits=3.0, working=4.0, adapted=1.4, again=2.0, fixed_bytes=30e6, share=0.03
+    activations=1.0,
+    logits=3.0,
+    working=4.0,
+    fast_working=1.0,
+    adapted=1.4,
+    again=2.0,
+    fixed_bytes=30e6,
+    share=0.03,
 )
 GPU = Constants(
-    activations=1.0, logits=3.0, working=4.0, adapted=0.0, again=0.0, fixed_bytes=0.9 * GB, share=0.05
+    activations=1.0,
+    logits=3.0,
+    working=4.0,
+    fast_working=1.0,
+    adapted=0.0,
+    again=0.0,
+    fixed_bytes=0.9 * GB,
+    share=0.05,
 )
 """Not fitted: a CUDA context, cuBLAS and the caching allocator as they are usually seen."""
 
@@ -212,6 +229,8 @@ class _Run:
         precision = self.rules.precision
         self.half = precision == "bf16" or (precision == "auto" and self.hardware.half)
         self.value_bytes = _BF16 if self.half else _FP32
+        self.fast_head = plan.hardware.kind == "cpu" and not self.half and plan.weight_bytes == _FP32
+        self.fast = self.fast_head and self._has_fast_decoder()
         self.adapter_bytes = _FP32
         self.method: dict[str, Any] = plan.recipe.method.model_dump()
         self.technique = _TECHNIQUES.get(self.method["kind"], Technique())
@@ -257,6 +276,15 @@ class _Run:
             basis=self._basis(),
         )
 
+    def _has_fast_decoder(self) -> bool:
+        """Return whether one hand-written pass computes the decoder; its buffers outlive the step."""
+        parameters = self.rules.parameters
+        plain = parameters.adapter is None or not (
+            parameters.adapter.dora or getattr(parameters, "dropout", 0) or self.trained.four_bit
+        )
+        built = self.shape.model_type in _FAST_BUILDS and not self.rules.memory.recompute_layers
+        return built and plain
+
     # --- memory ---------------------------------------------------------------------------
 
     def _peak(self) -> tuple[Moment, tuple[Part, ...]]:
@@ -266,9 +294,14 @@ class _Run:
         own = {tensor.name for tensor in self.trained.own}
         trains_embedding = any(name.endswith("embed_tokens.weight") for name in own)
         trains_head = "lm_head.weight" in own or (self.shape.tied and trains_embedding)
-        pieces = self.pack_trained * self.shape.vocabulary > LOGITS_AT_ONCE
-        head_gradient = embedding * (2 if pieces else 1) / self.hardware.count if trains_head else 0
+        pieces = self.pack_trained * self.shape.vocabulary > _LOGITS_AT_ONCE[self.fast_head]
+        temporary = pieces and not self.fast_head
+        head_gradient = embedding * (2 if temporary else 1) / self.hardware.count if trains_head else 0
         again = trains_embedding and (self.shape.tied or self.several)
+        outlives = (
+            {"activations": self._activations(), "working memory": self._working()} if self.fast else {}
+        )
+        twice = gradients if self.fast and self.several else 0
         always = self._always()
         copies = {} if self.hardware.kind == "cuda" else self._copies()
         kept = copies if self.rules.saving.asynchronous else {}
@@ -278,22 +311,24 @@ class _Run:
                 **kept,
                 "activations": self._activations(),
                 "loss": self._loss(),
-                "gradients": max(gradients, head_gradient) if self.several else head_gradient,
+                "gradients": head_gradient + (gradients if self.several else 0),
                 "working memory": self._working(),
             },
             "embedding": {
                 **always,
                 **kept,
-                "gradients": gradients + (embedding if again else 0),
                 "working memory": self._working(),
+                **outlives,
+                "gradients": gradients + (twice or (embedding if again else 0)),
             },
             "update": {
                 **always,
                 **kept,
+                **outlives,
                 "gradients": gradients,
-                "working memory": self._update_bytes(),
+                "update": self._update_bytes(),
             },
-            "save": {**always, **copies, "gradients": gradients},
+            "save": {**always, **outlives, **copies, "gradients": gradients},
         }
         if "max_answer_tokens" in self.method:
             moments["generate"] = {**always, **kept, "generation": self._cache_bytes()}
@@ -394,18 +429,30 @@ class _Run:
         )
 
     def _activations(self) -> float:
-        """Bytes that autograd keeps until the backward pass."""
+        """Bytes that are kept until the backward pass."""
+        if self.fast:
+            return self._fast_activations()
         every = self.rules.memory.recompute_layers
         layers = [self._layer(number) for number in range(self.shape.layers)]
         streams = 0.0
         if every is not None:
             redone = [number for number in range(len(layers)) if number % every == 0]
             streams = len(redone) * self.pack_tokens * self.shape.hidden * float(self.value_bytes)
-            held = max(layers[number] for number in redone) * (1 + self.constants.again)
+            # Where only some are, they are computed again in the room of those that were kept.
+            held = max(layers) * (1 + self.constants.again) if every == 1 else 0.0
             layers = [size for number, size in enumerate(layers) if number % every] + [held]
         inputs = self.pack_tokens * self.shape.hidden * _FP32
         room = self.constants.adapted * self._adapted_bytes() / (every or 1)
         return self.constants.activations * (sum(layers) + streams + inputs) + room
+
+    def _fast_activations(self) -> float:
+        """Bytes of the buffers that the fast decoder keeps for each layer."""
+        shape, tokens, chosen = self.shape, self.pack_tokens, self.pack_trained
+        queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+        inside = shape.hidden + queries + 2 * shape.mlp
+        outside = shape.hidden + 2 * keys + queries
+        layers = (shape.layers - 1) * tokens * (inside + outside) + tokens * outside + chosen * inside
+        return float(_FP32 * (layers + chosen * shape.hidden))
 
     def _adapted_bytes(self) -> float:
         """Bytes of the outputs of all linear maps that an adapter lies beside."""
@@ -473,6 +520,11 @@ class _Run:
     def _working(self) -> float:
         """Bytes of gradients that flow through the widest layer."""
         shape = self.shape
+        if self.fast:
+            queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+            scratch = 2 * max(shape.hidden, queries) + 5 * queries + 3 * keys
+            shared = scratch + 3 * shape.hidden + 3 * shape.mlp
+            return self.constants.fast_working * self.pack_tokens * shared * _FP32
         inner = max(shape.mlp, shape.experts_per_token * shape.expert + shape.shared_expert)
         widest = max(inner, shape.heads * shape.head_dim, shape.hidden)
         return self.constants.working * self.pack_tokens * widest * self.value_bytes
@@ -483,7 +535,7 @@ class _Run:
         hidden = 2 * self.pack_trained * self.shape.hidden * self.value_bytes
         if self.technique.all_logits:
             return self.technique.all_logits * values * _FP32 + hidden
-        return self.constants.logits * min(values, LOGITS_AT_ONCE) * _FP32 + hidden
+        return self.constants.logits * min(values, _LOGITS_AT_ONCE[self.fast_head]) * _FP32 + hidden
 
     # --- time -----------------------------------------------------------------------------
 
@@ -561,7 +613,8 @@ class _Run:
             + (f", every {again}. layer computed again" if again and again > 1 else "")
             + (", layers computed again" if again == 1 else ""),
             "loss": f"logits of {self.pack_trained:,} trained tokens over {self.shape.vocabulary:,}",
-            "working memory": "of the widest layer, or of the optimizer",
+            "working memory": "of the widest layer in the backward pass",
+            "update": "what the optimizer holds for a moment",
             "gathered layers": "whole layers put together from all devices",
             "reference": "the model as it began",
             "teacher": "its weights",

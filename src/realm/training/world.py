@@ -37,8 +37,6 @@ class World(Protocol):
     rank: int
     """This process's number, from 0; only 0 tells events and writes."""
     size: int
-    whole: bool
-    """Whether this process holds all weights, so that code may read them outside of `run`."""
 
     def enter(self, model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
         """Make a loaded model ready for training together, before its optimizer is built."""
@@ -92,7 +90,6 @@ class Alone:
 
     rank = 0
     size = 1
-    whole = True
 
     def enter(self, model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
         """Return the model as it is."""
