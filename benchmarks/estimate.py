@@ -89,6 +89,8 @@ FITTING = [
     case(192, 3, 65_536, 4, 400, kv=1, parameters=LORA),
     case(256, 4, 6000, 3, 600, mlp=2.0, optimizer="muon"),
     case(160, 3, 512, 64, 50),
+    case(128, 10, 8000, 6, 400, memory={"recompute_layers": 2}),
+    case(160, 7, 5000, 8, 220, memory={"recompute_layers": 2}),
 ]
 HELD_OUT = [
     case(192, 5, 1024, 24, 90),
@@ -96,7 +98,7 @@ HELD_OUT = [
     case(128, 9, 3000, 12, 250, share=0.6),
     case(160, 5, 100_000, 10, 80, parameters=LORA),
     case(192, 5, 50_000, 8, 150, tied=False, kv=1),
-    case(160, 7, 5000, 8, 220, memory={"recompute_layers": 2}),
+    case(112, 8, 6000, 9, 260, memory={"recompute_layers": 2}),
     case(384, 3, 20_000, 16, 80, parameters=DORA),
     case(96, 8, 4096, 48, 60, kind="llama", share=0.3),
     case(256, 4, 30_000, 32, 80, memory={"tokens_at_once": 1500}, optimizer="muon"),

@@ -88,7 +88,6 @@ def test_parts_add_up_to_the_peak_and_weights_are_exact() -> None:
 @pytest.mark.parametrize(
     "rules",
     [
-        {"memory": {"recompute_layers": 1}},
         {"memory": {"tokens_at_once": 2048}},
         {"saving": {"asynchronous": False}},
         {"parameters": "lora"},
@@ -98,6 +97,16 @@ def test_parts_add_up_to_the_peak_and_weights_are_exact() -> None:
 )
 def test_what_saves_memory_is_seen_to(rules: dict[str, Any]) -> None:
     assert estimate(plan(**rules)).peak_bytes < estimate(plan()).peak_bytes
+
+
+def test_layers_that_are_computed_again_are_not_kept() -> None:
+    deep = shapes.of_blank(BLANKS.config({"kind": "qwen3", "layers": 24}), VOCABULARY)
+    on_gpu = {"shape": deep, "hardware": hardware.named("h100")}
+    kept = [
+        part(plan(memory=memory).model_copy(update=on_gpu), "activations")
+        for memory in ({}, {"recompute_layers": 2}, {"recompute_layers": 1})
+    ]
+    assert kept[2] < kept[1] / 2 < kept[0] / 2
 
 
 def test_recomputing_costs_time_and_smaller_packs_do_not_change_the_work() -> None:
@@ -130,7 +139,10 @@ def test_moments_on_the_host_leave_the_gpu() -> None:
 
 def test_sharding_divides_weights_gradients_and_moments() -> None:
     one = plan().model_copy(update={"hardware": hardware.named("h100")})
-    eight = plan().model_copy(update={"hardware": hardware.named("8xh100")})
+    shared = {"kind": "torchrun", "processes": 8, "strategy": "fsdp2"}
+    eight = plan(launcher=shared).model_copy(update={"hardware": hardware.named("8xh100")})
+    copied = plan(launcher={**shared, "strategy": "ddp"}).model_copy(update={"hardware": eight.hardware})
+    assert part(copied, "weights") == part(one, "weights")
     assert part(eight, "weights") == pytest.approx(part(one, "weights") / 8, abs=1)
     assert part(eight, "optimizer") == pytest.approx(part(one, "optimizer") / 8, abs=1)
 

@@ -66,7 +66,13 @@ async def ensure_base(supervisor: Supervisor) -> CheckpointRecord:
     found = lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name)
     if found is not None:
         return found
-    return await persist(lambda: _bear(supervisor), lambda: None, lab.config.worker.child_deaths)
+    return await bear(supervisor)
+
+
+async def bear(supervisor: Supervisor) -> CheckpointRecord:
+    """Build the hero's step-0 checkpoint as its config says now."""
+    deaths = supervisor.lab.config.worker.child_deaths
+    return await persist(lambda: _bear(supervisor), lambda: None, deaths)
 
 
 async def _bear(supervisor: Supervisor) -> CheckpointRecord:

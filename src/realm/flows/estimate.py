@@ -318,14 +318,16 @@ def _hardware(asked: Asked, recipe: Recipe) -> tuple[Hardware, bool, list[str]]:
     rules = recipe.rules
     if asked.device is not None:
         return hardware.named(asked.device, asked.memory_gb), False, []
-    found = hardware.this_machine(rules.device)
+    processes = rules.launcher.model_dump().get("processes", 1)
+    found = hardware.this_machine(rules.device, processes)
     if asked.memory_gb is not None:
         kind = "cpu" if found is not None and found.kind == "cpu" else "cuda"
         return hardware.named(kind, asked.memory_gb), False, []
     if found is not None:
         return found, True, []
-    note = f"no GPU is here: answered for {hardware.USUAL}; name yours with --device or --memory-gb"
-    return hardware.named(hardware.USUAL), False, [note]
+    usual = f"{processes}x{hardware.USUAL}"
+    note = f"no GPU is here: answered for {usual}; name yours with --device or --memory-gb"
+    return hardware.named(usual), False, [note]
 
 
 # --- the dry step -------------------------------------------------------------------------

@@ -40,6 +40,11 @@ class RunPlan(Config):
     migrated: tuple[str, ...] = ()
     """What of that was changed on purpose with this run."""
 
+    @property
+    def begins_anew(self) -> bool:
+        """Whether the hero begins again from its new base, since its weights or tokens changed."""
+        return any(change.startswith(("base ", "tokenizer ")) for change in self.migrated)
+
 
 def make_plan(
     lab: Lab, resolved: Resolved, dataset: DatasetRecord, source: str, priority: Priority, *, migrate: bool

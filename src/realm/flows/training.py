@@ -20,7 +20,7 @@ from realm.core.events import (
 )
 from realm.core.records import ArtifactKind, Fence
 from realm.core.seeds import seed
-from realm.flows.birth import ensure_base
+from realm.flows.birth import bear, ensure_base
 from realm.flows.checkpoints import publish_checkpoint, verified_checkpoint
 from realm.flows.children import Supervisor, persist
 from realm.flows.context import KEPT, Lab
@@ -100,7 +100,10 @@ async def _train(
     lab = supervisor.lab
     run = lab.ledger.runs.get(run_id)
     await ensure_base(supervisor)
-    start = _start(lab, run)
+    if run.start is None and RunPlan.model_validate(run.spec).begins_anew:
+        start = await bear(supervisor)
+    else:
+        start = _start(lab, run)
     began = run.started_at or lab.clock()
     lab.ledger.runs.update(run.id, fence=fence, started_at=began, start=run.start or start.hash)
     run = lab.ledger.runs.get(run_id)

@@ -14,6 +14,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from realm.storage.durable import explained, fsync_dir, fsync_file
 from realm.training import guard
 from realm.training.batching import Unit, best_fit, pack, steps_in_all
 from realm.training.job import TrainJob
-from realm.training.method import METHODS, Method, Row
+from realm.training.method import METHODS, Loss, Method, Row
 from realm.training.optimizer import OPTIMIZERS
 from realm.training.parameter import PARAMETERS
 from realm.training.precision import autocast, choose
@@ -98,7 +99,7 @@ def _carry(job: TrainJob, emit: Emit, stop: Callable[[], bool], world: World, be
                 if world.agree(stop()):
                     trainer.save(final=False)
                     trainer.flush()
-                    forget(trainer.good)
+                    trainer.forget()
                     trainer.emit(RunInterrupted(run=job.run, step=trainer.progress.step))
                     return
                 trainer.take_step()
@@ -107,14 +108,14 @@ def _carry(job: TrainJob, emit: Emit, stop: Callable[[], bool], world: World, be
             if not trainer.broken:
                 trainer.save(final=True)
                 trainer.flush()
-                forget(trainer.good)
+                trainer.forget()
                 seconds = time.monotonic() - began
                 trainer.emit(RunFinished(run=job.run, step=trainer.progress.step, seconds=seconds))
                 return
             trainer.flush()
-            start, after = trainer.good, trainer.progress
+            start, after = Path(world.said(str(trainer.good))), trainer.progress
         except BaseException:
-            forget(trainer.good)
+            trainer.forget()
             raise
         finally:
             trainer.close()
@@ -156,6 +157,8 @@ class Trainer:
         self._parameters = PARAMETERS.build(self.rules.parameters)
         model, tokenizer = self._load()
         applied = self._parameters.apply(model, job.seed).to(device)
+        if job.recipe.model.context_tokens:
+            text_config(applied).max_position_embeddings = job.recipe.model.context_tokens
         if self._precision.dtype is torch.bfloat16:
             _halve_frozen(applied)
         self.trainee = Trainee(
@@ -195,7 +198,8 @@ class Trainer:
         proof = prove(self.trainee, self._method, self.rows, rules)
         self._world.enter(self.trainee.model)
         self._optimizer = OPTIMIZERS.build(rules.optimizer).build(self.trainee.model)
-        self.progress = self._begin()
+        with self._world.mixing():
+            self.progress = self._begin()
         self._method.begin(self.trainee)
         self.trainee.model.train()
         self._watcher.begin(self.trainee)
@@ -308,7 +312,7 @@ class Trainer:
         """Return what a batch of rows trains on."""
         chosen = self.rows.of_batch(batch, self.rules.batch_rows, order=self.rules.order, seed=self.job.seed)
         rows = [Row(i, self.rows.examples[i], self.rows.sequences[i]) for i in chosen]
-        return self._method.units(self.trainee, batch, rows)
+        return self._world.run(partial(self._method.units, self.trainee, batch, rows))
 
     def _set_rate(self) -> float:
         """Set every group's learning rate for this step; return the first one's."""
@@ -325,14 +329,12 @@ class Trainer:
         mine = self._world.share(units)
         (whole,) = self._world.total(self._method.normaliser(mine) if mine else 0.0)
         total, figures = 0.0, dict[str, float]()
-        for members in best_fit(mine, self._tokens_at_once):
-            batch = pack(members, self.trainee.device)
-            with autocast(self._precision, self.trainee.device):
-                part = self._method.loss(self.trainee, batch)
-            (part.total / whole).backward()  # type: ignore[no-untyped-call]
-            total += float(part.total.detach())
+        for members, factor in self._world.rounds(best_fit(mine, self._tokens_at_once), units):
+            part = self._loss(members)
+            (part.total * factor / whole).backward()  # type: ignore[no-untyped-call]
+            total += factor * float(part.total.detach())
             for name, value in part.figures.items():
-                figures[name] = figures.get(name, 0.0) + value
+                figures[name] = figures.get(name, 0.0) + factor * value
         self._world.reduce_gradients(self.model)
         names = sorted(figures)
         loss, count, tokens, trained, *sums = self._world.total(
@@ -347,14 +349,19 @@ class Trainer:
 
     def _loss_again(self, batch: int) -> float:
         """Return the loss of an earlier batch under the present weights."""
-        units = self._world.share(self._units(batch))
+        units = self._units(batch)
+        mine = self._world.share(units)
+        rounds = self._world.rounds(best_fit(mine, self._tokens_at_once), units)
         with torch.no_grad():
-            parts = [
-                float(self._method.loss(self.trainee, pack(members, self.trainee.device)).total)
-                for members in best_fit(units, self._tokens_at_once)
-            ]
-        total, whole = self._world.total(sum(parts), self._method.normaliser(units) if units else 0.0)
+            parts = [factor * float(self._loss(members).total) for members, factor in rounds]
+        total, whole = self._world.total(sum(parts), self._method.normaliser(mine) if mine else 0.0)
         return total / whole
+
+    def _loss(self, members: Sequence[Unit]) -> Loss:
+        """Return one pack's part of the loss."""
+        batch = pack(members, self.trainee.device)
+        with autocast(self._precision, self.trainee.device):
+            return self._world.run(partial(self._method.loss, self.trainee, batch))
 
     @property
     def _tokens_at_once(self) -> int | None:
@@ -392,7 +399,7 @@ class Trainer:
 
     def _validate(self) -> None:
         """Measure every validation set, leaving weights, mode and random state as they are."""
-        losses = measure(self.trainee, self._validation, self.rules)
+        losses = self._world.run(partial(measure, self.trainee, self._validation, self.rules))
         rows = {name: len(units) for name, units in self._validation.items()}
         self.emit(ValidationMeasured(run=self.job.run, step=self.progress.step, losses=losses, rows=rows))
 
@@ -476,14 +483,13 @@ class Trainer:
         kept.mkdir()
         for path in stage.iterdir():
             os.link(path, kept / path.name)
-        old, self.good = self.good, kept
-        forget(old)
+        self.forget()
+        self.good = kept
 
-
-def forget(good: Path) -> None:
-    """Remove a second name that a stage was kept under; anything else is left alone."""
-    if KEPT in good.name:
-        shutil.rmtree(good)
+    def forget(self) -> None:
+        """Remove the second name that a stage was kept under; anything else is left alone."""
+        if self._world.rank == 0 and KEPT in self.good.name:
+            shutil.rmtree(self.good)
 
 
 def _halve_frozen(model: torch.nn.Module) -> None:
