@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -90,35 +90,42 @@ def train(job: TrainJob, emit: Emit, stop: Callable[[], bool], world: World | No
 
 def _carry(job: TrainJob, emit: Emit, stop: Callable[[], bool], world: World, began: float) -> None:
     """Train, from the last good state again whenever the weights turn out to be broken."""
-    start, after = Path(job.start), None
-    while True:
-        trainer = Trainer(job, emit, world, start=start, after=after)
-        try:
-            trainer.prepare()
-            while trainer.progress.step < trainer.steps_total and not trainer.broken:
-                if world.agree(stop()):
-                    trainer.save(final=False)
-                    trainer.flush()
-                    trainer.forget()
-                    trainer.emit(RunInterrupted(run=job.run, step=trainer.progress.step))
-                    return
-                trainer.take_step()
-                if not trainer.broken and trainer.progress.step % job.recipe.rules.saving.every_steps == 0:
-                    trainer.save(final=trainer.progress.step == trainer.steps_total)
-            if not trainer.broken:
-                trainer.save(final=True)
-                trainer.flush()
-                trainer.forget()
-                seconds = time.monotonic() - began
-                trainer.emit(RunFinished(run=job.run, step=trainer.progress.step, seconds=seconds))
-                return
-            trainer.flush()
-            start, after = Path(world.said(str(trainer.good))), trainer.progress
-        except BaseException:
-            trainer.forget()
-            raise
-        finally:
-            trainer.close()
+    back: Back | None = Back(Path(job.start), None)
+    while back is not None:
+        back = _attempt(job, emit, stop, world, began, back)
+
+
+class Back(NamedTuple):
+    """Where a run goes on from."""
+
+    start: Path
+    after: Progress | None
+    """How far it had come when its weights broke; none for the first attempt."""
+
+
+def _attempt(
+    job: TrainJob, emit: Emit, stop: Callable[[], bool], world: World, began: float, begin: Back
+) -> Back | None:
+    """Train to the end or to a stop; return where to go back to if the weights broke."""
+    trainer = Trainer(job, emit, world, begin)
+    try:
+        trainer.prepare()
+        trainer.run(stop)
+        trainer.flush()
+    except BaseException:
+        trainer.forget()
+        raise
+    finally:
+        trainer.close()
+    if trainer.broken:
+        return Back(Path(world.said(str(trainer.good))), trainer.progress)
+    trainer.forget()
+    step, seconds = trainer.progress.step, time.monotonic() - began
+    if trainer.stopped:
+        trainer.emit(RunInterrupted(run=job.run, step=step))
+    else:
+        trainer.emit(RunFinished(run=job.run, step=step, seconds=seconds))
+    return None
 
 
 def _out_of_memory(job: TrainJob, error: BaseException) -> OutOfMemoryError:
@@ -136,19 +143,19 @@ class Trainer:
         job: TrainJob,
         emit: Emit,
         world: World | None = None,
-        *,
-        start: Path | None = None,
-        after: Progress | None = None,
+        begin: Back | None = None,
     ) -> None:
-        """Load what the job names, or another `start` of the same run, going on `after` a failure."""
+        """Load what the job names, or what a run whose weights broke goes back to."""
         self.job = job
         self.recipe: Recipe = job.recipe
         self.rules = job.recipe.rules
         self.broken = False
         """The weights are no good; the run has to go back to `good`."""
-        self.good = start or Path(job.start)
+        self.stopped = False
+        """It was asked to stop, and has saved."""
+        self.good = begin.start if begin else Path(job.start)
         """Folder of the last state that was saved."""
-        self._after = after
+        self._after = begin.after if begin else None
         self._world = world or Alone()
         self.emit: Emit = emit if self._world.rank == 0 else ignore
         device = _device(self.rules.device)
@@ -270,6 +277,21 @@ class Trainer:
         )
 
     # --- steps ----------------------------------------------------------------------------
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Take steps and save until the run has ended, is asked to stop, or its weights are broken."""
+        every = self.rules.saving.every_steps
+        while self.progress.step < self.steps_total:
+            if self._world.agree(stop()):
+                self.stopped = True
+                self.save(final=False)
+                return
+            self.take_step()
+            if self.broken:
+                return
+            if self.progress.step % every == 0:
+                self.save(final=self.progress.step == self.steps_total)
+        self.save(final=True)
 
     def take_step(self) -> None:
         """Take one optimizer step, or discard it where it would do harm.

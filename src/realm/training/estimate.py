@@ -229,8 +229,8 @@ class _Run:
         self.plan, self.constants = plan, constants
         self.shape, self.rules, self.hardware = plan.shape, plan.recipe.rules, plan.hardware
         launcher = self.rules.launcher.model_dump()
-        self.processes = min(self.hardware.count, launcher.get("processes", 1))
-        self.shards = self.processes if launcher.get("strategy") == "fsdp2" else 1
+        self.processes: int = min(self.hardware.count, launcher.get("processes", 1))
+        self.shards: int = self.processes if launcher.get("strategy") == "fsdp2" else 1
         self.trained: Trained = trained(self.shape, self.rules.parameters)
         self.optimizer = _moments(self.rules.optimizer)
         precision = self.rules.precision
