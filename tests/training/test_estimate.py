@@ -59,7 +59,7 @@ def test_as_many_values_are_trained_as_training_would(kind: str, choice: dict[st
     assert trained(shapes.of_blank(blank.config, VOCABULARY), parameters.config).parameters == real
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen3", "qwen3_moe", "qwen3_vl"])
+@pytest.mark.parametrize("kind", BLANKS.names())
 def test_the_default_adapter_is_as_large_as_training_makes_it(kind: str) -> None:
     blank, parameters = BLANKS.build(kind), PARAMETERS.build("lora")
     model = parameters.apply(blank.build(VOCABULARY, SpecialIds(end=1, pad=2), 0), 0)
@@ -122,6 +122,19 @@ def test_flops_of_a_dense_model_are_six_a_weight_and_token_and_attention() -> No
     matrices = sum(t.values for t in shape.tensors() if t.linear)
     attention = 3.5 * 4 * (256 / 2) * shape.heads * shape.head_dim * shape.layers
     assert told.step_flops == pytest.approx(told.step_tokens * (6 * matrices + attention))
+
+
+def test_a_small_step_of_a_large_model_peaks_where_all_gradients_are_there() -> None:
+    large = shapes.of_blank(BLANKS.config("qwen3"), 100_000)
+    few = plan(batch_rows=1).model_copy(
+        update={"shape": large, "lengths": lengths.equal(16, trained_share=0.5), "saves": False}
+    )
+    assert estimate(few).moment == "embedding"
+    assert part(few, "gradients") == 4 * large.parameters + 4 * large.vocabulary * large.hidden
+    update = few.model_copy(
+        update={"recipe": plan(batch_rows=1, parameters={"freeze": ["embed_tokens"]}).recipe}
+    )
+    assert part(update, "gradients") == 4 * (large.parameters - large.vocabulary * large.hidden)
 
 
 def test_a_longer_row_is_never_split_over_packs() -> None:

@@ -19,8 +19,8 @@ name and live from step to step; everything else is counted as autograd keeps it
 
 `Constants` are fitted by `benchmarks/estimate.py fit` on measured shapes; FITTED below is what that
 command printed on the day it names. GPU figures come from data sheets and from counting: they have not
-been fitted, and an estimate for a GPU says so. Not covered: memory that data loading takes beside
-the rows, and generation in GRPO beyond its key-value cache.
+been fitted, and an estimate for a GPU says so. Not covered: the time of generation, the rows
+themselves in memory, several processes on one CPU.
 """
 
 from __future__ import annotations
@@ -244,16 +244,16 @@ class _Run:
         sequences = 1 if plan.lengths.rows else self.technique.sequences
         answers: int = self.method.get("group_size", 1)
         answer: int = self.method.get("max_answer_tokens", 0)
-        self.rows = math.ceil(self.rules.batch_rows * sequences * answers / self.processes)
-        self.row_tokens = plan.lengths.mean_tokens + answer
+        self.rows: int = math.ceil(self.rules.batch_rows * sequences * answers / self.processes)
+        self.row_tokens: float = plan.lengths.mean_tokens + answer
         longest = plan.lengths.longest_tokens * sequences + answer
         unlucky = plan.lengths.of_step(self.rows) + self.rows * answer
         limit = self.rules.memory.tokens_at_once
-        self.pack_tokens = math.ceil(min(unlucky, max(limit or unlucky, longest)))
+        self.pack_tokens: int = math.ceil(min(unlucky, max(limit or unlucky, longest)))
         self.step_tokens = self.rules.batch_rows * sequences * answers * self.row_tokens
         self.packs = max(1, math.ceil(self.step_tokens / self.processes / self.pack_tokens))
         self.several = limit is not None and unlucky > self.pack_tokens
-        self.pack_trained = max(1, round(self.pack_tokens * plan.lengths.trained_share))
+        self.pack_trained: int = max(1, round(self.pack_tokens * plan.lengths.trained_share))
 
     def estimate(self) -> Estimate:
         """Put it all together."""
