@@ -9,9 +9,6 @@ on the same way, but not bit by bit.
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,11 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 
-from realm.core.errors import CorruptError, DivergedError, OutOfMemoryError, StorageError
+from realm.core.errors import CorruptError, DivergedError, OutOfMemoryError
 from realm.core.events import (
-    CheckpointStaged,
     Emit,
     MaskingProven,
     RolledBack,
@@ -36,8 +31,7 @@ from realm.core.events import (
 )
 from realm.core.seeds import seed as seed_of
 from realm.models import files
-from realm.models.adapters import BASE, Base, base_of, text_config
-from realm.storage.durable import explained, fsync_dir, fsync_file
+from realm.models.adapters import Base, base_of, text_config
 from realm.training import guard
 from realm.training.batching import Unit, best_fit, pack, steps_in_all
 from realm.training.job import TrainJob
@@ -48,15 +42,12 @@ from realm.training.precision import autocast, choose
 from realm.training.proof import prove
 from realm.training.recipe import Recipe
 from realm.training.rows import read
-from realm.training.saving import Snapshot, Writer
+from realm.training.saving import Stages
 from realm.training.servability import ModelFacts, servable
 from realm.training.state import (
-    PROGRESS,
     Progress,
     read_optimizer,
     read_progress,
-    write_moments,
-    write_progress,
 )
 from realm.training.statistics import Statistics
 from realm.training.trainee import Trainee
@@ -66,8 +57,6 @@ from realm.training.world import Alone, World
 
 log = logging.getLogger(__name__)
 
-KEPT = "-kept-"
-"""In the name of a folder that the engine keeps to go back to."""
 LOWER_RATE = "nothing was saved after the last checkpoint; go on from it with a lower learning rate"
 
 
@@ -115,8 +104,6 @@ def _attempt(
     except BaseException:
         trainer.forget()
         raise
-    finally:
-        trainer.close()
     if trainer.broken:
         return Back(Path(world.said(str(trainer.good))), trainer.progress)
     trainer.forget()
@@ -153,11 +140,11 @@ class Trainer:
         """The weights are no good; the run has to go back to `good`."""
         self.stopped = False
         """It was asked to stop, and has saved."""
-        self.good = begin.start if begin else Path(job.start)
-        """Folder of the last state that was saved."""
         self._after = begin.after if begin else None
         self._world = world or Alone()
         self.emit: Emit = emit if self._world.rank == 0 else ignore
+        good = begin.start if begin else Path(job.start)
+        self._stages = Stages(job, good, self.emit, writes=self._world.rank == 0)
         device = _device(self.rules.device)
         self._precision = choose(self.rules.precision, device)
         self._method: Method = METHODS.build(job.recipe.method)
@@ -177,7 +164,6 @@ class Trainer:
             max_tokens=min(self.rules.max_tokens, text_config(applied).max_position_embeddings),
         )
         self._statistics = Statistics()
-        self._writer = Writer(asynchronous=self.rules.saving.asynchronous)
         self._watcher = Watcher(job, self.emit)
 
     def _load(self) -> files.LoadedApart:
@@ -187,6 +173,11 @@ class Trainer:
         if resumed or self._parameters.continues(self.good):
             return files.load(self.good, merge=False, vault=vault)
         return files.LoadedApart(*files.load(self.good, vault=vault))
+
+    @property
+    def good(self) -> Path:
+        """Folder of the last state that was saved."""
+        return self._stages.good
 
     @property
     def model(self) -> Any:
@@ -433,26 +424,22 @@ class Trainer:
             return
         self._refuse_broken_weights()
         snapshot = self._world.gathered(self.model, self._optimizer)
-        staged = CheckpointStaged(
-            run=self.job.run,
-            stage=str(Path(self.job.stages) / f"{self.job.run}-{self.progress.step}-{secrets.token_hex(4)}"),
-            step=self.progress.step,
-            hero_step=self.progress.hero_step,
-            stats=self._statistics.summary(),
-            final=final,
-        )
+        stats = self._statistics.summary()
         self._statistics = Statistics()
         if snapshot is not None:
-            progress = self.progress
-            self._writer.submit(lambda: self._write(snapshot, progress, staged))
+            self._stages.put(self.trainee, self._base(), snapshot, self.progress, stats, final=final)
 
     def flush(self) -> None:
         """Wait until everything is written."""
-        self._writer.wait()
+        self._stages.flush()
 
-    def close(self) -> None:
-        """End what goes on beside training."""
-        self._writer.wait()
+    def forget(self) -> None:
+        """Drop what was kept to go back to."""
+        self._stages.forget()
+
+    def _base(self) -> Base | None:
+        """Return what lies under the adapter in training."""
+        return Base(base=self.job.base, frozen=self._parameters.frozen) if self.job.base else None
 
     def _refuse_broken_weights(self) -> None:
         """Raise DivergedError if the last step, whose loss was still a number, broke a weight."""
@@ -463,55 +450,6 @@ class Trainer:
                     f"run {self.job.run}: after step {step} {name} holds values that are no numbers",
                     hint=LOWER_RATE,
                 )
-
-    def _write(self, snapshot: Snapshot, progress: Progress, staged: CheckpointStaged) -> None:
-        """Write all files of a checkpoint, flush them, then tell. Raises StorageError."""
-        stage = Path(staged.stage)
-        with explained(stage):
-            stage.mkdir(parents=True)
-            try:
-                files.save(
-                    self.model, self.trainee.tokenizer, stage, base=self._base(), weights=snapshot.weights
-                )
-                write_moments(snapshot.moments, stage)
-            except SafetensorError as error:
-                raise StorageError(
-                    f"{stage}: {error}", hint="free some space; nothing that was saved before is harmed"
-                ) from error
-            write_progress(progress, stage)
-            if staged.final and self.rules.saving.merge and (stage / BASE).is_file():
-                self._merge(stage)
-        for path in sorted(stage.iterdir()):
-            fsync_file(path)
-        fsync_dir(stage)
-        self._keep(stage)
-        self.emit(staged)
-
-    def _merge(self, stage: Path) -> None:
-        """Put the whole model, as an engine without adapters serves it, in an adapter's place."""
-        loaded = files.load(stage, vault=Path(self.job.start).parent)
-        for path in stage.iterdir():
-            if path.name != PROGRESS:
-                path.unlink()
-        files.save(loaded.model, loaded.tokenizer, stage)
-
-    def _base(self) -> Base | None:
-        """Return what lies under the adapter in training."""
-        return Base(base=self.job.base, frozen=self._parameters.frozen) if self.job.base else None
-
-    def _keep(self, stage: Path) -> None:
-        """Keep a stage to go back to under a second name: its supervisor takes the first one away."""
-        kept = Path(self.job.stages) / f"{self.job.run}{KEPT}{secrets.token_hex(4)}"
-        kept.mkdir()
-        for path in stage.iterdir():
-            os.link(path, kept / path.name)
-        self.forget()
-        self.good = kept
-
-    def forget(self) -> None:
-        """Remove the second name that a stage was kept under; anything else is left alone."""
-        if self._world.rank == 0 and KEPT in self.good.name:
-            shutil.rmtree(self.good)
 
 
 def _halve_frozen(model: torch.nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Stage checkpoints: copy at once, write while training goes on.
+"""Stage checkpoints: copy at once, write while training goes on, keep the last one to go back to.
 
 Copying weights and moments into host memory is all that holds a step up. One write goes on at a
 time; a second one waits for the first. The bytes are the same as those of a write in place.
@@ -6,15 +6,29 @@ time; a second one waits for the first. The bytes are the same as those of a wri
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
-from realm.models.adapters import state_to_save
-from realm.training.state import moments
+from realm.core.errors import StorageError
+from realm.core.events import CheckpointStaged, Emit
+from realm.models import files
+from realm.models.adapters import BASE, Base, state_to_save
+from realm.storage.durable import explained, fsync_dir, fsync_file
+from realm.training.job import TrainJob
+from realm.training.state import PROGRESS, Progress, moments, write_moments, write_progress
+from realm.training.trainee import Trainee
+
+KEPT = "-kept-"
+"""In the name of a folder that is kept to go back to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +84,100 @@ class Writer:
             write()
         except BaseException as error:  # noqa: BLE001 - handed over to the thread that waits
             self._error = error
+
+
+class Stages:
+    """The checkpoints that one process stages, and the last good state."""
+
+    def __init__(self, job: TrainJob, good: Path, emit: Emit, *, writes: bool) -> None:
+        self.good = good
+        """Folder of the last state that was saved."""
+        self._job = job
+        self._emit = emit
+        self._writes = writes
+        self._writer = Writer(asynchronous=job.recipe.rules.saving.asynchronous)
+
+    def put(
+        self,
+        trainee: Trainee,
+        base: Base | None,
+        snapshot: Snapshot,
+        progress: Progress,
+        stats: dict[str, float],
+        *,
+        final: bool,
+    ) -> None:
+        """Stage a snapshot and tell of it when it is flushed. Raises what an earlier write raised."""
+        run, step = self._job.run, progress.step
+        staged = CheckpointStaged(
+            run=run,
+            stage=str(Path(self._job.stages) / f"{run}-{step}-{secrets.token_hex(4)}"),
+            step=step,
+            hero_step=progress.hero_step,
+            stats=stats,
+            final=final,
+        )
+
+        def write() -> None:
+            self._write(Path(staged.stage), trainee, base, snapshot, progress, final=final)
+            self._emit(staged)
+
+        self._writer.submit(write)
+
+    def flush(self) -> None:
+        """Wait until everything is written. Raises what the write raised."""
+        self._writer.wait()
+
+    def forget(self) -> None:
+        """Remove what was kept to go back to; a published or a start folder is left alone."""
+        self._writer.wait()
+        self._remove()
+
+    def _remove(self) -> None:
+        if self._writes and KEPT in self.good.name:
+            shutil.rmtree(self.good)
+
+    def _write(
+        self,
+        stage: Path,
+        trainee: Trainee,
+        base: Base | None,
+        snapshot: Snapshot,
+        progress: Progress,
+        *,
+        final: bool,
+    ) -> None:
+        """Write all files of a checkpoint and flush them. Raises StorageError."""
+        with explained(stage):
+            stage.mkdir(parents=True)
+            try:
+                files.save(trainee.model, trainee.tokenizer, stage, base=base, weights=snapshot.weights)
+                write_moments(snapshot.moments, stage)
+            except SafetensorError as error:
+                raise StorageError(
+                    f"{stage}: {error}", hint="free some space; nothing that was saved before is harmed"
+                ) from error
+            write_progress(progress, stage)
+            if final and self._job.recipe.rules.saving.merge and (stage / BASE).is_file():
+                self._merge(stage)
+        for path in sorted(stage.iterdir()):
+            fsync_file(path)
+        fsync_dir(stage)
+        self._keep(stage)
+
+    def _merge(self, stage: Path) -> None:
+        """Put the whole model, as an engine without adapters serves it, in an adapter's place."""
+        loaded = files.load(stage, vault=Path(self._job.start).parent)
+        for path in stage.iterdir():
+            if path.name != PROGRESS:
+                path.unlink()
+        files.save(loaded.model, loaded.tokenizer, stage)
+
+    def _keep(self, stage: Path) -> None:
+        """Give a stage a second name: its supervisor takes the first one away."""
+        kept = Path(self._job.stages) / f"{self._job.run}{KEPT}{secrets.token_hex(4)}"
+        kept.mkdir()
+        for path in stage.iterdir():
+            os.link(path, kept / path.name)
+        self._remove()
+        self.good = kept
