@@ -32,9 +32,10 @@ from realm.models.chat import Encodings, encode_flat, load_tokenizer
 from realm.models.template import Rendered, Template
 from realm.models.words import plain_backend
 from realm.training.batching import Unit, best_fit, pack
+from realm.training.encoding import Settings
 from realm.training.job import RowsFile
 from realm.training.masking import prove_rows
-from realm.training.rows import Rows, Settings, load_rows
+from realm.training.rows import Rows, load_rows
 from realm.training.rules import Masking
 
 PACK_ROWS = 64

@@ -11,10 +11,11 @@ import pytest
 from tiny_runs import drills, texts, tokenizer
 
 from realm.core.errors import CorruptError
-from realm.training import rows as rows_module
+from realm.training import encoding
 from realm.training.cache import MANIFEST, cached
+from realm.training.encoding import Settings
 from realm.training.job import RowsFile
-from realm.training.rows import Rows, Settings, load_rows
+from realm.training.rows import Rows, load_rows
 
 PARTS = {"rows": "a", "limit": 3}
 
@@ -132,7 +133,7 @@ def test_whatever_decides_over_tokens_changes_the_name(
     ):
         _load(tmp_path, changed)
         assert places() == count
-    monkeypatch.setattr(rows_module, "code_hash", lambda: "other")
+    monkeypatch.setattr(encoding, "code_hash", lambda: "other")
     _load(tmp_path)
     assert places() == 8
     with (tmp_path / "rows.jsonl").open("a", encoding="utf-8") as file:

@@ -8,8 +8,10 @@ from realm.core.errors import MaskingError
 from realm.core.records import Example, Message
 from realm.models.chat import encode_many
 from realm.models.tokenizer import CHAT_TEMPLATE, train_tokenizer
+from realm.training.encoding import Settings
 from realm.training.masking import marked_text, prove_rows
-from realm.training.rows import Rows, Settings, ending_only, rows_of
+from realm.training.methods.dpo import ending_only
+from realm.training.rows import Rows, rows_of
 from realm.training.rules import Masking
 
 

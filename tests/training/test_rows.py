@@ -10,8 +10,10 @@ from tiny_runs import chat, drills, texts, tokenizer
 from realm.core.errors import DataError, MaskingError
 from realm.core.records import Example, Message
 from realm.models.chat import encode
+from realm.training.encoding import Settings
 from realm.training.job import RowsFile
-from realm.training.rows import Settings, ending_only, load_rows, rows_of
+from realm.training.methods.dpo import ending_only
+from realm.training.rows import load_rows, rows_of
 from realm.training.rules import Mixture
 
 LIMIT = 40

@@ -145,6 +145,19 @@ class RolledBack(_Event):
     cause: str
 
 
+class RunPredicted(_Event):
+    """What a run was predicted to take, before it began; later estimates learn from it."""
+
+    kind: Literal["run_predicted"] = "run_predicted"
+    run: str
+    machine: str
+    """What decides memory and speed: the device, or processor and system."""
+    peak_bytes: int
+    """Of the device, as the formula says before any correction."""
+    step_seconds: float
+    step_tokens: int
+
+
 class MemoryLowered(_Event):
     """Memory ran out; the run starts again with smaller packs and the same steps."""
 
@@ -309,6 +322,7 @@ Event = Annotated[
     | PreviewWritten
     | AlertRaised
     | RolledBack
+    | RunPredicted
     | MemoryLowered
     | CheckpointStaged
     | RunInterrupted

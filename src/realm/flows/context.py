@@ -27,6 +27,7 @@ KEPT = (
     events.AlertRaised,
     events.RolledBack,
     events.MemoryLowered,
+    events.RunPredicted,
 )
 """Events the ledger remembers; the others live in a run's event file or not at all."""
 

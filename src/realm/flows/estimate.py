@@ -21,7 +21,7 @@ from typing import Any
 from realm.core import events as event_lines
 from realm.core.config import override, validate
 from realm.core.errors import ChildDiedError, NotFoundError, RealmError
-from realm.core.events import Failed, StepTaken
+from realm.core.events import Failed, RunPredicted, StepTaken
 from realm.core.hashing import PREFIX
 from realm.core.records import Example, Record
 from realm.corpus.intake import INFO, normalise, read_examples
@@ -29,7 +29,6 @@ from realm.flows.config import load_recipe
 from realm.flows.context import Lab
 from realm.flows.home import Home, find_home
 from realm.jobs.children import launch_cold
-from realm.ledger.records import RunRecord
 from realm.models.adapters import read_base
 from realm.models.blank import BLANKS
 from realm.training import calibration, dryrun, hardware, lengths, remedies, shapes
@@ -52,7 +51,7 @@ _DRY_LIMIT_S = 120.0
 """A step is measured unless the four of a dry run are predicted to take longer."""
 _POLL_S = 0.05
 _EVENTS_BYTES = 1 << 20
-_RUNS = 25
+_RUNS = 8
 _DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -161,12 +160,13 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
 
 def observations(lab: Lab) -> list[Observation]:
     """Return what past runs were predicted to take and took, oldest first."""
-    found = []
-    for run in reversed(lab.ledger.runs.list(_RUNS)):
-        seen = _observation(lab, run)
-        if seen is not None:
-            found.append(seen)
-    return found
+    told = {
+        event.run: event
+        for _, _, event in lab.ledger.events.list(["run_predicted"])
+        if isinstance(event, RunPredicted)
+    }
+    found = [_observation(lab, event) for event in list(told.values())[-_RUNS:]]
+    return [seen for seen in found if seen is not None]
 
 
 def measure(plan: Plan, model: Path | None) -> Measured:
@@ -380,10 +380,9 @@ def _failure(folder: Path, code: int) -> RealmError:
 # --- what past runs took ------------------------------------------------------------------
 
 
-def _observation(lab: Lab, run: RunRecord) -> Observation | None:
-    told = run.spec.get("estimate")
-    path = lab.home.events(run.id)
-    if told is None or not path.is_file():
+def _observation(lab: Lab, told: RunPredicted) -> Observation | None:
+    path = lab.home.events(told.run)
+    if not path.is_file():
         return None
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _EVENTS_BYTES))
@@ -391,7 +390,7 @@ def _observation(lab: Lab, run: RunRecord) -> Observation | None:
     if not steps:
         return None
     return Observation(
-        predicted=Prediction.model_validate(told),
+        predicted=Prediction.model_validate(told.model_dump(include=set(Prediction.model_fields))),
         peak_bytes=max(step.memory_bytes for step in steps),
         step_seconds=statistics.median(step.seconds for step in steps),
         step_tokens=round(statistics.mean(step.tokens for step in steps)),

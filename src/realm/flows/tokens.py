@@ -137,8 +137,9 @@ def _encoded(
     file: str,
     recipe: Recipe | None,
 ) -> Rows:
+    from realm.training.encoding import Settings
     from realm.training.method import METHODS
-    from realm.training.rows import Settings, rows_of
+    from realm.training.rows import rows_of
     from realm.training.rules import Encoding
 
     if recipe is None:

@@ -6,6 +6,7 @@ goes on from the run's last checkpoint, and evaluates only what has no evaluatio
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from realm.core.events import (
     MaskingProven,
     MemoryLowered,
     RunInterrupted,
+    RunPredicted,
     RunStarted,
 )
 from realm.core.records import ArtifactKind, Fence
@@ -24,7 +26,9 @@ from realm.flows.birth import bear, ensure_base
 from realm.flows.checkpoints import publish_checkpoint, verified_checkpoint
 from realm.flows.children import Supervisor, persist
 from realm.flows.context import KEPT, Lab
+from realm.flows.estimate import check_run
 from realm.flows.plan import PlannedRows, RunPlan
+from realm.flows.runs import DRILL
 from realm.flows.progress import examine_run
 from realm.flows.watching import RunWatch
 from realm.jobs.queue import Request
@@ -127,6 +131,9 @@ async def _train(
             lab.show(event)
 
     job = _job(lab, run, start).model_copy(update={"tokens_at_once": packs.tokens_at_once})
+    if RunPlan.model_validate(run.spec).source != DRILL:  # drills are small, and alike
+        told = await asyncio.to_thread(check_run, lab, job)
+        lab.emit(RunPredicted(run=run.id, **told.model_dump()))
     launched = LAUNCHERS.build(job.recipe.rules.launcher)
     with RunWatch(supervisor, run) as watch:
         await supervisor.follow(

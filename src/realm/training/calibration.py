@@ -50,6 +50,10 @@ class Observation(Record):
     """Mean of the steps."""
 
 
+_LEAST_BYTES = 64 << 20
+"""Predicted beside the process; nothing is learnt about memory from smaller runs."""
+
+
 class Factors(Record):
     """What to multiply the formula's figures by on a machine."""
 
@@ -91,7 +95,8 @@ def factors(observations: Iterable[Observation], machine: str) -> Factors:
 def _memory_ratio(seen: Observation) -> float | None:
     process = _process(seen.predicted.machine)
     measured, predicted = seen.peak_bytes - process, seen.predicted.peak_bytes - process
-    return measured / predicted if measured > 0 and predicted > 0 else None
+    # Of a smaller run the process itself, which is never quite the same, would be most of it.
+    return measured / predicted if measured > 0 and predicted > _LEAST_BYTES else None
 
 
 def _seconds_ratio(seen: Observation) -> float | None:

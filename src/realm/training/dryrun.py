@@ -111,7 +111,7 @@ def measure(spec: DryRun) -> Measured:
     usual = [taken.step() for _ in range(_USUAL_STEPS)]
     longest = taken.step()
     peak = meter.peak()
-    trainer.close()
+    trainer.flush()
     return Measured(
         peak_bytes=max(peak, prepared),
         prepare_peak_bytes=prepared,

@@ -30,7 +30,7 @@ from realm.training.method import Loss, Row
 if TYPE_CHECKING:
     import torch
 
-    from realm.core.records import Example
+    from realm.core.records import Example, Message
     from realm.training.batching import Batch, Unit
     from realm.training.trainee import Trainee
 
@@ -65,8 +65,6 @@ class DPO:
 
     def sequences(self, example: Example) -> tuple[Example, ...]:
         """Return the better and the worse chat. Raises DataError where they are no preference."""
-        from realm.training.rows import ending_only
-
         if example.rejected and example.messages[0].content != example.rejected[0].content:
             raise DataError("both chats of a preference begin with the same prompt", file="row")
         return ending_only(example)
@@ -115,6 +113,39 @@ class DPO:
         if self.config.loss == "ipo":
             return (margin_U - 1 / (2 * beta)) ** 2
         return -(1 - smoothing) * logsigmoid(beta * margin_U) - smoothing * logsigmoid(-beta * margin_U)
+
+
+def ending_only(example: Example) -> tuple[Example, Example]:
+    """Return the better and the worse ending of a preference; only where they differ is trained.
+
+    What both chats begin with is their prompt and masked. Raises DataError for a row that is no
+    preference, or whose endings are the same or train nothing.
+    """
+    better, worse = example.messages, example.rejected
+    if not worse:
+        raise DataError(
+            "the row has no rejected ending", file="rows", hint="preferences are prompt, chosen, rejected"
+        )
+    common = 0
+    while common < min(len(better), len(worse)) and _same(better[common], worse[common]):
+        common += 1
+    endings = (better[common:], worse[common:])
+    for which, ending in zip(("chosen", "rejected"), endings, strict=True):
+        if not any(turn.role == "assistant" and turn.weight for turn in ending):
+            raise DataError(
+                f"the {which} ending says nothing that the other one does not",
+                file="rows",
+                hint="the two endings must differ in what the assistant says",
+            )
+    prompt = tuple(turn.model_copy(update={"weight": 0.0}) for turn in better[:common])
+    first, second = (
+        example.model_copy(update={"messages": (*prompt, *ending), "rejected": ()}) for ending in endings
+    )
+    return first, second
+
+
+def _same(one: Message, other: Message) -> bool:
+    return one.role == other.role and one.content == other.content
 
 
 def _by_ending(batch: Batch, values_M: torch.Tensor) -> torch.Tensor:

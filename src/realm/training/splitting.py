@@ -1,0 +1,113 @@
+"""Cut rows that are too long: chats between exchanges, texts between tokens.
+
+Pieces of a chat are whole exchanges that end with a trained answer, each with the chat's system turn
+before it. Pieces of a text overlap by one token, which is masked in the later one, so that every token
+is predicted once and from a token before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from realm.core.records import Example, Message
+from realm.models.chat import Encoded, Encodings
+
+
+def cut_chats(
+    chats: Sequence[Example],
+    roles: tuple[str, ...],
+    limit: int,
+    sizes_of: Callable[[Sequence[Example]], list[int]],
+) -> list[list[Example]]:
+    """Cut each chat, from its beginning, into pieces of as many whole exchanges as fit `limit` tokens.
+
+    Exchanges that do not fit alone are left out, and so is what follows the last trained answer.
+    """
+    cuts = [_Cut(example, roles) for example in chats]
+    sizes = iter(sizes_of([single for cut in cuts for single in cut.singles()]))
+    for cut in cuts:
+        cut.sizes = [next(sizes) for _ in cut.exchanges]
+    pairs = [cut for cut in cuts if len(cut.exchanges) > 1]
+    for cut, size in zip(pairs, sizes_of([cut.piece(0, 2) for cut in pairs]), strict=True):
+        cut.repeated = sum(cut.sizes[:2]) - size
+    while open_cuts := [cut for cut in cuts if cut.propose(limit)]:
+        found = sizes_of([cut.piece(cut.begin, cut.end) for cut in open_cuts])
+        for cut, size in zip(open_cuts, found, strict=True):
+            cut.settle(fits=size <= limit)
+    return [cut.pieces for cut in cuts]
+
+
+def cut_text(row: Encoded, limit: int) -> Encodings:
+    """Cut a text into pieces of `limit` tokens that overlap by one, masked in the later piece."""
+    begins = range(0, len(row.ids) - 1, limit - 1)
+    ids = [row.ids[begin : begin + limit] for begin in begins]
+    weights = [row.weights[begin : begin + limit].copy() for begin in begins]
+    for piece in weights[1:]:
+        piece[0] = 0
+    sizes_S = np.asarray([len(piece) for piece in ids], np.int64)
+    return Encodings.of(np.concatenate(ids), np.concatenate(weights), sizes_S, limit)
+
+
+class _Cut:
+    """One chat while it is cut."""
+
+    def __init__(self, example: Example, roles: tuple[str, ...]) -> None:
+        self.example = example
+        turns = example.messages
+        self.system = turns[:1] if turns[0].role == "system" else ()
+        self.exchanges = _exchanges(turns[len(self.system) :], roles)
+        self.sizes: list[int] = []
+        """Tokens of each exchange alone, the system turn before it."""
+        self.repeated = 0
+        """Tokens that two exchanges share."""
+        self.pieces: list[Example] = []
+        self.begin, self.end = 0, 0
+        self._most = len(self.exchanges)
+
+    def piece(self, begin: int, end: int) -> Example:
+        """Return some exchanges; what the system says is trained in the first piece only."""
+        system = self.system if not self.pieces else tuple(_masked(turn) for turn in self.system)
+        turns = [turn for exchange in self.exchanges[begin:end] for turn in exchange]
+        return self.example.model_copy(update={"messages": (*system, *turns)})
+
+    def singles(self) -> list[Example]:
+        """Return every exchange alone."""
+        return [self.piece(place, place + 1) for place in range(len(self.exchanges))]
+
+    def propose(self, limit: int) -> bool:
+        """Choose the next exchanges to measure; tell whether there are any."""
+        while self.begin < len(self.exchanges) and self.sizes[self.begin] > limit:
+            self.begin += 1
+            self._most = len(self.exchanges)
+        self.end, total = self.begin, self.repeated
+        while self.end < self._most and total + self.sizes[self.end] - self.repeated <= limit:
+            total += self.sizes[self.end] - self.repeated
+            self.end += 1
+        return self.end > self.begin
+
+    def settle(self, *, fits: bool) -> None:
+        """Keep what was measured as a piece, or try with one exchange less."""
+        if fits:
+            self.pieces.append(self.piece(self.begin, self.end))
+            self.begin, self._most = self.end, len(self.exchanges)
+        else:
+            self._most = self.end - 1
+
+
+def _exchanges(turns: Sequence[Message], roles: tuple[str, ...]) -> list[tuple[Message, ...]]:
+    """Cut turns behind every trained answer that another speaker follows; the rest is left out."""
+    result: list[tuple[Message, ...]] = []
+    begun: list[Message] = []
+    for place, turn in enumerate(turns):
+        begun.append(turn)
+        followed = place + 1 < len(turns) and turns[place + 1].role == "assistant"
+        if turn.role == "assistant" and turn.weight and "assistant" in roles and not followed:
+            result.append(tuple(begun))
+            begun = []
+    return result
+
+
+def _masked(turn: Message) -> Message:
+    return turn.model_copy(update={"weight": 0.0})
