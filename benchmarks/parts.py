@@ -29,8 +29,10 @@ from realm.models.engines.transformers import Transformers
 from realm.models.files import load
 from realm.skills.skill import SKILLS
 from realm.storage.store import Store
-from realm.training.masking import prove_rows, select
-from realm.training.recipe import Masking
+from realm.training.encoding import Settings
+from realm.training.masking import prove_rows
+from realm.training.rows import rows_of
+from realm.training.rules import Encoding, Masking
 
 ROWS = 1600
 
@@ -51,7 +53,7 @@ def make_parts(folder: Path) -> dict[str, Callable[[], object]]:
     examples = list(skill.drills(4, ROWS, weights={}, seed=0))
     start = born(folder, skill.vocabulary())
     loaded = load(start)
-    rows = select(examples, encode_many(loaded.tokenizer, examples, 1024), 1024)
+    rows = rows_of(examples, loaded.tokenizer, Settings.of(Encoding(), max_tokens=1024)).flat()
     problems = skill.heldout(4, 40)
     numbers = count()
 

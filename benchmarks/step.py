@@ -29,7 +29,7 @@ from realm.models.files import load, save
 from realm.models.tokenizer import train_tokenizer
 from realm.skills.skill import SKILLS
 from realm.training.engine import Trainer
-from realm.training.job import TrainJob
+from realm.training.job import RowsFile, TrainJob
 from realm.training.recipe import Recipe
 
 ROWS = 2560
@@ -87,8 +87,9 @@ def our_step(folder: Path, start: Path, examples: list[Example]) -> Callable[[],
         run="bench",
         seed=0,
         start=str(start),
-        rows=str(rows),
-        recipe=Recipe(steps=10_000),
+        origin=str(start),
+        rows=(RowsFile(path=str(rows)),),
+        recipe=Recipe(rules={"steps": 10_000}),
         stages=str(folder),
         events=str(folder / "events.jsonl"),
     )
@@ -113,9 +114,9 @@ def peer_step(start: Path, examples: list[Example], attention: str) -> Callable[
         mask = torch.zeros(len(batch), width, dtype=torch.long)
         for index, row in enumerate(batch):
             size = len(row.ids)
-            ids[index, :size] = torch.tensor(row.ids)
+            ids[index, :size] = torch.from_numpy(row.ids)
             mask[index, :size] = 1
-            trained = torch.tensor(row.trained)
+            trained = torch.from_numpy(row.trained)
             labels[index, :size][trained] = ids[index, :size][trained]
         optimizer.zero_grad(set_to_none=True)
         model(input_ids=ids, attention_mask=mask, labels=labels).loss.backward()

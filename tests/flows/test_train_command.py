@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_lab import chat_rows, make_lab, realm, realm_json
 
 from realm import Realm
 from realm.core.errors import NotFoundError, StateError
 from realm.flows.train import plan_training
+from tiny_lab import chat_rows, make_lab, realm, realm_json
 
 SMALL = "rules: {batch_rows: 8, steps: 4, saving: {every_steps: 2}, threads: 1"
 RECIPES = {
@@ -19,13 +19,15 @@ RECIPES = {
 extends: study
 {SMALL},
   parameters: {{kind: lora, rank: 4, alpha: 8}},
-  watch: {{layers_every_steps: 2, sinks: [jsonl], previews: {{prompts: ["What is 3?"], every_steps: 2, max_tokens: 4}}}}}}
+  watch:
+    {{layers_every_steps: 2, sinks: [jsonl],
+     previews: {{prompts: ["What is 3?"], every_steps: 2, max_tokens: 4}}}}}}
 where: {{validation: {{share: 0.2, every_steps: 2}}}}
 """,
     "whole": f"extends: study\n{SMALL}}}\n",
-    "merged": f"""
+    "merged": """
 extends: lora
-rules: {{parameters: {{dora: true}}, saving: {{merge: true}}, watch: {{previews: {{made_by: checkpoint}}}}}}
+rules: {parameters: {dora: true}, saving: {merge: true}, watch: {previews: {made_by: checkpoint}}}
 """,
     "prefer": f"extends: study\n{SMALL}}}\nmethod: {{kind: dpo, beta: 0.5}}\n",
     "ranks": f"extends: study\n{SMALL}, launcher: {{kind: torchrun, processes: 2}}}}\n",

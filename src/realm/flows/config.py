@@ -18,10 +18,17 @@ from realm.core.records import Name
 from realm.evaluation.gate import GateConfig
 from realm.flows.home import Home
 from realm.models.blank import BLANKS
+from realm.models.profile import PROFILES
 from realm.skills.curriculum import CurriculumConfig
 from realm.skills.skill import SKILLS
+from realm.training.launcher import LAUNCHERS
 from realm.training.method import METHODS
-from realm.training.recipe import Resolved, resolve, shipped_text
+from realm.training.optimizer import OPTIMIZERS
+from realm.training.parameter import PARAMETERS
+from realm.training.recipe import Recipe, Resolved, resolve, shipped_text
+from realm.training.reward import REWARDS
+from realm.training.sink import SINKS
+from realm.training.teacher import TEACHERS
 
 Blank = Annotated[SerializeAsAny[Config], BeforeValidator(BLANKS.config)]
 SkillKind = Annotated[SerializeAsAny[Config], BeforeValidator(SKILLS.config)]
@@ -139,9 +146,10 @@ def check_home(home: Home, overrides: Iterable[str] = ()) -> str:
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema of `realm.yaml`, with the kinds of each family under `families`."""
-    families = {family.name: family.schema() for family in (BLANKS, SKILLS, METHODS)}
-    return {**RealmConfig.model_json_schema(), "families": families}
+    """Return the JSON Schema of `realm.yaml`, of recipes, and of the kinds of each family."""
+    kinds = (BLANKS, SKILLS, METHODS, PARAMETERS, OPTIMIZERS, LAUNCHERS, SINKS, PROFILES, REWARDS, TEACHERS)
+    families = {family.name: family.schema() for family in kinds}
+    return {**RealmConfig.model_json_schema(), "recipe": Recipe.model_json_schema(), "families": families}
 
 
 def template_names() -> list[str]:

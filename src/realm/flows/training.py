@@ -28,8 +28,8 @@ from realm.flows.children import Supervisor, persist
 from realm.flows.context import KEPT, Lab
 from realm.flows.estimate import check_run
 from realm.flows.plan import PlannedRows, RunPlan
-from realm.flows.runs import DRILL
 from realm.flows.progress import examine_run
+from realm.flows.runs import DRILL
 from realm.flows.watching import RunWatch
 from realm.jobs.queue import Request
 from realm.jobs.worker import Outcome, StepContext

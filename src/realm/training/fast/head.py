@@ -21,8 +21,8 @@ from torch.autograd.function import once_differentiable
 from realm.core.errors import StateError
 from realm.training.fast.watched import watched
 
-_LOGITS_AT_ONCE = 1 << 26
-"""Logits of one tile (256 MiB in fp32). Fewer rows a tile make slower products."""
+_LOGITS_AT_ONCE = 1 << 25
+"""Logits of one tile (128 MiB in fp32). Fewer rows a tile make slower products."""
 
 
 def fits(head: Any, hidden_MC: torch.Tensor) -> bool:
