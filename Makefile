@@ -27,7 +27,7 @@ play: $(VENV)/.ready  ## Take a blank model to a promoted champion, on the scree
 	@$(BIN)/realm play $(ARGS)
 
 test: $(VENV)/.ready-test  ## The tests (under 12 minutes)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-long: $(VENV)/.ready-test  ## The long tests: ten seeds of `realm play`, big fuzzing
 	$(BIN)/python -m pytest -m slow --timeout 3600 -s

@@ -133,6 +133,10 @@ class Realm:
         """Ask a run to save within one step and free the device."""
         return control.pause(self.lab, run)
 
+    def save(self, run: str | None = None) -> Job:
+        """Ask a running run for a checkpoint now."""
+        return control.save(self.lab, run)
+
     def resume(self, run: str | None = None) -> Job:
         """Go on with a paused run."""
         return control.resume(self.lab, run)

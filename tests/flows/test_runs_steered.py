@@ -93,7 +93,7 @@ def test_a_diverging_run_fails_and_the_last_good_checkpoint_stays(tmp_path: Path
 
 
 def test_rows_that_would_train_nothing_are_told_and_nothing_is_trained(tmp_path: Path) -> None:
-    home = make_lab(tmp_path / "home", drills=False, file_recipe=FILE_RECIPE + "max_tokens: 12\n")
+    home = make_lab(tmp_path / "home", drills=False, file_recipe=FILE_RECIPE + "  max_tokens: 12\n")
     with lab_up(home):
         drop(home, "mine.jsonl", chat_rows(8))  # every row is longer than 12 tokens
         wait_until(home, lambda lab: job_state(lab, "run-0001") == "failed")

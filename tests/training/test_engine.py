@@ -5,10 +5,11 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from tiny_runs import chat, drills, llama, losses, make_job, make_start, run, stages, texts
 
-from realm.core.errors import CorruptError, DataError, DivergedError, MaskingError
+from realm.core.errors import CorruptError, DataError, DivergedError, MaskingError, OutOfMemoryError
 from realm.core.events import (
     Event,
     MaskingProven,
@@ -289,3 +290,51 @@ def test_given_order_and_epochs(tmp_path: Path) -> None:
 def test_clipping_bounds_what_a_step_does_but_tells_the_true_norm(tmp_path: Path) -> None:
     events = run(make_job(tmp_path, drills(8), steps=2, clip_norm=1e-6))
     assert all(e.gradient_norm > 1e-3 for e in events if isinstance(e, StepTaken))
+
+
+def test_a_checkpoint_is_saved_when_it_is_asked_for_and_the_run_goes_on(tmp_path: Path) -> None:
+    asked = tmp_path / "save-now"
+    job = make_job(tmp_path, drills(8), steps=6).model_copy(update={"save_now": str(asked)})
+    events: list[Event] = []
+
+    def watch(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, StepTaken) and event.step == 2:
+            asked.touch()
+
+    train(job, watch, lambda: False)
+    assert [(stage.step, stage.final) for stage in stages(events)] == [(2, False), (6, True)]
+    assert not asked.exists()
+    assert isinstance(events[-1], RunFinished)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("[enforce] can't allocate memory: you tried"), torch.OutOfMemoryError("x")],
+)
+def test_memory_that_runs_out_is_recognised_and_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from realm.training.methods.supervised import Supervised
+
+    before, calls = Supervised.loss, list[int]()
+
+    def starved(self: Supervised, trainee: Trainee, batch: Batch) -> Loss:
+        calls.append(1)
+        if len(calls) == 4:
+            raise error
+        return before(self, trainee, batch)
+
+    monkeypatch.setattr(Supervised, "loss", starved)
+    job = make_job(tmp_path, drills(8), saving={"every_steps": 2})
+    with pytest.raises(OutOfMemoryError, match="memory ran out") as caught:
+        run(job)
+    assert "realm estimate" in caught.value.hint
+    assert [path.name.split("-")[1] for path in (tmp_path / "stages").iterdir()] == ["2"]
+
+
+def test_smaller_packs_change_no_step(tmp_path: Path) -> None:
+    job = make_job(tmp_path, MIXED, steps=4)
+    whole = run(job)
+    pieces = run(job.model_copy(update={"tokens_at_once": 24}))
+    assert losses(pieces) == pytest.approx(losses(whole), rel=1e-5)

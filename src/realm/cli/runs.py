@@ -25,7 +25,7 @@ PAUSE_WAIT_S = 90.0
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     looks: Commands = {"list": list_runs, "show": show, "watch": watch}
-    steers: Commands = {"pause": pause, "resume": resume, "stop": stop}
+    steers: Commands = {"save": save, "pause": pause, "resume": resume, "stop": stop}
     add_group(app, "run", "Watch and steer training runs.", {**looks, **steers})
 
 
@@ -148,6 +148,20 @@ def _watch_plain(realm: Realm, run: str | None, follow: bool) -> None:
             print_line(f"{event.run} {event.kind.removeprefix('run_')} {getattr(event, 'what', '')}".rstrip())
         elif event is not None and (line := plain(event)) is not None:
             print_line(line.plain)
+
+
+def save(ctx: typer.Context, run: str | None = RUN) -> None:
+    """Save a checkpoint after the present step; the run goes on.
+
+    Example: realm run save
+    """
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        job = realm.save(run)
+    if options.json:
+        print_json(job)
+    else:
+        print_line(f"{job.id}: a checkpoint was asked for")
 
 
 def pause(ctx: typer.Context, run: str | None = RUN) -> None:

@@ -46,6 +46,15 @@ def resume(lab: Lab, run: str | None = None) -> Job:
     return lab.queue.resume(job.id)
 
 
+def save(lab: Lab, run: str | None = None) -> Job:
+    """Ask a running run for a checkpoint after the step it is at; it goes on meanwhile."""
+    job = job_of(lab, run, (JobState.RUNNING,))
+    if job.state is not JobState.RUNNING:
+        raise StateError(f"{job.id} is {job.state.value}, not running", hint="see `realm run list`")
+    lab.home.save_now(job.id).touch()
+    return job
+
+
 def stop(lab: Lab, run: str | None = None) -> Job:
     """End a run for good, with a valid checkpoint of the step it is at."""
     job = job_of(lab, run, (JobState.RUNNING, JobState.PAUSED))

@@ -73,6 +73,10 @@ class Home:
         """Return the file that a run's children append their events to."""
         return self.run(run) / "events.jsonl"
 
+    def save_now(self, run: str) -> Path:
+        """Return the file that asks a run for a checkpoint."""
+        return self.run(run) / "save-now"
+
     def make(self) -> None:
         """Create the folders that are always there. Raises StorageError when not writable."""
         try:

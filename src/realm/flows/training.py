@@ -175,6 +175,7 @@ def _job(lab: Lab, run: RunRecord, start: CheckpointRecord) -> TrainJob:
         recipe=plan.recipe,
         stages=str(lab.home.stages),
         events=str(lab.home.events(run.id)),
+        save_now=str(lab.home.save_now(run.id)),
         cache=str(lab.home.cache),
     )
 

@@ -280,9 +280,20 @@ class Trainer:
             self.take_step()
             if self.broken:
                 return
-            if self.progress.step % every == 0:
+            if self.progress.step % every == 0 or self._asked_to_save():
                 self.save(final=self.progress.step == self.steps_total)
         self.save(final=True)
+
+    def _asked_to_save(self) -> bool:
+        """Say whether somebody wants a checkpoint now, once for each time it is asked for."""
+        if self.job.save_now is None:
+            return False
+        asked = Path(self.job.save_now)
+        if not self._world.agree(asked.exists()):
+            return False
+        if self._world.rank == 0:
+            asked.unlink(missing_ok=True)
+        return True
 
     def take_step(self) -> None:
         """Take one optimizer step, or discard it where it would do harm.

@@ -44,5 +44,7 @@ class TrainJob(Config):
     """Folder under which the process creates its stage directories."""
     events: str
     """File the process appends its events to."""
+    save_now: str | None = None
+    """File that asks for a checkpoint after the present step by being there; none listens to nobody."""
     cache: str | None = None
     """Folder for encoded rows, named by their content; none encodes them anew."""

@@ -1,0 +1,44 @@
+"""A run whose memory runs out starts again with smaller packs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from realm import Realm
+from realm.core.errors import OutOfMemoryError
+from realm.core.events import Event, MaskingProven, MemoryLowered
+from realm.flows.train import plan_training
+from realm.flows.training import Packs
+from realm.jobs.worker import Outcome
+from tiny_lab import chat_rows, make_lab
+
+
+def test_packs_are_halved_at_most_twice_and_it_is_told(tmp_path: Path) -> None:
+    home = make_lab(tmp_path / "home", drills=False)
+    (home / "chats.jsonl").write_text(chat_rows(8))
+    told: list[Event] = []
+    with Realm(home) as realm:
+        realm.attach(told.append)
+        packs = Packs(realm.lab, plan_training(realm.lab, str(home / "chats.jsonl")).id)
+        proven = {"run": "r", "trained_tokens": 1, "checks": (), "dropped": {}}
+        packs.learn(MaskingProven(rows=10, tokens=1000, **proven))
+        limits: list[int | None] = []
+
+        async def starved() -> Outcome:
+            limits.append(packs.tokens_at_once)
+            raise OutOfMemoryError("too much")
+
+        with pytest.raises(OutOfMemoryError):
+            asyncio.run(packs.fitting(starved))
+        # Four rows of 100 tokens are a step of this recipe.
+        assert limits == [None, 200, 100]
+        lowered = [event.tokens_at_once for event in told if isinstance(event, MemoryLowered)]
+        assert lowered == [200, 100]
+
+        async def enough() -> Outcome:
+            return Outcome(state="done")
+
+        assert asyncio.run(packs.fitting(enough)).state == "done"
