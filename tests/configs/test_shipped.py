@@ -40,20 +40,24 @@ def test_every_template_makes_a_realm_that_checks(name: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_loads(name: str, tmp_path: Path) -> None:
     home = create_home(tmp_path / "lab", "dio", {})
-    assert load_recipe(home, name) == Recipe.shipped(name)
+    assert load_recipe(home, name).recipe == Recipe.shipped(name)
 
 
 def test_a_recipe_of_ones_own_wins(tmp_path: Path) -> None:
     home = create_home(tmp_path / "lab", "dio", {})
     home.recipes.mkdir()
-    (home.recipes / "spark.yaml").write_text("{epochs: 3, batch_rows: 7}")
-    assert load_recipe(home, "spark").batch_rows == 7
+    (home.recipes / "spark.yaml").write_text("extends: spark\nrules: {epochs: 3, batch_rows: 7}")
+    found = load_recipe(home, "spark")
+    assert found.recipe.rules.batch_rows == 7
+    assert found.recipe.rules.optimizer == Recipe.shipped("spark").rules.optimizer
+    assert set(found.overrides) == {"rules.epochs: 1 → 3", "rules.batch_rows: 64 → 7"}
 
 
 def test_the_schema_knows_every_setting_of_the_template() -> None:
     data = yaml.safe_load(template_text("dio", {}))
     assert set(data) <= set(schema()["properties"])
-    assert {"blank", "skill", "method"} == set(schema()["families"])
+    assert {"blank", "skill", "method", "parameters", "optimizer", "sink"} < set(schema()["families"])
+    assert "rules" in schema()["recipe"]["properties"]
     assert RealmConfig.model_validate(data).digest == RealmConfig.model_validate(data).digest
 
 

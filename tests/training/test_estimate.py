@@ -244,13 +244,15 @@ def test_chats_count_what_the_assistant_says() -> None:
 # --- what past runs teach -----------------------------------------------------------------
 
 MACHINE = "cpu/here"
-TOLD = Prediction(machine=MACHINE, peak_bytes=PROCESS_BYTES + 1000, step_seconds=2.0, step_tokens=100)
+BESIDE = 200 << 20
+"""Bytes of a run beside its process."""
+TOLD = Prediction(machine=MACHINE, peak_bytes=PROCESS_BYTES + BESIDE, step_seconds=2.0, step_tokens=100)
 
 
 def seen(memory: float, seconds: float = 2.0, machine: str = MACHINE) -> Observation:
     return Observation(
         predicted=TOLD.model_copy(update={"machine": machine}),
-        peak_bytes=PROCESS_BYTES + round(1000 * memory),
+        peak_bytes=PROCESS_BYTES + round(BESIDE * memory),
         step_seconds=seconds,
         step_tokens=100,
     )
@@ -274,6 +276,13 @@ def test_one_odd_run_moves_nothing_and_factors_are_bounded() -> None:
     odd = calibration.factors([seen(1.2)] * 9 + [seen(900.0, seconds=1e6)], MACHINE)
     assert odd == calibration.factors([seen(1.2)] * 10, MACHINE)
     assert calibration.factors([seen(900.0)] * 20, MACHINE).memory == 2.0
+
+
+def test_a_run_smaller_than_its_process_teaches_nothing_about_memory() -> None:
+    tiny = seen(5.0).model_copy(
+        update={"predicted": TOLD.model_copy(update={"peak_bytes": PROCESS_BYTES + (8 << 20)})}
+    )
+    assert calibration.factors([tiny] * 20, MACHINE).memory == 1
 
 
 def test_a_run_that_measured_nothing_teaches_nothing() -> None:
