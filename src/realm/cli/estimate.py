@@ -107,7 +107,7 @@ _MOMENTS = {
 
 def _time(told: Estimate) -> str:
     speed = told.step_tokens / told.step_seconds
-    line = f"a step {told.step_seconds:.2g} s, {told.step_tokens:,} tokens, {speed:,.0f} tokens/s"
+    line = f"a step {_seconds(told.step_seconds)}, {told.step_tokens:,} tokens, {speed:,.0f} tokens/s"
     if told.steps is None or told.total_seconds is None:
         return f"{line}; give a file to know the steps"
     return f"{line}; {told.steps:,} steps, done in {_duration(told.total_seconds)}"
@@ -131,3 +131,7 @@ def _duration(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds >= 10 else f"{seconds:.2g} s"

@@ -81,7 +81,11 @@ def look(path: Path, folder: Path, *, rows: int, recipe: Recipe | None = None) -
     shown = printable(path.name)
     examples, numbers, problems = _read(path)
     if problems or not examples:
-        refusal = f"{len(problems)} bad rows" if problems else "there are no rows"
+        refusal = (
+            f"{len(problems)} bad {'row' if len(problems) == 1 else 'rows'}"
+            if problems
+            else "there are no rows"
+        )
         return TokensReport(
             file=shown, rows=0, tokens=0, trained_tokens=0, dropped={}, refusal=refusal, problems=problems
         )
