@@ -77,6 +77,10 @@ def show(ctx: typer.Context, run: str = typer.Argument(help="The run's id.")) ->
     for key, value in record.model_dump(mode="json").items():
         if key != "spec":
             print_line(f"{key:12} {value}")
+    print_line(f"{'recipe':12} {record.spec['recipe_name']}")
+    for name in ("overrides", "migrated"):
+        for line in record.spec[name]:
+            print_line(f"{name:12} {line}")
     for checkpoint in saved:
         print_line(f"{'checkpoint':12} {checkpoint.name}  {checkpoint.hash[:19]}")
 
