@@ -48,7 +48,9 @@ def tokens(
         None, help="A model of the realm; without one the champion, else the latest."
     ),
     rows: int = typer.Option(3, min=0, help="How many rows are shown."),
-    recipe: str | None = typer.Option(None, help="A recipe that ships: its limits, bounds and method."),
+    recipe: str | None = typer.Option(
+        None, help="A recipe's name or YAML file: its limits, bounds and method."
+    ),
 ) -> int:
     """Show what of a file would be trained, token by token, and whether the masking holds.
 
@@ -58,8 +60,8 @@ def tokens(
     Example: realm data tokens mine.jsonl --tokenizer ./base --rows 5
     """
     from realm.core.errors import UsageError
+    from realm.flows.config import known_recipe
     from realm.flows.tokens import look, model_folder
-    from realm.training.recipe import Recipe
 
     options: Options = ctx.obj
     if tokenizer is not None and model is not None:
@@ -68,7 +70,8 @@ def tokens(
     if folder is None:
         with options.realm() as realm:
             folder = model_folder(realm.lab, model)
-    report = look(file, folder, rows=rows, recipe=Recipe.shipped(recipe) if recipe else None)
+    rules = known_recipe(options.home, recipe).recipe if recipe else None
+    report = look(file, folder, rows=rows, recipe=rules)
     if options.json:
         print_json(_document(report))
     else:

@@ -204,16 +204,10 @@ def config_check(
 
 
 def _check_recipes(options: Options, names: list[str]) -> None:
-    from realm.core.errors import NotFoundError
     from realm.core.hashing import hash_json
-    from realm.flows.config import load_recipe
-    from realm.flows.home import find_home
+    from realm.flows.config import known_recipe
 
-    try:
-        home = find_home(options.home)
-    except NotFoundError:
-        home = None  # shipped recipes and files can be checked without one
-    found = [load_recipe(home, name) for name in names]
+    found = [known_recipe(options.home, name) for name in names]
     digests = [hash_json(one.recipe.model_dump(mode="json")) for one in found]
     if options.json:
         print_json(

@@ -16,7 +16,7 @@ from realm.core.errors import ConfigError, NotFoundError
 from realm.core.hashing import hash_json
 from realm.core.records import Name
 from realm.evaluation.gate import GateConfig
-from realm.flows.home import Home
+from realm.flows.home import Home, find_home
 from realm.models.blank import BLANKS
 from realm.models.profile import PROFILES
 from realm.skills.curriculum import CurriculumConfig
@@ -132,6 +132,16 @@ def load_recipe(home: Home | None, name: str) -> Resolved:
 
     read: set[str] = set()
     return resolve(file.stem if file else name, text_of)
+
+
+def known_recipe(home: Path | None, name: str) -> Resolved:
+    """Return a recipe as `load_recipe` does, with the realm's own ones where there is a realm."""
+    try:
+        return load_recipe(find_home(home), name)
+    except NotFoundError:
+        if home is not None:
+            raise
+    return load_recipe(None, name)
 
 
 def check_home(home: Home, overrides: Iterable[str] = ()) -> str:
