@@ -9,8 +9,11 @@ from realm.core.events import StepTaken
 from realm.core.records import ArtifactKind
 from tiny_lab import FILE_RECIPE, chat_rows, drop, job_state, lab_up, make_lab, realm, realm_json, wait_until
 
-ROWS = 1600
+ROWS = 12_000
+"""Steps of milliseconds: a run has to last while two commands are started on a busy machine."""
 STEPS = ROWS // 4
+LONG = FILE_RECIPE.replace("every_steps: 10", "every_steps: 1000")
+assert LONG != FILE_RECIPE
 
 
 def steps(lab: Realm, run: str = "run-0001") -> int:
@@ -33,9 +36,9 @@ def last_of_run(home: Path) -> str:
 
 
 def test_a_paused_run_frees_the_device_and_resumes_bit_for_bit(tmp_path: Path) -> None:
-    expected = train_undisturbed(make_lab(tmp_path / "undisturbed", drills=False))
+    expected = train_undisturbed(make_lab(tmp_path / "undisturbed", drills=False, file_recipe=LONG))
 
-    home = make_lab(tmp_path / "paused", drills=False)
+    home = make_lab(tmp_path / "paused", drills=False, file_recipe=LONG)
     with lab_up(home):
         drop(home, "mine.jsonl", chat_rows(ROWS))
         wait_until(home, lambda lab: bool(lab.runs()) and steps(lab) >= 5)
@@ -57,7 +60,7 @@ def test_a_paused_run_frees_the_device_and_resumes_bit_for_bit(tmp_path: Path) -
 
 
 def test_a_stopped_run_ends_as_a_valid_checkpoint(tmp_path: Path) -> None:
-    home = make_lab(tmp_path / "home", drills=False)
+    home = make_lab(tmp_path / "home", drills=False, file_recipe=LONG)
     with lab_up(home):
         drop(home, "mine.jsonl", chat_rows(ROWS))
         wait_until(home, lambda lab: bool(lab.runs()) and steps(lab) >= 5)
@@ -124,7 +127,9 @@ def test_a_corrupted_checkpoint_is_refused_by_training_and_by_chat(tmp_path: Pat
 
 
 def test_drills_wait_after_a_stop_and_go_on_after_a_restart(tmp_path: Path) -> None:
-    home = make_lab(tmp_path / "home", drills=True, rows=3200)
+    home = make_lab(tmp_path / "home", drills=True, rows=32_000)
+    spark = home / "recipes" / "spark.yaml"
+    spark.write_text(spark.read_text().replace("every_steps: 4", "every_steps: 500"))
     with lab_up(home):
         wait_until(home, lambda lab: bool(lab.runs()) and steps(lab) >= 3)
         realm_json(home, "run", "stop")
