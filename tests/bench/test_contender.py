@@ -44,14 +44,14 @@ def _contender(tmp_path: Path, code: str) -> Contender:
     return Contender("peer", [sys.executable, "-c", code], os.environ, tmp_path / "log.txt")
 
 
-def test_segments_are_timed_and_memory_is_what_they_add(tmp_path: Path) -> None:
+def test_segments_are_timed_and_memory_is_what_they_add(tmp_path: Path, before: set[int]) -> None:
     with _contender(tmp_path, COUNTING) as peer:
         assert peer.ready == {"first_loss": 1.5}
         trained = [peer.train() for _ in range(3)]
         assert all(each.answer == {"tokens": 7, "trained_tokens": 3} for each in trained)
         assert all(0 < each.seconds < peer.setup_s + 60 for each in trained)
         assert peer.peak_mb() == pytest.approx(64 + 8, abs=8)
-    assert not _left_over()
+    assert _children() == before
     assert "noise of a library" in (tmp_path / "log.txt").read_text()
 
 
@@ -65,20 +65,26 @@ def test_a_contender_that_dies_is_named_with_its_last_words(tmp_path: Path) -> N
             peer.train()
 
 
-def test_a_contender_that_does_not_get_ready(tmp_path: Path) -> None:
+def test_a_contender_that_does_not_get_ready(tmp_path: Path, before: set[int]) -> None:
     with pytest.raises(ChildDiedError, match=r"ModuleNotFoundError(.*\n)*.*run it again"):
         _contender(tmp_path, "import no_such_library_at_all")
-    assert not _left_over()
+    assert _children() == before
 
 
-def test_a_busy_contender_is_ended_at_once(tmp_path: Path) -> None:
+def test_a_busy_contender_is_ended_at_once(tmp_path: Path, before: set[int]) -> None:
     code = GOOD + "import time\npipe.serve(lambda: time.sleep(600))"
     peer = _contender(tmp_path, code)
     peer._process.stdin.write(b"{}\n")  # type: ignore[union-attr]
     peer._busy = True
     peer.close()
-    assert not _left_over()
+    assert _children() == before
 
 
-def _left_over() -> list[int]:
-    return [child.pid for child in psutil.Process().children() if "-c" in child.cmdline()]
+@pytest.fixture
+def before() -> set[int]:
+    """Children that this process has for the sake of other tests."""
+    return _children()
+
+
+def _children() -> set[int]:
+    return {child.pid for child in psutil.Process().children()}
