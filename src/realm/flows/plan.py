@@ -9,7 +9,7 @@ from realm.core.errors import NotFoundError, StateError
 from realm.core.hashing import hash_json
 from realm.core.records import Priority, Record, Sha256
 from realm.flows.context import Lab
-from realm.ledger.records import CheckpointRecord, DatasetRecord
+from realm.ledger.records import CheckpointRecord, DatasetRecord, RunRecord
 from realm.models.profile import PROFILES
 from realm.training.recipe import Recipe, Resolved
 from realm.training.rules import Locked
@@ -27,7 +27,7 @@ class RunPlan(Config):
     """The spec of a run: fixed when it is queued, whatever happens to files of recipes later."""
 
     source: str
-    """`drill`, `file` or `train`."""
+    """`drill` or `file`."""
     recipe_name: str
     recipe: Recipe
     overrides: tuple[str, ...] = ()
@@ -39,6 +39,11 @@ class RunPlan(Config):
     """What the campaign is bound to."""
     migrated: tuple[str, ...] = ()
     """What of that was changed on purpose with this run."""
+
+    @classmethod
+    def of(cls, run: RunRecord) -> RunPlan:
+        """Return what a run in the ledger was planned to do."""
+        return cls.model_validate(run.spec)
 
     @property
     def begins_anew(self) -> bool:
@@ -86,7 +91,7 @@ def profile_of(lab: Lab, checkpoint: CheckpointRecord) -> Config:
     """Return the manner that the run which saved a checkpoint taught it to answer in."""
     if checkpoint.run is None:
         return PROFILES.config("none")
-    plan = RunPlan.model_validate(lab.ledger.runs.get(checkpoint.run).spec)
+    plan = RunPlan.of(lab.ledger.runs.get(checkpoint.run))
     return plan.recipe.rules.encoding.profile
 
 
@@ -118,7 +123,7 @@ def _bound(lab: Lab) -> Locked | None:
     """Return what the hero's newest run in this campaign was bound to."""
     for run in lab.ledger.runs.list():
         if run.campaign == lab.campaign and run.hero == lab.hero_name:
-            return RunPlan.model_validate(run.spec).locked
+            return RunPlan.of(run).locked
     return None
 
 

@@ -26,7 +26,7 @@ async def examine_run(supervisor: Supervisor, run: str, fence: Fence) -> None:
     lab = supervisor.lab
     ledger = lab.ledger
     saved = [c for c in ledger.checkpoints.list(lab.campaign, lab.hero_name) if c.run == run]
-    plan = RunPlan.model_validate(ledger.runs.get(run).spec)
+    plan = RunPlan.of(ledger.runs.get(run))
     skills = plan.recipe.where.suites or tuple(lab.hero.skills)
     for checkpoint in saved:
         if any(checkpoint.sequence < skill_state(lab, skill).examined for skill in skills):

@@ -77,7 +77,7 @@ class Packs:
         self.tokens_at_once: int | None = None
         self._lab = lab
         self._run = run
-        rules = RunPlan.model_validate(lab.ledger.runs.get(run).spec).recipe.rules
+        rules = RunPlan.of(lab.ledger.runs.get(run)).recipe.rules
         self._step_tokens = rules.memory.tokens_at_once or rules.batch_rows * rules.max_tokens
         self._batch_rows = rules.batch_rows
 
@@ -103,8 +103,9 @@ async def _train(
 ) -> Outcome:
     lab = supervisor.lab
     run = lab.ledger.runs.get(run_id)
+    plan = RunPlan.of(run)
     await ensure_base(supervisor)
-    if run.start is None and RunPlan.model_validate(run.spec).begins_anew:
+    if run.start is None and plan.begins_anew:
         start = await bear(supervisor)
     else:
         start = _start(lab, run)
@@ -130,8 +131,8 @@ async def _train(
         else:
             lab.show(event)
 
-    job = _job(lab, run, start).model_copy(update={"tokens_at_once": packs.tokens_at_once})
-    if RunPlan.model_validate(run.spec).source != DRILL:  # drills are small, and alike
+    job = _job(lab, run, plan, start).model_copy(update={"tokens_at_once": packs.tokens_at_once})
+    if plan.source != DRILL:  # drills are small, and alike
         told = await asyncio.to_thread(check_run, lab, job)
         lab.emit(RunPredicted(run=run.id, **told.model_dump()))
     launched = LAUNCHERS.build(job.recipe.rules.launcher)
@@ -159,8 +160,7 @@ def _start(lab: Lab, run: RunRecord) -> CheckpointRecord:
     return latest
 
 
-def _job(lab: Lab, run: RunRecord, start: CheckpointRecord) -> TrainJob:
-    plan = RunPlan.model_validate(run.spec)
+def _job(lab: Lab, run: RunRecord, plan: RunPlan, start: CheckpointRecord) -> TrainJob:
     origin = lab.ledger.checkpoints.get(run.start) if run.start is not None else start
     folder = Path(verified_checkpoint(lab, start))
     verified = str(folder) if origin.hash == start.hash else verified_checkpoint(lab, origin)

@@ -30,7 +30,7 @@ class RunWatch:
     """Watches one run from its first event to its last; use as a context."""
 
     def __init__(self, supervisor: Supervisor, run: RunRecord) -> None:
-        plan = RunPlan.model_validate(run.spec)
+        plan = RunPlan.of(run)
         self._supervisor = supervisor
         self._lab = supervisor.lab
         self._run = run.id
