@@ -1,0 +1,1 @@
+"""Checks: one module a kind; see `realm.corpus.check`."""

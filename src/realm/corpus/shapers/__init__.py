@@ -1,0 +1,1 @@
+"""Shapers: one module a kind; see `realm.corpus.shaper`."""
