@@ -38,7 +38,6 @@ class Decoder:
             for number, layer in enumerate(model.layers)
         ]
         self._pool = Pool(self._embedding.weight.dtype)
-        self._made_dense = 0
 
     def __call__(
         self, inputs_N: torch.Tensor, positions_N: torch.Tensor, groups: Groups, places_M: torch.Tensor
@@ -51,7 +50,6 @@ class Decoder:
         trained = list(dict.fromkeys(weight for weight in weights if weight.requires_grad))
         angles = self._rotary(self._embedding.weight, positions_N[None])
         cos_N1D, sin_N1D = (x.squeeze(0).unsqueeze(1) for x in angles)
-        self._keep_dense(self._embedding.weight)
         run = Pass(groups, (cos_N1D, sin_N1D), places_M, self._pool.take())
         hidden_MC: torch.Tensor = _Decode.apply(  # type: ignore[no-untyped-call]
             self, run, inputs_N, trained, *trained
@@ -84,29 +82,33 @@ class Decoder:
             x_NC = run.buffers(f"{number} x", tokens, width)
             grad = attention.backward(grad, x_NC, run, further=further)
         if into_embedding:
-            run.gradients.add(self._embedding.weight, self._embedding_gradient(grad, inputs_N))
+            self._embedding_backward(grad, inputs_N, run)
         self._pool.give_back(run.buffers)
 
-    def _keep_dense(self, weight: nn.Parameter) -> None:
-        """See to it, once for each weight, that a sparse gradient that met no dense one becomes dense."""
-        # An id, not the weight: in a copy of the model it then differs, and the copy's weight gets its own.
-        if self._tied and weight.requires_grad and self._made_dense != id(weight):
-            weight.register_post_accumulate_grad_hook(_make_dense)  # type: ignore[no-untyped-call]
-            self._made_dense = id(weight)
-
-    def _embedding_gradient(self, grad_NC: torch.Tensor, inputs_N: torch.Tensor) -> torch.Tensor:
-        """Return the gradient (V, C); sparse where the head's dense one is waiting for it to be added."""
+    def _embedding_backward(self, grad_NC: torch.Tensor, inputs_N: torch.Tensor, run: Pass) -> None:
         weight, padding = self._embedding.weight, self._embedding.padding_idx
         if padding is not None:
             grad_NC = grad_NC.masked_fill((inputs_N == padding).unsqueeze(1), 0.0)
-        if not self._tied:
-            return torch.zeros_like(weight).index_add_(0, inputs_N, grad_NC)
-        return torch.sparse_coo_tensor(inputs_N[None], grad_NC.clone(), weight.shape, check_invariants=False)
+        if self._tied:
+            _add_rows_at_the_end(weight, inputs_N, grad_NC.clone())
+        else:
+            run.gradients.add(weight, torch.zeros_like(weight).index_add_(0, inputs_N, grad_NC))
 
 
-def _make_dense(weight: torch.Tensor) -> None:
-    if weight.grad is not None and weight.grad.is_sparse:
-        weight.grad = weight.grad.to_dense()
+def _add_rows_at_the_end(weight: nn.Parameter, rows_N: torch.Tensor, grad_NC: torch.Tensor) -> None:
+    """Add rows to a weight's gradient when the whole backward pass has ended.
+
+    A tied head leaves a dense gradient of the same weight; autograd would add the two in fresh memory of its
+    size (156 MB at a vocabulary of 152k).
+    """
+
+    def add() -> None:
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        weight.grad.index_add_(0, rows_N, grad_NC)
+
+    engine: Any = torch.autograd.Variable._execution_engine
+    engine.queue_callback(add)
 
 
 class _Decode(torch.autograd.Function):

@@ -77,12 +77,11 @@ def attend(
     out_NHD: torch.Tensor,
 ) -> list[torch.Tensor]:
     """Write causal attention within each row; return what the backward pass needs."""
-    outs, sums = [], []
-    for query, key, value in _by_group(groups, query_NHD, key_NGD, value_NGD):
-        out_RHTD, sum_RHT = _flash(query, key, value, 0.0, True, scale=scale)
-        outs.append(out_RHTD.transpose(1, 2).flatten(0, 1))
+    sums = []
+    for query, key, value, out in _by_group(groups, query_NHD, key_NGD, value_NGD, out_NHD):
+        found_RHTD, sum_RHT = _flash(query, key, value, 0.0, True, scale=scale)
+        out.copy_(found_RHTD)
         sums.append(sum_RHT)
-    torch.cat(outs, out=out_NHD)
     return sums
 
 
@@ -94,17 +93,24 @@ def attend_backward(
     grads: Sequence[torch.Tensor],
 ) -> None:
     """Write gradients of query, key and value; tensors are the output's gradient, q, k, v, output."""
-    found = [
-        _flash_backward(*group, sum_RHT, 0.0, True, scale=scale)
-        for sum_RHT, group in zip(sums, _by_group(groups, *tensors), strict=True)
-    ]
-    for grad, parts in zip(grads, zip(*found, strict=True), strict=True):
-        torch.cat([part.transpose(1, 2).flatten(0, 1) for part in parts], out=grad)
+    by_group = zip(sums, _by_group(groups, *tensors), _by_group(groups, *grads), strict=True)
+    for sum_RHT, group, into in by_group:
+        found = _flash_backward(*group, sum_RHT, 0.0, True, scale=scale)
+        for grad, part in zip(into, found, strict=True):
+            grad.copy_(part)
 
 
-def _by_group(groups: Groups, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """View each group of equally long rows as (R, heads, T, D)."""
-    sizes = [rows * tokens for rows, tokens in groups]
-    pieces = [torch.split(tensor.transpose(0, 1), sizes, dim=1) for tensor in tensors]
-    for (rows, tokens), *group in zip(groups, *pieces, strict=True):
-        yield tuple(x.view(len(x), rows, tokens, -1).transpose(0, 1) for x in group)
+def _by_group(groups: Groups, *tensors: torch.Tensor) -> Iterator[list[torch.Tensor]]:
+    """View each group of equally long rows of contiguous tensors as (R, heads, T, D)."""
+    begin = 0
+    for rows, tokens in groups:
+        # One call instead of three: packs have dozens of groups, and every call costs a microsecond.
+        yield [
+            x.as_strided(
+                (rows, x.shape[1], tokens, x.shape[2]),
+                (tokens * x.stride(0), x.stride(1), x.stride(0), 1),
+                x.storage_offset() + begin * x.stride(0),
+            )
+            for x in tensors
+        ]
+        begin += rows * tokens
