@@ -16,11 +16,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (a minute or two, once) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) torch==2.13.0
-	@$(PIP) -e '.[train]'
+	@$(PIP) -e '.[train,corpus]'
 	@touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	@$(PIP) -e '.[train,test]'
+	@$(PIP) -e '.[train,corpus,test]'
 	@touch $@
 
 play: $(VENV)/.ready  ## Take a blank model to a promoted champion, on the screen
