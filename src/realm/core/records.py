@@ -22,6 +22,7 @@ class ArtifactKind(StrEnum):
     """What a content-named directory in the vault holds."""
 
     DATASET = "datasets"
+    COLLECTION = "collections"
     CHECKPOINT = "checkpoints"
     MODEL = "models"
     EXPORT = "exports"

@@ -26,6 +26,7 @@ from realm.ledger.fences import Fences
 from realm.ledger.models import Models
 from realm.ledger.runs import Runs
 from realm.ledger.skills import Skills
+from realm.ledger.sources import Sources
 from realm.ledger.tombstones import Tombstones
 
 
@@ -35,6 +36,7 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.fences = Fences(database)
+        self.sources = Sources(database)
         self.datasets = Datasets(database)
         self.runs = Runs(database)
         self.checkpoints = Checkpoints(database)

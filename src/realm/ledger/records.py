@@ -27,7 +27,43 @@ class DatasetRecord(Record):
     """Name, version and parameters of what generated it; None for data that was brought in."""
     scrub: dict[str, Any] | None = None
     """What the scrubber did; None when it did not run."""
+    build: dict[str, Any] | None = None
+    """What it was built of and how; None for what was not built from collections."""
     created_at: AwareDatetime
+
+
+class SourceRecord(Record):
+    """A source that the lab collects from."""
+
+    name: Name
+    kind: str
+    config: dict[str, Any]
+    created_at: AwareDatetime
+
+
+class CollectionRecord(Record):
+    """Scrubbed documents of some items of a source, published together."""
+
+    hash: Sha256
+    source: Name
+    version: str
+    """Of the reading code."""
+    documents: Count
+    size_bytes: Count
+    read_bytes: Count
+    """Of the items, before anything was left out."""
+    left_out: tuple[dict[str, Any], ...] = ()
+    """Reasons with their counts."""
+    scrub: dict[str, Any]
+    created_at: AwareDatetime
+
+
+class CollectedRecord(Record):
+    """An item of a source, as it was last collected."""
+
+    item: str
+    fingerprint: str
+    collection: Sha256
 
 
 class RunRecord(Record):

@@ -72,7 +72,40 @@ class Dataset(Base):
     source: Mapped[str]
     generator: Mapped[dict[str, Any] | None]
     scrub: Mapped[dict[str, Any] | None]
+    build: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class SourceRow(Base):
+    __tablename__ = "sources"
+
+    name: Mapped[str] = mapped_column(String(128), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(64))
+    config: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class Collection(Base):
+    __tablename__ = "collections"
+
+    hash: Mapped[str] = mapped_column(String(71), primary_key=True)
+    source: Mapped[str] = mapped_column(ForeignKey("sources.name"), index=True)
+    version: Mapped[str]
+    documents: Mapped[int] = mapped_column(BigInteger)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    read_bytes: Mapped[int] = mapped_column(BigInteger)
+    left_out: Mapped[list[Any]] = mapped_column(JSON)
+    scrub: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class CollectedItem(Base):
+    __tablename__ = "collected_items"
+
+    source: Mapped[str] = mapped_column(ForeignKey("sources.name"), primary_key=True)
+    item: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    collection: Mapped[str] = mapped_column(ForeignKey("collections.hash"), index=True)
 
 
 class Run(Base):

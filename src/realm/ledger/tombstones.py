@@ -10,7 +10,17 @@ from realm.core.records import ArtifactKind
 from realm.ledger.database import Database
 from realm.ledger.lookup import not_found
 from realm.ledger.records import TombstoneRecord
-from realm.ledger.tables import ChampionRow, Checkpoint, Dataset, Model, Promotion, Run, Tombstone
+from realm.ledger.tables import (
+    ChampionRow,
+    Checkpoint,
+    CollectedItem,
+    Collection,
+    Dataset,
+    Model,
+    Promotion,
+    Run,
+    Tombstone,
+)
 
 
 class Tombstones:
@@ -73,7 +83,11 @@ def has_row(session: Session, kind: ArtifactKind, content_hash: str) -> bool:
     return column is not None and _any(session, column == content_hash)
 
 
-_COLUMNS = {ArtifactKind.DATASET: Dataset.hash, ArtifactKind.CHECKPOINT: Checkpoint.hash}
+_COLUMNS = {
+    ArtifactKind.DATASET: Dataset.hash,
+    ArtifactKind.COLLECTION: Collection.hash,
+    ArtifactKind.CHECKPOINT: Checkpoint.hash,
+}
 
 
 def _known(session: Session, kind: ArtifactKind) -> list[str]:
@@ -88,6 +102,9 @@ def _needed_by(session: Session, kind: ArtifactKind, content_hash: str) -> str:
             if _any(session, Run.dataset == content_hash, Run.outcome.is_(None))
             else ""
         )
+    if kind is ArtifactKind.COLLECTION:
+        current = _any(session, CollectedItem.collection == content_hash)
+        return "the newest collection of some items" if current else ""
     if _any(session, ChampionRow.model == Model.name, Model.checkpoint == content_hash):
         return "a champion"
     if content_hash in _rollback_targets(session):
