@@ -29,8 +29,12 @@ def _never() -> tuple[dict[str, np.ndarray], dict[str, int]]:
 
 
 def _place(folder: Path) -> Path:
-    [place] = [path for path in folder.iterdir() if path.is_dir()]
-    return place
+    [place] = _places(folder)
+    return folder / place
+
+
+def _places(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != ".lock")
 
 
 def _load(folder: Path, settings: Settings | None = None) -> Rows:
@@ -54,7 +58,7 @@ def test_what_was_made_is_mapped_the_next_time(tmp_path: Path) -> None:
         assert stored.facts == {"rows": 7}
     assert not again.arrays["ids"].flags.writeable
     assert not again.arrays["ids"].flags.owndata
-    assert [path.name for path in tmp_path.iterdir()] == [_place(tmp_path).name], "nothing is left beside it"
+    assert _places(tmp_path) == [_place(tmp_path).name], "nothing is left beside it"
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "no manifest", "half a manifest", "missing"])
@@ -97,7 +101,7 @@ def test_pickles_are_never_read(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="pickle"):
         cached(tmp_path, PARTS, harmful)
-    assert list(tmp_path.iterdir()) == []
+    assert _places(tmp_path) == []
 
 
 def test_cached_rows_equal_fresh_ones_and_are_views(tmp_path: Path) -> None:
@@ -117,7 +121,7 @@ def test_whatever_decides_over_tokens_changes_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def places() -> int:
-        return len(list((tmp_path / "cache").iterdir()))
+        return len(_places(tmp_path / "cache"))
 
     _load(tmp_path)
     for count, changed in enumerate(
@@ -157,4 +161,38 @@ def test_several_processes_build_at_once(tmp_path: Path) -> None:
     command = [sys.executable, "-c", BUILD, str(tmp_path)]
     children = [subprocess.Popen(command, env={**os.environ, "PYTHONWARNINGS": "error"}) for _ in range(3)]
     assert [child.wait(timeout=120) for child in children] == [0, 0, 0]
-    assert len(list(tmp_path.iterdir())) == 30
+    assert len(_places(tmp_path)) == 30
+
+
+WRITE = """
+import sys, time, numpy as np
+from pathlib import Path
+from realm.training.cache import cached
+
+class Slow(dict):
+    def items(self):
+        yield from super().items()
+        print("begun", flush=True)
+        time.sleep(600)
+
+cached(Path(sys.argv[1]), {"rows": "a", "limit": 3}, lambda: (Slow(ids=np.arange(9)), {}))
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    foreign = tmp_path / "mine.partial"
+    foreign.mkdir()
+    command = [sys.executable, "-c", WRITE, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "begun\n"
+        begun = [name for name in _places(tmp_path) if name != foreign.name]
+        assert [Path(name).suffix for name in begun] == [".partial", ".writer"]
+        cached(tmp_path, {"rows": "b"}, _made)
+        assert set(begun) < set(_places(tmp_path))
+        writer.kill()
+    (tmp_path / f"{'0' * 64}.cafe.broken").mkdir()
+    assert cached(tmp_path, {"rows": "b"}, _never).facts == {"rows": 7}
+    assert len(_places(tmp_path)) == 2
+    assert foreign.is_dir()
+    assert cached(tmp_path, PARTS, _made).arrays["ids"].tolist() == list(range(100))

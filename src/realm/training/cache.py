@@ -2,9 +2,10 @@
 
 The name is a hash of the rows' bytes, the tokenizer with its template, every setting that decides over
 tokens and weights, and the code that encodes. A folder is written under a name of its own, flushed, its
-manifest last, and renamed; of several processes that build the same one, the first wins. Opening reads
-every byte against its hash: what is broken is built anew, what is no cache of these rows is refused.
-Arrays are `.npy` files read without pickle.
+manifest last, and renamed; of several processes that build the same one, the first wins. A mark beside
+it stays locked while its writer lives; what a dead one left is removed by whoever comes next. Opening
+reads every byte against its hash: what is broken is built anew, what is no cache of these rows is
+refused. Arrays are `.npy` files read without pickle.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -24,8 +26,14 @@ from realm.core.errors import CorruptError
 from realm.core.hashing import PREFIX, hash_file, hash_json
 from realm.core.records import Record, Sha256
 from realm.storage.durable import explained, fsync_dir, fsync_file, make_dir, rename_dir, write_file
+from realm.storage.lock import exclusive, is_alive, mark_alive
 
 MANIFEST = "manifest.json"
+_LOCK = ".lock"
+_STAGE = ".partial"
+_MARK = ".writer"
+_BROKEN = ".broken"
+_NAME = "[0-9a-f]" * 64 + ".*"
 _HEADER_BYTES = 128
 """Of an `.npy` file of one dimension."""
 
@@ -68,6 +76,7 @@ def cached(folder: Path, parts: Mapping[str, Any], make: Callable[[], Made]) -> 
     """
     key = hash_json(dict(parts))
     place = folder / key.removeprefix(PREFIX)
+    _remove_left_over(folder)
     found = _opened(place, key)
     if found is not None:
         return found
@@ -83,10 +92,8 @@ def cached(folder: Path, parts: Mapping[str, Any], make: Callable[[], Made]) -> 
 
 def _publish(place: Path, key: str, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
     """Write a cache beside its place, then rename it there, unless another process was faster."""
-    stage = place.with_name(f"{place.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
-    try:
+    with _stage(place) as stage:
         with explained(stage):
-            stage.mkdir()
             files = {name: _written(stage / f"{name}.npy", array) for name, array in arrays.items()}
         manifest = Manifest(key=key, files=files, facts=dict(facts))
         write_file(stage / MANIFEST, manifest.model_dump_json(indent=1).encode())
@@ -96,8 +103,43 @@ def _publish(place: Path, key: str, arrays: Mapping[str, Array], facts: Mapping[
         except OSError:
             if not place.is_dir():
                 raise
+
+
+@contextmanager
+def _stage(place: Path) -> Iterator[Path]:
+    """Make a folder beside a place that nobody clears away while this process lives."""
+    stage = place.with_name(f"{place.name}.{secrets.token_hex(6)}{_STAGE}")
+    mark = stage.with_suffix(_MARK)
+    with exclusive(place.parent / _LOCK):  # else it could be cleared away before its mark is locked
+        descriptor = mark_alive(mark)
+    try:
+        with explained(stage):
+            stage.mkdir()
+        yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        mark.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _remove_left_over(folder: Path) -> None:
+    """Remove what processes that are gone had begun to write, or to remove."""
+    stages, marks, broken = (list(folder.glob(_NAME + end)) for end in (_STAGE, _MARK, _BROKEN))
+    if not (stages or marks or broken):
+        return
+    with exclusive(folder / _LOCK):
+        for path in broken + [stage for stage in stages if not _is_written(stage.with_suffix(_MARK))]:
+            shutil.rmtree(path, ignore_errors=True)
+        for mark in marks:
+            if not _is_written(mark):
+                mark.unlink(missing_ok=True)
+
+
+def _is_written(mark: Path) -> bool:
+    try:
+        return is_alive(mark)
+    except FileNotFoundError:
+        return False
 
 
 def _written(path: Path, array: Array) -> CacheFile:
@@ -121,7 +163,7 @@ def _opened(place: Path, key: str) -> Stored | None:
     if any(not name.endswith(".npy") for name in names) or (manifest is not None and manifest.key != key):
         raise _foreign(place)
     if manifest is None or not _whole(place, manifest, names):
-        aside = place.with_name(f"{place.name}.{secrets.token_hex(4)}.broken")
+        aside = place.with_name(f"{place.name}.{secrets.token_hex(4)}{_BROKEN}")
         rename_dir(place, aside)
         shutil.rmtree(aside, ignore_errors=True)
         return None
