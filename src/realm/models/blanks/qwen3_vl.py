@@ -6,51 +6,33 @@ to be made for it, so the four ids of image and video marks lie behind the vocab
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from realm.core.config import Config as BaseConfig
-from realm.core.seeds import seed as seed_of
-from realm.models.blank import SpecialIds
+from realm.models.blank import BlankShape, Size, SpecialIds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-_Size = Annotated[int, Field(ge=1)]
 
 
 class Qwen3Vl:
     """Draw a Qwen3 vision-language model from a seed."""
 
-    class Config(BaseConfig):
+    class Config(BlankShape):
         """Shape of the model. The defaults give 1.2 M parameters at a vocabulary of 400."""
 
         kind: Literal["qwen3_vl"] = "qwen3_vl"
-        hidden_size: _Size = 128
-        layers: _Size = 3
-        heads: _Size = 4
-        """Query heads; a multiple of `kv_heads`."""
-        kv_heads: _Size = 2
         head_dim: Annotated[int, Field(ge=8, multiple_of=2)] = 32
-        intermediate_size: _Size = 384
+        intermediate_size: Size = 384
         """Width of each MLP of the text part."""
         vision_hidden_size: Annotated[int, Field(ge=16, multiple_of=16)] = 64
-        vision_layers: _Size = 2
-        vision_heads: _Size = 4
+        vision_layers: Size = 2
+        vision_heads: Size = 4
         """Attention heads of the vision tower; `vision_hidden_size` is a multiple of 4 times them."""
-        context_tokens: _Size = 1024
-        """The longest sequence that may be trained or generated."""
-        rope_theta: Annotated[float, Field(gt=0)] = 10_000.0
-        tie_embeddings: bool = True
-        """Use one matrix for input and output embeddings."""
-        initializer_range: Annotated[float, Field(gt=0)] = 0.02
-        """Standard deviation of drawn weights."""
 
         @model_validator(mode="after")
-        def _heads_share_evenly(self) -> Self:
-            if self.heads % self.kv_heads:
-                raise ValueError("heads must be a multiple of kv_heads")
+        def _vision_heads_share_evenly(self) -> Self:
             if self.vision_hidden_size % (4 * self.vision_heads):
                 raise ValueError("vision_hidden_size must be a multiple of 4 times vision_heads")
             return self
@@ -60,7 +42,6 @@ class Qwen3Vl:
 
     def build(self, vocab_size: int, special: SpecialIds, seed: int) -> PreTrainedModel:
         """Build the model in fp32; equal seeds give equal bytes, global random state is kept."""
-        import torch
         from transformers import Qwen3VLConfig
         from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLForConditionalGeneration
 
@@ -85,33 +66,12 @@ class Qwen3Vl:
             tie_word_embeddings=shape.tie_embeddings,
             dtype="float32",
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of("blank/qwen3_vl", seed))
-            model: PreTrainedModel = Qwen3VLForConditionalGeneration(config)
-        return model.float()
+        return shape.draw(seed, lambda: Qwen3VLForConditionalGeneration(config))
 
-    def _text(self, vocab_size: int, special: SpecialIds) -> dict[str, object]:
+    def _text(self, vocab_size: int, special: SpecialIds) -> dict[str, Any]:
         shape = self.config
         pairs = shape.head_dim // 2
         side = pairs * 20 // 64  # Qwen3-VL's own shares of time, height and width: 24, 20, 20 of 64
-        return {
-            "vocab_size": vocab_size,
-            "hidden_size": shape.hidden_size,
-            "intermediate_size": shape.intermediate_size,
-            "num_hidden_layers": shape.layers,
-            "num_attention_heads": shape.heads,
-            "num_key_value_heads": shape.kv_heads,
-            "head_dim": shape.head_dim,
-            "max_position_embeddings": shape.context_tokens,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": shape.rope_theta,
-                "mrope_interleaved": True,
-                "mrope_section": [pairs - 2 * side, side, side],
-            },
-            "initializer_range": shape.initializer_range,
-            "bos_token_id": None,
-            "eos_token_id": special.end,
-            "pad_token_id": special.pad,
-            "dtype": "float32",
-        }
+        sections = [pairs - 2 * side, side, side]
+        settings = shape.settings(vocab_size, special, mrope_interleaved=True, mrope_section=sections)
+        return {**settings, "intermediate_size": shape.intermediate_size}
