@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +12,22 @@ import numpy as np
 import pytest
 import torch
 from tiny_methods import GRPO, Gradients, assert_equal_gradients, gradients_of, made, step, turns, units_of
-from tiny_runs import chat, drills, make_job, qwen3, run, tokenizer
+from tiny_runs import chat, drills, make_job, qwen3, run, stages, tokenizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from realm.core.errors import DataError, NotFoundError, RefusedError
-from realm.core.events import StepTaken
+from realm.core.events import Emit, Event, RolledBack, StepTaken, ignore
 from realm.core.records import Example
 from realm.models.chat import prompt_ids
 from realm.training.batching import Unit
+from realm.training.engine import Trainer, train
+from realm.training.job import TrainJob
 from realm.training.method import METHODS
 from realm.training.rollouts import Sampling, sample
 
 PROMPTS = [*drills(3), Example(messages=turns("the quick brown"))]
 LIMIT = 4
+LETTERS = [{"reward": {"kind": "python", "function": "training_rewards:letters"}}]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +48,7 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Any:
         beta=0.0,
         epsilon=0.2,
         epsilon_high=0.3,
+        num_iterations=2,
     )
     return GRPOTrainer(
         model=qwen3(0),
@@ -124,6 +131,29 @@ def test_loss_and_gradients_equal_trl(
     assert (figures["kl"] > 0) == bool(kl_weight)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_second_update_on_the_same_answers_equals_trls(tmp_path: Path, trainer: Any) -> None:
+    settings = {"kl_weight": 0.1, "temperature": 0.8, "max_answer_tokens": LIMIT, "clip_high": 0.3}
+    trainee = made(tmp_path)
+    method, units = units_of(trainee, {**GRPO, **settings}, PROMPTS)
+    units = _ended(units)
+    models = (trainee.model, trainer.model)
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.5) for model in models]
+    began = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    clipped = []
+    for _ in range(2):
+        loss, gradients, figures = step(trainee, method, units)
+        expected, reference, _ = _trl(trainer, units, "dapo", 0.1)
+        assert loss == pytest.approx(expected, rel=1e-5)
+        assert_equal_gradients(gradients, reference)
+        clipped.append(figures["clipped"])
+        for optimizer in optimizers:
+            optimizer.step()
+    trainer.model.load_state_dict(began)
+    assert clipped[0] == 0
+    assert 0 < clipped[1] < 1
+
+
 def _ended(units: list[Unit]) -> list[Unit]:
     """Call every other answer ended, however it did, so that masking has something to tell apart."""
     one, none = np.ones(1, np.float32), np.zeros(1, np.float32)
@@ -134,7 +164,7 @@ def _ended(units: list[Unit]) -> list[Unit]:
 @pytest.mark.parametrize("scale", ["group", "none"])
 def test_advantages_are_taken_within_groups(tmp_path: Path, scale: str) -> None:
     trainee = made(tmp_path)
-    config = {**GRPO, "scale": scale, "group_size": 4, "truncated_reward": 0.25}
+    config = {**GRPO, "scale": scale, "group_size": 4, "rewards": LETTERS, "truncated": "masked"}
     _, units = units_of(trainee, config, PROMPTS)
     assert [unit.row for unit in units] == [row for row in range(4) for _ in range(4)]
     rewards = np.array([unit.facts["reward"][0] for unit in units]).reshape(4, 4)
@@ -224,14 +254,14 @@ def test_rows_that_cannot_be_graded_are_refused(
 
 
 def test_a_tiny_run_raises_its_reward(tmp_path: Path) -> None:
-    config = {**GRPO, "group_size": 8, "kl_weight": 0.0, "truncated_reward": 0.0, "truncated": "masked"}
-    rewards = [{"reward": {"kind": "python", "function": "training_rewards:ones"}}]
+    """Answers learn to end in time, and then to be of letters."""
+    config = {**GRPO, "rewards": LETTERS, "group_size": 8, "kl_weight": 0.0, "max_answer_tokens": 30}
     job = make_job(
         tmp_path,
         drills(4),
         steps=25,
-        method={**config, "rewards": rewards},
-        optimizer={"learning_rate": 5e-3},
+        method={**config, "truncated_reward": 0.0},
+        optimizer={"learning_rate": 1e-2},
     )
     taken = [event.figures["reward"] for event in run(job) if isinstance(event, StepTaken)]
     assert sum(taken[-5:]) > 2 * sum(taken[:5])
@@ -248,3 +278,106 @@ def test_a_reward_that_is_no_number_is_refused(tmp_path: Path) -> None:
     rewards = [{"reward": {"kind": "python", "function": "training_rewards:broken"}}]
     with pytest.raises(RefusedError, match="gave nan"):
         units_of(made(tmp_path), {**config, "rewards": rewards}, PROMPTS)
+
+
+SEVERAL = {
+    **GRPO,
+    "rewards": LETTERS,
+    "group_size": 4,
+    "max_answer_tokens": 60,
+    "updates_per_batch": 3,
+}
+
+
+def _several(tmp_path: Path, **method: Any) -> TrainJob:
+    return make_job(
+        tmp_path,
+        drills(6),
+        steps=2,
+        method={**SEVERAL, **method},
+        saving={"every_steps": 1},
+        optimizer={"learning_rate": 2e-2},
+        schedule={"kind": "constant", "warmup_steps": 0},
+        clip_norm=None,
+    )
+
+
+def _prepared(job: TrainJob, emit: Emit = ignore) -> Trainer:
+    trainer = Trainer(job, emit)
+    trainer.prepare()
+    return trainer
+
+
+def _weights(stage: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(stage).glob("*.safetensors")}
+
+
+def test_a_step_of_several_updates_clips_and_tells_of_all(tmp_path: Path) -> None:
+    """What it does is what as many updates on its answers do."""
+    job = _several(tmp_path, kl_weight=0.0)
+    trainer, other = _prepared(job), _prepared(job)
+    units = other._units(0)
+    other._set_rate()
+    clipped = []
+    for _ in range(3):
+        _, _, figures = step(other.trainee, METHODS.build(job.recipe.method), units)
+        clipped.append(figures["clipped"])
+        other._optimizer.step()
+    trainer.take_step()
+    for found, expected in zip(trainer.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.equal(found, expected)
+    assert clipped[0] == 0 < clipped[1]
+    assert trainer.progress.tokens == 3 * sum(unit.tokens for unit in units)
+    assert trainer._statistics.summary()["clipped"] == pytest.approx(sum(clipped) / 3)
+
+
+def test_a_run_that_ends_between_two_updates_is_resumed_exactly(tmp_path: Path) -> None:
+    job = _several(tmp_path)
+    expected = _weights(stages(run(job))[-1].stage)
+    for updates in (1, 2, 4, 5):
+        events: list[Event] = []
+        with pytest.raises(KeyboardInterrupt), _killed_after(updates):
+            train(job, events.append, lambda: False)
+        saved = stages(events)
+        assert len(saved) == (updates - 1) // 3
+        start = saved[-1].stage if saved else job.start
+        found = stages(run(job.model_copy(update={"start": start})))[-1]
+        assert _weights(found.stage) == expected, updates
+
+
+@contextmanager
+def _killed_after(updates: int) -> Iterator[None]:
+    """Interrupt the process once the optimizer has stepped so often."""
+    left = [updates]
+
+    def count(*_: object) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    hook = register_optimizer_step_post_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_a_second_update_that_would_do_harm_is_left_out_alone(tmp_path: Path) -> None:
+    job = _several(tmp_path, kl_weight=0.0)
+    events: list[Event] = []
+    trainer = _prepared(job, events.append)
+    first = next(trainer.model.parameters())
+
+    def spoil(gradient: torch.Tensor) -> torch.Tensor:
+        passes.append(1)
+        return gradient * float("nan") if len(passes) == 2 else gradient
+
+    passes: list[int] = []
+    first.register_hook(spoil)
+    trainer.take_step()
+    [back] = [event for event in events if isinstance(event, RolledBack)]
+    assert (back.step, back.to_step) == (1, 1)
+    assert (trainer.progress.step, trainer.progress.batch, trainer.progress.discarded) == (1, 1, 1)
+    trainer.take_step()
+    assert trainer.progress.step == 2
+    assert all(torch.isfinite(parameter).all() for parameter in trainer.model.parameters())

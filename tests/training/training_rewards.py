@@ -12,6 +12,11 @@ def ones(prompt: Sequence[Message], answer: str, row: Example) -> float:
     return answer.count("①") / max(1, len(answer))
 
 
+def letters(prompt: Sequence[Message], answer: str, row: Example) -> float:
+    """Reward every letter of an answer, per character; models that know nothing write some."""
+    return sum(character.isalpha() for character in answer) / max(1, len(answer))
+
+
 def echo(prompt: Sequence[Message], answer: str, row: Example) -> float:
     """Reward answers that are what the user said."""
     return float(answer == prompt[-1].content) + 0.5 * float(row.expected == answer)

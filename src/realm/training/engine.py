@@ -51,6 +51,7 @@ from realm.training.state import (
 )
 from realm.training.statistics import Statistics
 from realm.training.trainee import Trainee
+from realm.training.updates import in_all, updates_of
 from realm.training.validation import measure
 from realm.training.watching import Watcher, peak_memory
 from realm.training.world import Alone, World
@@ -296,14 +297,26 @@ class Trainer:
         return True
 
     def take_step(self) -> None:
-        """Take one optimizer step, or discard it where it would do harm.
+        """Take one step: the updates that the method takes on a batch, but those that would do harm.
 
-        Raises DivergedError when nothing sound is left to go back to.
+        Nothing is saved between them, so what they share is never needed again. Raises DivergedError
+        when nothing sound is left to go back to.
         """
         began = time.monotonic()
         batch = self.progress.batch
         torch.manual_seed(seed_of("step", self.job.seed, batch))
         units = self._units(batch)
+        updates: list[StepTaken] = []
+        while len(updates) < updates_of(self._method):
+            update = self._update(batch, units, began, first=not updates)
+            if update is None:
+                break
+            updates.append(update)
+        if updates and not self.broken:
+            self._advance(in_all(updates, time.monotonic() - began))
+
+    def _update(self, batch: int, units: Sequence[Unit], began: float, *, first: bool) -> StepTaken | None:
+        """Change the weights once, or not at all where that would do harm."""
         rate = self._set_rate()
         loss, figures, tokens, trained = self._gradient(units)
         norm = self._world.clip(self.model, self.rules.clip_norm or float("inf"))
@@ -326,11 +339,12 @@ class Trainer:
         )
         self.progress = self.progress.model_copy(update={"position": batch + 1, "guard": verdict.state})
         if verdict.cause:
-            self._discard(taken.step, verdict)
-            return
-        self._watcher.before_update(taken)
+            self._discard(taken.step, verdict, first=first)
+            return None
+        if first:
+            self._watcher.before_update(taken)
         self._optimizer.step()
-        self._advance(taken.model_copy(update={"seconds": time.monotonic() - began}))
+        return taken
 
     def _units(self, batch: int) -> list[Unit]:
         """Return what a batch of rows trains on."""
@@ -391,8 +405,8 @@ class Trainer:
     def _tokens_at_once(self) -> int | None:
         return self.job.tokens_at_once or self.rules.memory.tokens_at_once
 
-    def _discard(self, step: int, verdict: guard.Verdict) -> None:
-        """Leave out a step whose loss or gradient is broken; the weights before it may be, too."""
+    def _discard(self, step: int, verdict: guard.Verdict, *, first: bool) -> None:
+        """Leave out an update whose loss or gradient is broken; the weights before it may be, too."""
         self.progress = self.progress.model_copy(update={"discarded": self.progress.discarded + 1})
         if self.progress.discarded > self.rules.guard.max_discarded:
             raise DivergedError(
@@ -403,7 +417,8 @@ class Trainer:
         self.broken = verdict.back
         if verdict.back:
             self.flush()
-        to_step = self._begun(read_progress(self.good)).step if verdict.back else step - 1
+        stays_at = step - 1 if first else step
+        to_step = self._begun(read_progress(self.good)).step if verdict.back else stays_at
         self.emit(RolledBack(run=self.job.run, step=step, to_step=to_step, cause=verdict.cause or ""))
 
     def _advance(self, taken: StepTaken) -> None:

@@ -15,10 +15,11 @@ The factor ρ_t makes the gradient of k_t that of the KL (DeepSeek-AI 2025, arXi
 row's weight, L the longest answer allowed, and std of G - 1 degrees of freedom. All
 probabilities are at the sampling temperature.
 
-Every step samples anew, from the weights that it changes, and takes one update. Several updates on the
-same answers would need, after an interruption, answers of weights that no longer exist; the gain is
-that a run goes on bit by bit. π_old is what the sampler itself gave each token, so ρ is 1 but for what
-sets sampler and trainer apart (precision, kernels), and clipping bounds what that can do.
+Every step samples anew, from the weights that it changes, and takes `updates_per_batch` updates on its
+answers. π_old is what the sampler itself gave each token. In the first update ρ is 1 but for what sets
+sampler and trainer apart (precision, kernels); in those after it clipping bounds how far the weights
+move from the ones that wrote the answers. A step is saved whole or not at all: after an interruption
+between its updates it samples again, from the same weights and seeds, the same answers.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ class GRPO:
         clip_low: Annotated[float, Field(ge=0, lt=1)] = 0.2
         clip_high: Annotated[float, Field(ge=0)] = 0.2
         """ε_low, ε_high above."""
+        updates_per_batch: Annotated[int, Field(ge=1)] = 1
+        """Updates on the answers of a step, each over all of them."""
         kl_weight: Annotated[float, Field(ge=0)] = 0.0
         """κ; at 0 the model that the run began with is not kept."""
         truncated: Literal["masked", "penalised"] = "masked"
