@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tiny_lab import chat_rows, realm, realm_json
+from tiny_lab import chat_rows, make_lab, realm, realm_json
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +62,27 @@ def test_an_estimate_by_formula_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_a_realm_that_has_run_corrects_its_estimates_and_says_so(tmp_path: Path) -> None:
+    home = make_lab(tmp_path / "lab", drills=False)
+    (tmp_path / "mine.jsonl").write_text(chat_rows(40))
+    asked = ("estimate", "mine.jsonl", "--recipe", "study")
+    before = realm_json(home, *asked, "--no-measure")
+    assert before["learnt"] == {"memory": 1.0, "seconds": 1.0, "runs": 0}
+    assert realm_json(home, "train", "mine.jsonl")["state"] == "done"
+
+    after = realm_json(home, *asked, "--no-measure")
+    learnt = after["learnt"]
+    assert learnt["runs"] == 1
+    assert learnt["seconds"] != 1.0
+    expected = before["estimate"]["step_seconds"] * learnt["seconds"]
+    assert after["estimate"]["step_seconds"] == pytest.approx(expected)
+    assert any("corrected by 1 run of this realm" in line for line in after["basis"])
+    elsewhere = realm_json(home, *asked, "--device", "rtx4090")
+    assert elsewhere["learnt"]["runs"] == 0, "what was learnt here says nothing of other hardware"
+    measured = realm_json(home, *asked, "--measure")
+    assert measured["learnt"]["runs"] == 0, "what was measured now stands for itself"
+    told = measured["estimate"]["step_seconds"] / measured["estimate"]["step_tokens"]
+    took = measured["measured"]["step_seconds"] / measured["measured"]["step_tokens"]
+    assert told == pytest.approx(took, rel=0.01)

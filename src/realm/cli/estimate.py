@@ -1,4 +1,4 @@
-"""`realm estimate`: memory and time of a run, before it runs. Needs no realm and writes nothing."""
+"""`realm estimate`: memory and time of a run, before it runs. Needs no realm and records nothing."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """What a run will take: asked for by hand, and asked of every queued run before it starts.
 
-Shape, row lengths and hardware come together here; the formula is in `training/estimate.py`. By hand, a
-step is measured where the hardware that is asked about is this machine's and the formula says that it
-fits and will not take long. A queued run is judged by the formula, corrected by what past runs on this
-machine took.
+Shape, row lengths and hardware come together here; the formula is in `training/estimate.py`. It is
+corrected by what past runs of the realm took on the machine that is asked about. By hand, a step is
+measured where that machine is this one and the formula says that it fits and will not take long; what
+was measured stands in place of what past runs took.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ from realm.core.errors import ChildDiedError, NotFoundError, RealmError
 from realm.core.events import Failed, RunPredicted, StepTaken
 from realm.core.hashing import PREFIX
 from realm.core.records import Example, Record
-from realm.corpus.intake import INFO, normalise, read_examples
+from realm.corpus.dataset import INFO, read_examples
+from realm.corpus.intake import normalise
 from realm.flows.config import load_recipe
 from realm.flows.context import Lab
 from realm.flows.home import Home, find_home
 from realm.jobs.children import launch_cold
+from realm.ledger.ledger import Ledger
 from realm.models.adapters import read_base
 from realm.models.blank import BLANKS
 from realm.training import calibration, dryrun, hardware, lengths, remedies, shapes
-from realm.training.calibration import Observation, Prediction
+from realm.training.calibration import Factors, Observation, Prediction
 from realm.training.dryrun import DryRun, Measured
 from realm.training.estimate import PROCESS_BYTES, Estimate, Plan, estimate
 from realm.training.hardware import Hardware
@@ -83,6 +85,8 @@ class Answer(Record):
     estimate: Estimate
     fits: bool
     measured: Measured | None
+    learnt: Factors
+    """What past runs on that machine corrected the figures by; of no runs where a step was measured."""
     remedies: tuple[Remedy, ...]
     basis: tuple[str, ...]
     """How the figures were found."""
@@ -96,6 +100,7 @@ def answer(asked: Asked, home: Home) -> Answer:
     figures = _figures(asked, recipe, shape)
     found, here, more = _hardware(asked, recipe)
     notes += more
+    factors = _learnt(home, found)
     plan = Plan(
         recipe=recipe,
         shape=shape,
@@ -103,6 +108,8 @@ def answer(asked: Asked, home: Home) -> Answer:
         hardware=found,
         weight_bytes=weight_bytes,
         teacher_bytes=_teacher_bytes(recipe),
+        memory_factor=factors.memory,
+        seconds_factor=factors.seconds,
     )
     told = estimate(plan)
     measured = None
@@ -111,9 +118,11 @@ def answer(asked: Asked, home: Home) -> Answer:
         notes.append(f"no step was measured: {why_not}")
     else:
         measured = measure(plan, asked.model)
-        plan = corrected(plan, measured)
+        plan, factors = corrected(plan, measured), Factors()
         told = estimate(plan)
         notes.append(f"measured on this machine: a step of {measured.long_tokens:,} tokens")
+    if factors.runs:
+        notes.append(f"corrected by {factors.runs} {'run' if factors.runs == 1 else 'runs'} of this realm")
     return Answer(
         recipe=resolved.name,
         overrides=(*resolved.overrides, *asked.overrides),
@@ -121,6 +130,7 @@ def answer(asked: Asked, home: Home) -> Answer:
         estimate=told,
         fits=told.fits,
         measured=measured,
+        learnt=factors,
         remedies=tuple(remedies.remedies(plan)),
         basis=(*notes, *told.basis),
     )
@@ -141,7 +151,7 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
     limit = min(recipe.rules.max_tokens, shape.context_tokens)
     found = hardware.this_machine(recipe.rules.device) or hardware.cpu(hardware.free_memory())
     machine = calibration.machine_key(found.kind, found.name)
-    factors = calibration.factors(observations(lab), machine)
+    factors = calibration.factors(observations(lab.home, lab.ledger), machine)
     plan = Plan(
         recipe=recipe,
         shape=shape,
@@ -158,14 +168,14 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
     return calibration.prediction(told, machine=machine, factors=factors)
 
 
-def observations(lab: Lab) -> list[Observation]:
+def observations(home: Home, ledger: Ledger) -> list[Observation]:
     """Return what past runs were predicted to take and took, oldest first."""
     told = {
         event.run: event
-        for _, _, event in lab.ledger.events.list(["run_predicted"])
+        for _, _, event in ledger.events.list(["run_predicted"])
         if isinstance(event, RunPredicted)
     }
-    found = [_observation(lab, event) for event in list(told.values())[-_RUNS:]]
+    found = [_observation(home, event) for event in list(told.values())[-_RUNS:]]
     return [seen for seen in found if seen is not None]
 
 
@@ -189,7 +199,7 @@ def measure(plan: Plan, model: Path | None) -> Measured:
 
 def corrected(plan: Plan, measured: Measured) -> Plan:
     """Return the plan with factors that make the formula agree with what was measured."""
-    bare = estimate(plan.model_copy(update={"saves": False}))
+    bare = estimate(plan.model_copy(update={"saves": False, "memory_factor": 1.0, "seconds_factor": 1.0}))
     process = PROCESS_BYTES if plan.hardware.kind == "cpu" else 0
     seconds = bare.step_seconds / bare.step_tokens * measured.step_tokens
     return plan.model_copy(
@@ -380,8 +390,17 @@ def _failure(folder: Path, code: int) -> RealmError:
 # --- what past runs took ------------------------------------------------------------------
 
 
-def _observation(lab: Lab, told: RunPredicted) -> Observation | None:
-    path = lab.home.events(told.run)
+def _learnt(home: Home, found: Hardware) -> Factors:
+    """Return what past runs teach of a machine; nothing where there is no realm or it never ran."""
+    if not home.ledger.is_file():
+        return Factors()
+    with Ledger.open(home.ledger) as ledger:
+        past = observations(home, ledger)
+    return calibration.factors(past, calibration.machine_key(found.kind, found.name))
+
+
+def _observation(home: Home, told: RunPredicted) -> Observation | None:
+    path = home.events(told.run)
     if not path.is_file():
         return None
     with path.open("rb") as file:
