@@ -22,7 +22,8 @@ import torch  # isort: skip
 from step import born, our_step
 
 from realm.core.records import ArtifactKind
-from realm.corpus.intake import check, write_examples
+from realm.corpus.dataset import write_examples
+from realm.corpus.intake import check
 from realm.ledger.ledger import Ledger
 from realm.models.chat import encode_many
 from realm.models.engines.transformers import Transformers

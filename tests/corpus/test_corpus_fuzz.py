@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from realm.core.errors import DataError
 from realm.core.seeds import rng
-from realm.corpus.intake import Limits, check, normalise, read_examples
+from realm.corpus.dataset import read_examples
+from realm.corpus.intake import Limits, check, normalise
 
 LIMITS = Limits(file_bytes=20_000, line_bytes=2_000, max_rows=50)
 SEEDS = [

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from realm.core.errors import CorruptError, DataError, NotFoundError, StorageError
 from realm.core.records import Example, Message
 from realm.corpus import intake
-from realm.corpus.intake import Limits, check, normalise, read_examples, read_info, write_examples
+from realm.corpus.dataset import read_examples, read_info, write_examples
+from realm.corpus.intake import Limits, check, normalise
 
 CHAT = {"messages": [{"role": "user", "content": "hi ⓪"}, {"role": "assistant", "content": "ho"}]}
 ROW = json.dumps(CHAT).encode()

@@ -42,6 +42,9 @@ class Context(Record):
     count_tokens: Callable[[str], int] | None = None
     """By the hero's tokenizer."""
     max_tokens: int | None = None
+    """Longest sequence that the hero reads."""
+    syntax: Callable[[str, str], str | None] | None = None
+    """Takes a language and code; returns what is wrong, None where nothing is or nobody can tell."""
     seed: int = 0
 
 

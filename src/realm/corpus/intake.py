@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
-
-from pydantic import ValidationError
+from typing import Any, BinaryIO
 
 from realm.core.config import Config
-from realm.core.errors import CorruptError, DataError, NotFoundError, StorageError
+from realm.core.errors import DataError, StorageError
 from realm.core.hashing import PREFIX
 from realm.core.records import Example, Record, Sha256
 from realm.core.text import printable
 from realm.corpus import lines, specs
+from realm.corpus.dataset import DatasetInfo, RowWriter, SourceFile, program_version
 from realm.corpus.sidecar import Sidecar, read_sidecar
 
-ROWS = "rows.jsonl"
-INFO = "dataset.json"
 _PROBLEMS = 20
 _PROGRESS_BYTES = 4 << 20
 
@@ -86,32 +81,6 @@ class FileReport(Record):
         raise DataError(first.reason + more, file=self.file, line=first.line, hint=first.hint)
 
 
-class SourceFile(Record):
-    """The file a dataset was made from."""
-
-    origin: str
-    """How it came in, such as `inbox:<name>`."""
-    file: str
-    sha256: Sha256
-    bytes: int
-
-
-class DatasetInfo(Record):
-    """The content of `dataset.json`."""
-
-    format: Literal[1] = 1
-    name: str
-    spec: str
-    rows: int
-    source: SourceFile | None
-    """None where the rows were generated here."""
-    generator: dict[str, Any] | None
-    """Who generated the rows, with version and parameters, as far as it is known."""
-    scrub: None = None
-    """No scrubbing for secrets has run; export and publication refuse such a dataset."""
-    created_by: str
-
-
 def check(path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress | None = None) -> FileReport:
     """Read a whole file and raise DataError, with file, line and reason, unless all of it is good."""
     report = survey(path, limits, progress)
@@ -134,7 +103,7 @@ def normalise(
 
     Where it raises, it leaves no rows behind.
     """
-    with _RowWriter(out) as rows:
+    with RowWriter(out) as rows:
         report = _scan(path, limits, None, rows.write)
         report.refuse()
         origin = SourceFile(
@@ -147,109 +116,8 @@ def normalise(
                 rows=report.rows,
                 source=origin,
                 generator=report.generator,
-                created_by=_version(),
+                created_by=program_version(),
             )
-        )
-
-
-def write_examples(
-    examples: Iterable[Example], out: Path, *, name: str, spec: str, generator: dict[str, Any]
-) -> DatasetInfo:
-    """Write generated examples as a dataset in the folder `out`.
-
-    Raises DataError, naming the row, for one that the spec forbids and where there are none.
-    """
-    if spec not in specs.SPECS:
-        raise NotFoundError(f"no spec is called {spec!r}", hint=f"there are: {', '.join(specs.SPECS)}")
-    count = 0
-    with _RowWriter(out) as rows:
-        for count, example in enumerate(examples, 1):
-            try:
-                specs.verify(spec, example)
-            except DataError as error:
-                raise DataError(error.reason, file=name, line=count, hint=error.hint) from None
-            rows.write(example)
-        if not count:
-            raise DataError("no rows were generated", file=name)
-        return rows.finish(
-            DatasetInfo(
-                name=name, spec=spec, rows=count, source=None, generator=generator, created_by=_version()
-            )
-        )
-
-
-def read_examples(path: Path) -> Iterator[Example]:
-    """Yield the rows of a dataset's folder, or of its `rows.jsonl`, one at a time.
-
-    Raises NotFoundError where there is none and CorruptError for a line that no dataset holds.
-    """
-    rows = path / ROWS if path.is_dir() else path
-    if not rows.is_file():
-        raise NotFoundError(f"{rows}: no such dataset")
-    with rows.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield Example.model_validate_json(line)
-            except ValidationError as error:
-                reason = printable(error.errors()[0]["msg"])
-                raise CorruptError(f"{rows}:{number}: not a row of a dataset: {reason}") from None
-
-
-def read_info(folder: Path) -> DatasetInfo:
-    """Read a dataset's `dataset.json`."""
-    try:
-        return DatasetInfo.model_validate_json((folder / INFO).read_bytes())
-    except FileNotFoundError:
-        raise NotFoundError(f"{folder}: no dataset (no {INFO})") from None
-    except ValidationError as error:
-        reason = printable(error.errors()[0]["msg"])
-        raise CorruptError(f"{folder / INFO}: not the description of a dataset: {reason}") from None
-
-
-class _RowWriter:
-    """Write rows, then the description; take the rows away again when something fails."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = out
-
-    def __enter__(self) -> _RowWriter:
-        try:
-            self._out.mkdir(parents=True, exist_ok=True)
-            self._file = (self._out / ROWS).open("wb", buffering=1 << 20)
-        except OSError as error:
-            raise self._failed(error) from error
-        return self
-
-    def write(self, example: Example) -> None:
-        """Add one row."""
-        row = example.model_dump_json(exclude_defaults=True).encode() + b"\n"
-        try:
-            self._file.write(row)
-        except OSError as error:
-            raise self._failed(error) from error
-
-    def finish(self, info: DatasetInfo) -> DatasetInfo:
-        """Close the rows and write the description behind them."""
-        try:
-            self._file.close()
-            (self._out / INFO).write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise self._failed(error) from error
-        return info
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._discard()
-
-    def _discard(self) -> None:
-        with suppress(OSError):  # a full disk refuses the rest of the buffer once more
-            self._file.close()
-        (self._out / INFO).unlink(missing_ok=True)
-        (self._out / ROWS).unlink(missing_ok=True)
-
-    def _failed(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"{self._out}: not writable: {error.strerror}", hint="free some space and try again"
         )
 
 
@@ -376,7 +244,3 @@ def _listed(problems: tuple[Problem, ...]) -> str:
 
 def _drop(example: Example) -> None:
     """Take a row of a file that is only looked at."""
-
-
-def _version() -> str:
-    return f"realm-lab {version('realm-lab')}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from realm.core.events import DatasetAdded
 from realm.core.records import ArtifactKind, ArtifactRef
-from realm.corpus.intake import DatasetInfo
+from realm.corpus.dataset import DatasetInfo
 from realm.flows.context import Lab
 from realm.ledger.records import DatasetRecord
 

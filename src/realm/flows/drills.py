@@ -7,7 +7,7 @@ from pathlib import Path
 
 from realm.core.records import Example, Priority
 from realm.core.seeds import rng, seed
-from realm.corpus.intake import DatasetInfo, write_examples
+from realm.corpus.dataset import DatasetInfo, write_examples
 from realm.flows.context import Lab
 from realm.flows.datasets import publish_dataset
 from realm.flows.runs import DRILL, queue_run

@@ -10,7 +10,8 @@ from realm.core.errors import DataError, RealmError
 from realm.core.events import FileRefused
 from realm.core.text import printable
 from realm.corpus.inbox import Inbox
-from realm.corpus.intake import DatasetInfo, normalise
+from realm.corpus.dataset import DatasetInfo
+from realm.corpus.intake import normalise
 from realm.corpus.sidecar import sidecar_of
 from realm.flows.context import Lab
 from realm.flows.datasets import publish_dataset

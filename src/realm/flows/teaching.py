@@ -10,7 +10,7 @@ from typing import cast
 
 from realm.core.errors import DataError
 from realm.core.records import ArtifactKind, Example
-from realm.corpus.intake import DatasetInfo, write_examples
+from realm.corpus.dataset import DatasetInfo, write_examples
 from realm.flows.context import Lab
 from realm.flows.datasets import publish_dataset
 from realm.ledger.records import DatasetRecord
