@@ -19,9 +19,11 @@ from typing import Self
 
 from realm.core.events import Emit, Event
 from realm.core.records import Priority
-from realm.flows import chat, control, create, intake, play, status, train, worker
+from realm.flows import build, chat, control, create, intake, play, sources, status, train, worker
+from realm.flows.build import BuildPlan, BuildProgress, BuildReport
 from realm.flows.chat import Conversation
 from realm.flows.checkpoints import resolve
+from realm.flows.collect import Collected, CollectProgress
 from realm.flows.config import RealmConfig
 from realm.flows.context import Lab
 from realm.flows.home import Home, find_home
@@ -36,6 +38,10 @@ from realm.skills.skill import Skill
 
 def _ignore(found: Reconciled) -> None:
     """Take what a start put right and say nothing."""
+
+
+def _ignore_progress(progress: CollectProgress | BuildProgress) -> None:
+    """Take word of progress and say nothing."""
 
 
 class Realm:
@@ -100,6 +106,27 @@ class Realm:
     def add(self, path: Path | str) -> Job:
         """Validate a file, register it and queue a run on it. The file itself stays where it is."""
         return intake.add_file(self.lab, Path(path))
+
+    def collect(
+        self,
+        path: Path | str | None = None,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        progress: Callable[[CollectProgress], None] = _ignore_progress,
+    ) -> list[Collected]:
+        """Collect what is new in the source at a path, or without a path in all known sources."""
+        if path is None:
+            return sources.collect_again(self.lab, self.lab.ledger.sources.list(), progress)
+        config = sources.source_config(Path(path), kind, name, dict(settings or {}))
+        return sources.collect_from(self.lab, [config], progress)
+
+    def build(
+        self, plan: BuildPlan, progress: Callable[[BuildProgress], None] = _ignore_progress
+    ) -> BuildReport:
+        """Build datasets of what was collected, and publish them."""
+        return build.build(self.lab, plan, build.context_of(self.lab), progress)
 
     def train(self, rows: Path | str, *, recipe: str | None = None, migrate: bool = False) -> Job:
         """Train on a file or a dataset in this process and return the ended job."""

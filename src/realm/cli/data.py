@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from realm.cli.groups import add_group
+from realm.cli.corpus import add, build, lineage
+from realm.cli.groups import Commands, add_group
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line
 
@@ -22,7 +23,8 @@ _PLAIN = "\x1b[0m"
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    add_group(app, "data", "Look at training files.", {"check": check, "tokens": tokens})
+    commands: Commands = {"add": add, "build": build, "lineage": lineage, "check": check, "tokens": tokens}
+    add_group(app, "data", "Collect, build and look at training data.", commands)
 
 
 def check(ctx: typer.Context, file: Path = typer.Argument(help="A .jsonl file.")) -> None:

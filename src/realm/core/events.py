@@ -240,6 +240,13 @@ class DatasetAdded(_Event):
     rows: int
 
 
+class CollectionAdded(_Event):
+    kind: Literal["collection_added"] = "collection_added"
+    collection: str
+    source: str
+    documents: int
+
+
 class FileRefused(_Event):
     kind: Literal["file_refused"] = "file_refused"
     file: str
@@ -330,6 +337,7 @@ Event = Annotated[
     | Failed
     | AnswersGraded
     | DatasetAdded
+    | CollectionAdded
     | FileRefused
     | JobQueued
     | JobEnded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
@@ -51,6 +51,7 @@ class Context(Record):
 class Check(Protocol):
     """One pass over rows. A configured kind; its class has a nested `Config` with `kind`."""
 
+    config: Any
     depth: Depth
     version: str
 

@@ -44,8 +44,10 @@ class DatasetInfo(Record):
     """None where the rows were generated here."""
     generator: dict[str, Any] | None
     """Who generated the rows, with version and parameters, as far as it is known."""
-    scrub: None = None
-    """No scrubbing for secrets has run; export and publication refuse such a dataset."""
+    scrub: dict[str, Any] | None = None
+    """What the scrubber did; None where no search for secrets has run: export and publication refuse that."""
+    build: dict[str, Any] | None = None
+    """What it was built of and how; None where it was not built from collections."""
     created_by: str
 
 

@@ -16,6 +16,7 @@ from realm.core.errors import ConfigError, NotFoundError
 from realm.core.hashing import hash_json
 from realm.core.records import Name
 from realm.evaluation.gate import GateConfig
+from realm.flows.corpus import CorpusConfig
 from realm.flows.home import Home, find_home
 from realm.models.blank import BLANKS
 from realm.models.profile import PROFILES
@@ -94,6 +95,7 @@ class RealmConfig(Config):
     curriculum: CurriculumConfig = CurriculumConfig()
     gate: GateConfig = GateConfig()
     drills: DrillConfig = DrillConfig()
+    corpus: CorpusConfig = CorpusConfig()
     worker: WorkerConfig = WorkerConfig()
 
     def hero(self, name: str | None = None) -> tuple[str, HeroConfig]:

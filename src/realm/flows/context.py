@@ -17,6 +17,7 @@ from realm.storage.store import Store
 
 KEPT = (
     events.DatasetAdded,
+    events.CollectionAdded,
     events.FileRefused,
     events.Evaluated,
     events.LevelMastered,

@@ -34,7 +34,8 @@ def publish_dataset(
                 size_bytes=ref.size_bytes,
                 source=source,
                 generator=generator,
-                scrub=None,
+                scrub=info.scrub,
+                build=info.build,
                 created_at=lab.clock(),
             )
         )

@@ -9,8 +9,8 @@ from pathlib import Path
 from realm.core.errors import DataError, RealmError
 from realm.core.events import FileRefused
 from realm.core.text import printable
-from realm.corpus.inbox import Inbox
 from realm.corpus.dataset import DatasetInfo
+from realm.corpus.inbox import Inbox
 from realm.corpus.intake import normalise
 from realm.corpus.sidecar import sidecar_of
 from realm.flows.context import Lab

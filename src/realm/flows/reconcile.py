@@ -57,4 +57,5 @@ def _missing(lab: Lab) -> list[str]:
         for checkpoint in lab.ledger.checkpoints.list(lab.campaign, hero)
     ]
     named += [(ArtifactKind.DATASET, dataset.hash) for dataset in lab.ledger.datasets.list()]
+    named += [(ArtifactKind.COLLECTION, each.hash) for each in lab.ledger.sources.collections()]
     return [f"{kind.value}/{content_hash}" for kind, content_hash in lab.store.missing(named)]

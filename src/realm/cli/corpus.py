@@ -1,0 +1,160 @@
+"""`realm data add|build|lineage`: from what a person has to datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from realm.cli.options import Options
+from realm.cli.output import print_json, print_line, print_table
+
+if TYPE_CHECKING:
+    from realm.corpus.tally import Reason
+    from realm.flows.build import BuildReport
+    from realm.flows.collect import Collected
+
+
+def add(
+    ctx: typer.Context,
+    paths: list[Path] = typer.Argument(None, help="Files and folders; none collects what is new everywhere."),
+    kind: str | None = typer.Option(None, help="Kind of source; else what the path shows."),
+    name: str | None = typer.Option(None, help="What the lab calls the source; else the path's name."),
+) -> None:
+    """Collect from sources: read what is new, scrub it, keep it in the vault.
+
+    A second call takes only what is new or has changed. Interrupted, it goes on where it was.
+
+    Example: realm data add ~/flecs --kind repo --name flecs
+    """
+    options: Options = ctx.obj
+    with options.realm() as realm, _bar() as tell:
+
+        def show(progress: Any) -> None:
+            tell(f"{progress.source}: {progress.documents:,} documents", progress.bytes, progress.bytes_total)
+
+        found: list[Collected] = []
+        wanted: list[Path | None] = [*paths] if paths else [None]
+        for path in wanted:
+            found += realm.collect(path, kind=kind, name=name, progress=show)
+    if options.json:
+        print_json(found)
+        return
+    print_table(
+        ("source", "kind", "items", "new", "documents", "replaced", "quarantined", "left out"),
+        (
+            (
+                each.source,
+                each.kind,
+                each.items,
+                each.new,
+                each.documents,
+                each.replaced,
+                each.quarantined,
+                sum(reason.count for reason in each.left_out),
+            )
+            for each in found
+        ),
+        empty="No sources yet: realm data add PATH",
+    )
+    for each in found:
+        _print_reasons(each.left_out)
+
+
+def build(
+    ctx: typer.Context,
+    sources: list[str] = typer.Argument(None, help="Sources by name; none takes all."),
+    name: str = typer.Option("corpus", help="What the datasets are called."),
+    depth: str = typer.Option("", help="quick, standard or deep; else the lab's."),
+    rig: str | None = typer.Option(None, help="Build for this rig alone."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Publish nothing; show what would come of it."),
+    sample: int = typer.Option(0, min=0, max=100, help="Rows to show."),
+) -> None:
+    """Build datasets: resolve, shape, check, leave out duplicates, split, publish.
+
+    Example: realm data build --name gamedev --dry-run --sample 3
+    """
+    from realm.corpus.check import Depth
+    from realm.flows.build import BuildPlan
+
+    options: Options = ctx.obj
+    with options.realm() as realm, _bar() as tell:
+        plan = BuildPlan(
+            name=name,
+            sources=tuple(sources or ()),
+            depth=Depth(depth) if depth else realm.config.corpus.depth,
+            rig=rig,
+            dry_run=dry_run,
+            sample=sample,
+        )
+        report = realm.build(plan, lambda at: tell(at.stage, at.done, at.total))
+    if options.json:
+        print_json(report)
+    else:
+        _print_build(report)
+
+
+def lineage(
+    ctx: typer.Context,
+    row: str = typer.Argument(help="A dataset's hash, or HASH#N for its row N, from 0."),
+) -> None:
+    """Say what a dataset or one of its rows came from: source, session, commit, licence, versions.
+
+    Example: realm data lineage 3f2a81#17
+    """
+    from realm.flows.lineage import lineage_of
+
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        found = lineage_of(realm.lab, row)
+    if options.json:
+        print_json(found)
+    else:
+        for key, value in found.model_dump(mode="json", exclude_none=True).items():
+            print_line(f"{key}: {value}")
+
+
+def _print_build(report: BuildReport) -> None:
+    print_line(f"{report.documents:,} documents → {report.rows:,} rows")
+    print_table(
+        ("dataset", "side", "spec", "rows", "hash"),
+        ((d.name, d.side, d.spec, d.rows, d.hash[7:19]) for d in report.datasets),
+        empty="Nothing was published.",
+    )
+    print_table(
+        ("partition", "rows", "share"),
+        ((part.name, part.rows, f"{part.share:.1%}") for part in report.partitions.parts),
+        empty="No partitions.",
+    )
+    _print_reasons(report.left_out)
+    for row in report.sample:
+        print_line(row.model_dump_json(exclude_defaults=True))
+
+
+def _print_reasons(reasons: tuple[Reason, ...]) -> None:
+    if reasons:
+        print_table(
+            ("left out or changed", "count", "first seen"),
+            ((reason.reason, reason.count, ", ".join(reason.examples[:2])) for reason in reasons),
+            empty="",
+        )
+
+
+@contextmanager
+def _bar() -> Iterator[Any]:
+    """Show progress with rate and time left on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+
+        def tell(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total or None)
+
+        yield tell

@@ -1,0 +1,1 @@
+"""What agents leave behind: sessions, work items, terminals; read, followed and judged."""

@@ -1,0 +1,1 @@
+"""What a shaper of code must know: languages, syntax gates, units, and the pairs made of them."""

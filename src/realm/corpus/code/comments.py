@@ -1,0 +1,112 @@
+"""Doc comments: from the marks of a language to plain prose, and which comments say nothing."""
+
+from __future__ import annotations
+
+import re
+
+_LEADERS = {
+    "c": ("/**<", "/**", "/*!", "/*", "///<", "///", "//!", "//"),
+    "cpp": ("/**<", "/**", "/*!", "/*", "///<", "///", "//!", "//"),
+    "go": ("/*", "//"),
+    "lua": ("--[[", "---", "--"),
+    "gdscript": ("##", "#"),
+    "python": ("#",),
+    "bash": ("#",),
+    "toml": ("#",),
+}
+_BLOCK_ENDS = ("**/", "*/", "]]--", "]]")
+_DOXYGEN = re.compile(
+    r"[@\\](brief|short|details|note|param|tparam|returns?|retval|see|sa|deprecated|since)\b"
+)
+_ARGUMENT = re.compile(r"(?:\[\w+(?:,\w+)?\][ \t]*)?([\w.]+)[ \t]*[:-]?[ \t]*(.*)", re.DOTALL)
+_BBCODE = re.compile(r"\[(?:param|member|method|signal|enum|constant|annotation)[ ]([\w.@]+)\]")
+_BBCODE_WORD = re.compile(r"\[/?(?:b|i|u|code|codeblock|url|kbd)\]")
+_NOT_PROSE = re.compile(
+    r"copyright|licen[cs]e|spdx-|all rights reserved|[@\\]file\b|[@\\](?:defgroup|addtogroup|ingroup|\{|\})"
+    r"|clang-format|noqa|eslint|nolint|region\b",
+    re.IGNORECASE,
+)
+_TO_DO = re.compile(r"\s*(?:todo|fixme|xxx|hack)\b", re.IGNORECASE)
+_CODE_LINE = re.compile(r"[;{}]\s*$|^\s*(?:if|for|while|return|var|local|func|def)\b.*[:({;]\s*$|^\s*#\w+")
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_FEWEST_WORDS = 3
+_URL = re.compile(r"\bhttps?://\S+")
+_PARAGRAPH = re.compile(r"\n{3,}")
+
+
+def prose(comment: str, language: str) -> str:
+    """Return what a comment says, as plain text; empty where it says nothing about its code.
+
+    Nothing is said by licences, notes to file tools, rules, commented-out code, notes of work to do, and
+    by fewer than three words.
+    """
+    return spoken("\n".join(_bare(line, language) for line in comment.split("\n")))
+
+
+def spoken(text: str) -> str:
+    """Return a docstring or bare comment as plain text; empty where it says nothing."""
+    lines = [line.rstrip() for line in text.split("\n")]
+    margin = min((len(line) - len(line.lstrip()) for line in lines[1:] if line.strip()), default=0)
+    text = "\n".join([lines[0].lstrip(), *(line[margin:] for line in lines[1:])]).strip()
+    if _NOT_PROSE.search(text) or _TO_DO.match(text) or _is_code(text):
+        return ""
+    if len(_WORD.findall(_URL.sub("", text))) < _FEWEST_WORDS:
+        return ""
+    return _PARAGRAPH.sub("\n\n", _without_marks(text)).strip()
+
+
+def _bare(line: str, language: str) -> str:
+    line = line.strip()
+    leader = next((mark for mark in _LEADERS.get(language, ()) if line.startswith(mark)), "")
+    line = line[len(leader) :]
+    for end in _BLOCK_ENDS if language in ("c", "cpp", "go", "lua") else ():
+        line = line.removesuffix(end)
+    if not leader and line.startswith("*"):
+        line = line.lstrip("*")
+    return "" if line and not any(char.isalnum() for char in line) else line.removeprefix(" ")
+
+
+def _is_code(text: str) -> bool:
+    lines = [line for line in text.split("\n") if line.strip()]
+    return 2 * sum(bool(_CODE_LINE.search(line)) for line in lines) > len(lines)
+
+
+def _without_marks(text: str) -> str:
+    """Write Doxygen's commands and Godot's tags as words."""
+    text = _BBCODE_WORD.sub("", _BBCODE.sub(r"`\1`", text.replace("[br]", "\n")))
+    if not _DOXYGEN.search(text):
+        return text
+    return "\n".join(line for line in map(_command, _commands(text)) if line is not None)
+
+
+def _commands(text: str) -> list[str]:
+    """Cut a text before every line that begins with a command."""
+    parts: list[str] = []
+    for line in text.split("\n"):
+        if not parts or _DOXYGEN.match(line.lstrip()):
+            parts.append(line.lstrip() if _DOXYGEN.match(line.lstrip()) else line)
+        else:
+            parts[-1] += "\n" + line
+    return parts
+
+
+def _command(part: str) -> str | None:
+    found = _DOXYGEN.match(part)
+    if found is None:
+        return _DOXYGEN.sub("", part)
+    name, rest = found.group(1), part[found.end() :].strip()
+    if name in ("see", "sa"):
+        return None
+    if name in ("param", "tparam", "retval"):
+        argument = _ARGUMENT.match(rest)
+        if argument is None or not argument.group(2).strip():
+            return None
+        said = " ".join(argument.group(2).split())
+        return (
+            f"Returns `{argument.group(1)}`: {said}"
+            if name == "retval"
+            else f"- `{argument.group(1)}`: {said}"
+        )
+    if name.startswith("return"):
+        return f"Returns: {' '.join(rest.split())}" if rest else None
+    return {"deprecated": "Deprecated: ", "note": "Note: ", "since": "Since "}.get(name, "") + rest

@@ -1,0 +1,167 @@
+"""Judge values that look drawn by chance, by the words in their neighbourhood and without any."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+
+from realm.corpus.scrubbing import words
+from realm.corpus.scrubbing.chance import is_hex, is_random, is_uuid, oddness, shuffles
+from realm.corpus.scrubbing.context import ASK, DOUBT
+from realm.corpus.scrubbing.lists import listed
+from realm.corpus.scrubbing.rules import Hit, Match, Rule, line_around, text_of
+
+_C = r"[A-Za-z0-9_+=~\-]"
+_DLD = r"[0-9][A-Za-z_+=~\-]{1,9}[0-9]"
+TOKEN = (
+    rf"({_C}{{2,}}{_DLD}{_C}{{4,}}(?:[./]{_C}{{4,}}){{0,4}}|{_C}{{0,1}}{_DLD}{_C}{{6,}}(?:[./"
+    rf"]{_C}{{4,}}){{0,4}}|{_C}{{6,}}{_DLD}{_C}{{0,3}})"
+)
+_TOKEN_SIGN = rf"{_DLD}{_C}{{3}}|{_C}{{3}}{_DLD}"
+LITERAL = (
+    r"[\"'`]([A-Za-z0-9_+=~\-/.!@#$%^&*]{4,}[0-9][A-Za-z_]{1,9}[0-9][A-Za-z0-9_+=~\-/.!@#$%^&*]{8,})[\"'`]"
+)
+UUID = r"([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})"
+
+_NEAR_BYTES = 70
+_NAME = re.compile(r"([A-Za-z0-9_.\-]{1,60})[\"'`\]]{0,3}[ \t]*(?::=|=>|[:=>])[ \t]*[\"'`]{0,2}$")
+_ID = re.compile(r"(?i)(?:id|ids|uuid|guid|ref|arn)$")
+_LEAST = 14
+_LEAST_ALONE = 28
+_MOST_ALONE = 140
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+[0-9]?|[0-9]+")
+_SECRET = listed(
+    """
+    token tokens secret secrets password passwd key keys apikey api credential credentials auth access
+    authorization bearer client login pass pwd
+    """
+)
+_SECRET_FOR_UUID = frozenset({"token", "secret", "apikey", "password", "bearer"})
+_CONTENT_NAMES = re.compile(
+    r"(?i)sha-?(?:1|256|384|512)|md5|checksum|integrity|digest|commit|\brev(?:ision)?\b|\bhash|blake|c"
+    r"rc|etag|fingerprint|\bsri\b|srcrev"
+    r"|signature|nonce|public|\bpub|csrf|uuid|guid|build.?id|image|\.(?:png|jpe?g|gif|svg|webp|js|css|"
+    r"woff2?|map|pack|zip|gz|tgz|whl|bin)\b"
+    r"|data:[a-z]+/|certificate|ssh-(?:rsa|ed25519|dss)|ecdsa-sha2|changeset|tree |parent |blob |index"
+    r" |resolved|version|go\.sum|h1:|nixpkgs"
+)
+_ORDINARY = listed(
+    """
+    front host column float live box rev orbit square linear monday swell segment phrase hive current
+    currents moderation privacy magnetic holistic mite wise wit tru poste harvest ghost drone envoy ramp
+    guru statuspage commodities document time message readme replicate mux polygon neutrino signal lob gcp
+    npm git code unplugg docker github gitlab google amazon redis mysql postgres mongo mongodb ip ipapi jira
+    sentiment checkout
+    """
+)
+"""Providers whose names are words of their own, or stand near harmless numbers all the time."""
+
+
+def rules() -> Iterator[Rule]:
+    """Yield the rules of chance."""
+    yield Rule("drawn", TOKEN, _drawn, sign=_TOKEN_SIGN)
+    yield Rule("uuid", UUID, _uuid)
+    yield Rule("literal", LITERAL, _literal)
+
+
+def _drawn(data: bytes, match: Match) -> Iterator[Hit]:
+    start, end = match.start(1), match.end(1)
+    value = text_of(data, start, end)
+    name, sign, rest = value.partition("=")
+    if sign and rest.strip("=") and words.weigh(name):
+        start, value = start + len(name) + 1, rest
+    if len(value) < _LEAST or _inside(data, start, end) or not is_random(value, _LEAST):
+        return
+    before, behind = line_around(data, start, end, _NEAR_BYTES)
+    if is_uuid(value) or _named_as_id(before):
+        return
+    if _CONTENT_NAMES.search(before[-_NEAR_BYTES:]) or _CONTENT_NAMES.match(behind.lstrip(".")):
+        return
+    near = _near(before, behind)
+    if near & (words.PROVIDERS - _ORDINARY) or (near & words.PROVIDERS and near & _SECRET):
+        yield Hit("drawn_token", start, end, ASK)
+    elif near & _SECRET and not (
+        is_hex(value) and not near & (_SECRET - {"key", "keys", "client", "access"})
+    ):
+        yield Hit("drawn_token", start, end, 0.5)
+    elif _stands_out(value, before, behind, in_block=_in_block(data, start, end)):
+        yield Hit("drawn_token", start, end, DOUBT)
+
+
+def _literal(data: bytes, match: Match) -> Iterator[Hit]:
+    start, end = match.start(1), match.end(1)
+    value = text_of(data, start, end)
+    before, _ = line_around(data, start, end, _NEAR_BYTES)
+    if (
+        "://" in value
+        or value.startswith(("/", "."))
+        or not is_random(value, 20)
+        or _CONTENT_NAMES.search(before)
+    ):
+        return
+    near = _near(before, "")
+    if near & words.PROVIDERS or near & _SECRET - {"key", "keys"}:
+        yield Hit("drawn_token", start, end, 0.5)
+
+
+def _inside(data: bytes, start: int, end: int) -> bool:
+    """Tell whether the value goes on at either side, as in a path, an address or a coded block."""
+    before, behind = data[start - 1 : start], data[end : end + 1]
+    return (
+        before in (b"/", b".", b"%", b"#", b"&") and not data[max(0, start - 2) : start - 1].isspace()
+    ) or behind in (b"/", b"%")
+
+
+_CODED_LINE = re.compile(rb"[A-Za-z0-9+/=]{32,}")
+
+
+def _in_block(data: bytes, start: int, end: int) -> bool:
+    """Tell whether the next line or the one before is coded too, as in an armoured key or a picture."""
+    above = data[max(0, start - 100) : max(0, start - 1)].rpartition(b"\n")[2].strip()
+    below = data[end : end + 100].lstrip(b"\r\n").partition(b"\n")[0].strip()
+    return any(_CODED_LINE.fullmatch(line) is not None for line in (above, below) if line)
+
+
+def _near(before: str, behind: str) -> set[str]:
+    found = [word.lower() for word in _WORDS.findall(f"{before} {behind}")]
+    pairs = (left + right for left, right in itertools.pairwise(found))
+    triples = (a + b + c for a, b, c in zip(found, found[1:], found[2:], strict=False))
+    return {*found, *pairs, *triples}
+
+
+def _stands_out(value: str, before: str, behind: str, *, in_block: bool) -> bool:
+    """Tell whether a value without any word for it is still like no name and no hash."""
+    if is_hex(value) or is_uuid(value) or not _LEAST_ALONE <= len(value) <= _MOST_ALONE:
+        return False
+    if not before.endswith(("'", '"', "`", " ", "=", ":", "|", ">", "{", "(")) and before:
+        return False
+    if value.count("_") + value.count("-") > 4:
+        return False
+    if not (before or behind):
+        return oddness(value) > 0.6 and not in_block
+    quoted = before[-1:] in ("'", '"', "`") and behind[:1] in ("'", '"', "`")
+    return (
+        (quoted or before.rstrip().endswith(("=", ":")))
+        and oddness(value) > 0.6
+        and shuffles(value) * 4 > len(value)
+    )
+
+
+def _uuid(data: bytes, match: Match) -> Iterator[Hit]:
+    start, end = match.start(1), match.end(1)
+    before, behind = line_around(data, start, end, _NEAR_BYTES)
+    name = _NAME.search(before)
+    if (name is not None and words.weigh(name[1]) >= words.TOKEN) or _named_as_id(before):
+        return
+    near = _near(before, behind)
+    if near & {"uuid", "guid"}:
+        return
+    told = near & (words.PROVIDERS - _ORDINARY) and not near & {"id", "ids"}
+    if told or (near & _SECRET_FOR_UUID and not near & {"id", "usersecretsid", "secretsid"}):
+        yield Hit("drawn_token", start, end, 0.5)
+
+
+def _named_as_id(before: str) -> bool:
+    name = _NAME.search(before)
+    return name is not None and _ID.search(name[1]) is not None

@@ -1,0 +1,75 @@
+"""Judge what has the form of a known secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+
+from realm.corpus.scrubbing import infrastructure, services
+from realm.corpus.scrubbing.chance import is_marker, is_sequence, is_stand_in
+from realm.corpus.scrubbing.formats import POSSIBLE, Format
+from realm.corpus.scrubbing.rules import Hit, Match, Rule, text_of
+
+FORMATS: tuple[Format, ...] = (
+    *infrastructure.VERSION_CONTROL,
+    *infrastructure.CLOUD,
+    *infrastructure.CHAT,
+    *services.MONEY,
+    *services.MAIL,
+    *services.MODELS,
+    *services.MONITORING,
+    *services.REGISTRIES,
+    *services.OPERATIONS,
+    *services.SOFTWARE,
+    *services.KEYS,
+)
+
+_EDGE = r"(?:^|[^A-Za-z0-9]|\\[nrtbf]|%[0-9A-Fa-f]{2})"
+"""What may stand before a value: RE2 has no look-behind, so that it belongs to the match."""
+_WORD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_BLOB = re.compile(rb"[A-Za-z0-9+/]{12,}$")
+_BLOB_BYTES = 24
+_SHORT = 3
+"""A prefix that is also an abbreviation in code (`s.`, `sk`): a value without a digit is a name."""
+_TELLING = 4
+"""Characters of a prefix that are rare enough to look for without its edge, which costs a state machine."""
+_GROUP = re.compile(r"(?<!\\)\((?!\?)")
+
+
+def rules() -> Iterator[Rule]:
+    """Yield one rule a format."""
+    for form in FORMATS:
+        pattern = form.pattern if _GROUP.search(form.pattern) else f"({form.pattern})"
+        edge = _EDGE if form.bare else ""
+        sign = pattern if form.prefix >= _TELLING else ""
+        yield Rule(form.kind, edge + pattern, partial(_judge, form), sign=sign)
+
+
+def _judge(form: Format, data: bytes, match: Match) -> Iterator[Hit]:
+    start, end = match.start(1), match.end(1)
+    if form.bare and (_goes_on(data, end) or _in_blob(data, start)):
+        return
+    value = text_of(data, start, end)
+    if form.proof is not None and not form.proof(value):
+        return
+    if 0 < form.prefix < _SHORT and not any(char.isdigit() for char in value[form.prefix :]):
+        return
+    confidence = form.confidence
+    if form.bare and is_stand_in(value[form.prefix :]):
+        if is_marker(value) or not is_sequence(value[form.prefix :]):
+            return
+        confidence = min(confidence, POSSIBLE)
+    yield Hit(form.kind, start, end, confidence)
+
+
+def _goes_on(data: bytes, end: int) -> bool:
+    return end < len(data) and data[end] in _WORD and data[end - 1] in _WORD
+
+
+def _in_blob(data: bytes, start: int) -> bool:
+    """Tell whether this is the inside of encoded bytes, in which any short prefix turns up by chance."""
+    if start == 0 or data[start - 1] not in b"+/":
+        return False
+    before = _BLOB.search(data[max(0, start - _BLOB_BYTES) : start])
+    return before is not None and before[0].lower() != before[0]

@@ -1,0 +1,58 @@
+"""Take documents that are rows already: chats, preferences and texts as they came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from realm.core.config import Config as BaseConfig
+from realm.core.errors import DataError
+from realm.core.records import Example
+from realm.corpus import specs
+from realm.corpus.document import Document
+from realm.corpus.shaper import Row
+from realm.corpus.tally import Tally
+
+_SPECS = {"chat": "chat_sft_v1", "preference": "preference_v1", "text": "completion_v1"}
+
+
+class AsIs:
+    """Pass documents on with their tags."""
+
+    version = "1"
+
+    class Config(BaseConfig):
+        """Nothing to choose."""
+
+        kind: Literal["as_is"] = "as_is"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def shape(self, documents: Iterable[Document], tally: Tally) -> Iterator[Row]:
+        """Yield one row a document; records, and what breaks the rules of its spec, are counted."""
+        for document in documents:
+            place = f"{document.origin.source}/{document.id}"
+            spec = _SPECS.get(document.form)
+            if spec is None:
+                tally.add("a record is no row by itself", place)
+                continue
+            language = {} if document.language is None else {"language": document.language}
+            example = Example(
+                messages=document.messages,
+                rejected=document.rejected,
+                text=document.text,
+                tags={**language, **document.tags},
+            )
+            try:
+                specs.verify(spec, example)
+            except DataError:
+                tally.add(f"the document breaks the rules of {spec}", place)
+                continue
+            yield Row(
+                example=example,
+                origin=document.origin,
+                document=document.id,
+                shaper=f"{self.config.kind}@{self.version}",
+                group=document.split_group,
+            )
