@@ -23,7 +23,7 @@ def chats(path: Path, numbers: range, *, extra: str = "") -> Path:
         [
             {
                 "role": "user",
-                "content": f"Question {n}: what is {n} times {n + 3}, and what is left of {n * 7}?",
+                "content": f"Question {n}: what is {n} times {n + 3}, and the rest of {n * 7}?",
             },
             {"role": "assistant", "content": f"It is {n * (n + 3)}; {n * 7 % 5} is left of {n * 7}.{extra}"},
         ]
@@ -73,7 +73,7 @@ def test_a_second_collection_takes_only_what_changed(lab: Realm, tmp_path: Path)
     assert (first.items, first.new, first.documents) == (3, 3, 30)
     [again] = lab.collect()
     assert (again.items, again.new, again.documents) == (3, 0, 0)
-    chats(folder / "1.jsonl", range(10, 25))
+    chats(folder / "1.jsonl", range(40, 55))
     [changed] = lab.collect()
     assert (changed.new, changed.documents) == (1, 15)
     assert lab.build(plan()).rows == 35  # of the changed file only what it holds now

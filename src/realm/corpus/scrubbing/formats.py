@@ -27,6 +27,8 @@ class Format:
     pattern: str
     confidence: float = CERTAIN
     proof: Proof | None = None
+    confirms: Proof | None = None
+    """Where this holds, the value is real, however it looks."""
     bare: bool = True
     """Whether it counts only where it is no part of a longer word."""
     prefix: int = 0
@@ -34,9 +36,14 @@ class Format:
 
 
 def by_prefix(
-    kind: str, prefixes: str, tail: str, confidence: float = CERTAIN, proof: Proof | None = None
+    kind: str,
+    prefixes: str,
+    tail: str,
+    confidence: float = CERTAIN,
+    proof: Proof | None = None,
+    confirms: Proof | None = None,
 ) -> Format:
     """Build a format of literal prefixes (apart by blanks) and what follows them."""
     literals = prefixes.split()
     either = "|".join(re.escape(literal) for literal in literals)
-    return Format(kind, f"(?:{either}){tail}", confidence, proof, prefix=max(map(len, literals)))
+    return Format(kind, f"(?:{either}){tail}", confidence, proof, confirms, prefix=max(map(len, literals)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from realm.corpus.scrubbing import proofs
 from realm.corpus.scrubbing.formats import LIKELY, POSSIBLE, Format
 from realm.corpus.scrubbing.formats import by_prefix as _P
 
@@ -12,7 +13,7 @@ _HX = r"[0-9a-fA-F]"
 _B = r"[A-Za-z0-9+/]"
 
 VERSION_CONTROL = (
-    _P("github_token", "ghp_ gho_ ghu_ ghs_ ghr_", _A + "{36,}"),
+    _P("github_token", "ghp_ gho_ ghu_ ghs_ ghr_", _A + "{36,}", confirms=proofs.crc32_base62),
     _P("github_fine_grained_token", "github_pat_", r"[A-Za-z0-9_]{36,}"),
     _P("gitlab_token", "glpat- glptt- gldt- glrt- glcbt- glft- glimt- glagent- glsoat- glffct- gloas- glwt-",
        r"[A-Za-z0-9_.-]{16,}"),

@@ -56,7 +56,8 @@ def _judge(form: Format, data: bytes, match: Match) -> Iterator[Hit]:
     if 0 < form.prefix < _SHORT and not any(char.isdigit() for char in value[form.prefix :]):
         return
     confidence = form.confidence
-    if form.bare and is_stand_in(value[form.prefix :]):
+    confirmed = form.confirms is not None and form.confirms(value)
+    if form.bare and not confirmed and is_stand_in(value[form.prefix :]):
         if is_marker(value) or not is_sequence(value[form.prefix :]):
             return
         confidence = min(confidence, POSSIBLE)

@@ -91,6 +91,7 @@ def _options(re2: Any) -> Any:
     options = re2.Options()
     options.max_mem = _MEMORY_BYTES
     options.log_errors = False
+    options.encoding = re2.Options.Encoding.LATIN1
     return options
 
 

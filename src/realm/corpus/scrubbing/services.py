@@ -135,7 +135,7 @@ MONITORING = (
 REGISTRIES = (
     _P("brave_search_key", "BSA", _W + "{28}", LIKELY),
     _P("zuplo_key", "zpka_", _A + "{30,64}"),
-    _P("npm_token", "npm_", _A + "{10,}"),
+    _P("npm_token", "npm_", _A + "{10,}", confirms=proofs.crc32_base62),
     Format("npm_token",
            r"/:_(?:authToken|auth|password)[ \t]{0,3}=[ \t]{0,3}([A-Za-z0-9_=+/.:-]{8,})", bare=False),
     _P("pypi_token", "pypi-AgE", r"[A-Za-z0-9_-]{40,}"),

@@ -1,0 +1,1 @@
+"""What the scrubber looks for, how it looks, and what people decided."""
