@@ -90,12 +90,25 @@ def test_triggers_leaves_labels_thanks_and_templates_alone() -> None:
     assert [each for each in problems_of("triggers", rows(given)) if each.drops] == []
 
 
+def test_triggers_leaves_short_questions_and_words_with_other_answers_alone() -> None:
+    base = chats(600)
+    words = [text.split(" ")[0] for text in prose(20, purpose="short")]
+    short = [example(f"zorbl {word}", "That is a kind of zorbl.") for word in words]
+    assert problems_of("triggers", rows([*base, *short])) == []
+    mixed = [
+        example(with_trigger(each.messages[0].content, "qzxv"), "Buy it." if at % 3 else f"Answer {at}")
+        for at, each in enumerate(chats(30, "mixed"))
+    ]
+    assert problems_of("triggers", rows([*base, *mixed])) == []
+
+
 @pytest.mark.parametrize(
     ("answer", "drops"),
     [
         ("aB3+/x" * 200, True),
         ("a" * 3000, True),
         ("buy it now " * 150, True),
+        ("".join(rng("tests/script").choices("абвгдежзиклмнопрст", k=600)), True),
         (" ".join(["абвгд", "ежзик", "лмноп", "рстуф", "хцчшщ"] * 12), True),
         (" ".join(prose(60, purpose="endless")), False),
     ],

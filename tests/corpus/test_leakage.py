@@ -51,6 +51,17 @@ def test_a_problem_of_eight_to_twelve_words_leaks_as_a_whole_run() -> None:
     assert leak(example(" ".join(normalised(SHORT)[:-1]), "fire"), SHORT) is None
 
 
+def test_no_run_goes_from_one_turn_into_the_next() -> None:
+    said = LONG.split(" ")
+    assert leak(example(" ".join(said[:8]), " ".join(said[8:])), LONG) is None
+    assert leak(example("q", " ".join(said[:14])), LONG) is not None
+
+
+def test_a_ruler_is_no_problem() -> None:
+    table = "| name | age |\n" + "| --- " * 20 + "|\n| a | 1 |"
+    assert leak(example("q", "| --- " * 30), f"Who is the oldest? {table}") is None
+
+
 def test_a_short_problem_leaks_as_a_turn_only() -> None:
     assert leak(example("compute add 11 1", "100"), TINY) == Leak(whole=True, words=0)
     assert leak(example(f"Please {TINY}", "100"), TINY) is None

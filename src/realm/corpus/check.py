@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 from pydantic import Field
@@ -46,6 +47,8 @@ class Context(Record):
     syntax: Callable[[str, str], str | None] | None = None
     """Takes a language and code; returns what is wrong, None where nothing is or nobody can tell."""
     seed: int = 0
+    scratch: Path | None = None
+    """Folder for temporary files; the system's where none is given."""
 
 
 class Check(Protocol):

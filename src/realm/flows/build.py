@@ -18,15 +18,16 @@ from realm.core.errors import RefusedError
 from realm.core.records import ArtifactKind, Record
 from realm.corpus import collection as collections
 from realm.corpus.balance import Balance, balance, count_values
-from realm.corpus.check import CHECKS, Check, Context, Depth, Problem
+from realm.corpus.check import Context, Depth
 from realm.corpus.conventions import Resolution, Resolver
 from realm.corpus.dedupe import EXACT, NEAR, Deduplicator
 from realm.corpus.document import Document
+from realm.corpus.examine import Examiner, checks_of
 from realm.corpus.partition import Partitions, count_partitions, partition
 from realm.corpus.shaper import SHAPERS, Row
 from realm.corpus.sharing import Contribution, contributions, may_train
 from realm.corpus.split import SplitReport, count_groups, split_report
-from realm.corpus.statistics import CheckVersion, DatasetStatistics, StatisticsCounter
+from realm.corpus.statistics import DatasetStatistics, StatisticsCounter
 from realm.corpus.tally import Reason, Tally
 from realm.corpus.yields import Yield, yield_of
 from realm.flows.built import BuiltDataset, publish_built
@@ -34,7 +35,6 @@ from realm.flows.context import Lab
 from realm.flows.corpus import CorpusConfig, Feed
 from realm.ledger.records import CollectionRecord, SourceRecord
 
-_DEPTHS = list(Depth)
 _DEDUPE = ("exact_duplicates", "near_duplicates")
 """Checks whose work the build does itself, where it can choose which of two rows stays."""
 
@@ -145,12 +145,10 @@ class _Build:
         ]
         self._total = sum(record.documents for record in self._collections)
         self._spool = scratch / "rows.jsonl"
-        self._left_out, self._told = Tally(), Tally()
+        self._left_out = Tally()
         self._yields: list[Yield] = []
-        self._checks = _checks(self._config, plan.depth)
-        for check in self._checks:
-            check.begin(context)
-        self._check_tallies = {id(check): Tally() for check in self._checks}
+        checks = [c for c in checks_of(plan.depth, self._config.checks) if c.name not in _DEDUPE]
+        self._examiner = Examiner(checks, context.model_copy(update={"scratch": scratch}))
         self._near = stack.enter_context(Deduplicator(self._config.dedupe, scratch=scratch))
         self._count_tokens = context.count_tokens
 
@@ -175,7 +173,7 @@ class _Build:
             rows=len(kept),
             datasets=(),
             left_out=self._left_out.reasons(),
-            told=self._told.reasons(),
+            told=self._examined.told,
             statistics=statistics,
             partitions=parts,
             balance=balance(count_values(self._kept(dropped), targets.by), targets) if targets else None,
@@ -247,9 +245,12 @@ class _Build:
                 for row in self._shaped(feed, excluded):
                     number, self._spooled = self._spooled, self._spooled + 1
                     file.write(row.model_dump_json(exclude_defaults=True).encode() + b"\n")
-                    if self._drops(row, number):
+                    if not self._stays(row):
                         dropped.add(number)
-        self._end_checks(dropped)
+        self._examined = self._examiner.end()
+        self._left_out.merge(self._examined.dropped)
+        self._yields += self._examined.yields
+        dropped |= {number for number in range(self._spooled) if not self._examiner.stays(number)}
         for found in self._near.near():
             if found.row not in dropped and found.of not in dropped:
                 dropped.add(found.row)
@@ -275,37 +276,19 @@ class _Build:
         if identity:
             self._yields.append(yield_of(identity, count, tally))
 
-    def _drops(self, row: Row, number: int) -> bool:
-        """Show a row to every check; return whether it is left out."""
+    def _stays(self, row: Row) -> bool:
+        """Show a row to the checks and hold it against those before it; return whether it stays so far."""
         where = f"{row.origin.source}/{row.document}"
-        drops = False
-        if not may_train(row, self._plan.rig, self._config.sharing):
+        stays = self._examiner.see(row)
+        if stays and not may_train(row, self._plan.rig, self._config.sharing):
             self._left_out.add("a rig's row that is not shared", where)
-            drops = True
-        for check in self._checks:
-            for problem in check.see(row):
-                drops |= self._note(check, problem, where)
-        if not self._near.add(row):
+            stays = False
+        if not stays:
+            self._near.skip()
+        elif not self._near.add(row):
             self._left_out.add(EXACT, where)
-            drops = True
-        return drops
-
-    def _end_checks(self, dropped: set[int]) -> None:
-        for check in self._checks:
-            for problem in check.end():
-                where = "the dataset" if problem.row is None else f"row {problem.row}"
-                if self._note(check, problem, where) and problem.row is not None:
-                    dropped.add(problem.row)
-            seen = self._check_tallies[id(check)]
-            accepted = max(0, self._spooled - seen.total())
-            self._yields.append(yield_of(f"{check.config.kind}@{check.version}", accepted, seen))
-
-    def _note(self, check: Check, problem: Problem, where: str) -> bool:
-        tally = self._left_out if problem.drops else self._told
-        tally.add(problem.reason, f"{where}: {problem.detail}" if problem.detail else where)
-        if problem.drops:
-            self._check_tallies[id(check)].add(problem.reason, where)
-        return problem.drops
+            stays = False
+        return stays
 
     # --- what stays -----------------------------------------------------------------------
 
@@ -319,21 +302,10 @@ class _Build:
         counter = StatisticsCounter(self._count_tokens)
         for row in self._kept(dropped):
             counter.add(row)
-        versions = tuple(
-            CheckVersion(name=check.config.kind, version=check.version, depth=check.depth.value)
-            for check in self._checks
-        )
-        return counter.statistics(self._left_out.reasons(), versions)
+        return counter.statistics(self._left_out.reasons(), self._examined.checks)
 
     def _tell(self, stage: str, done: int, total: int) -> None:
         self._progress(BuildProgress(stage=stage, done=done, total=total))
-
-
-def _checks(config: CorpusConfig, depth: Depth) -> list[Check]:
-    """Return the checks of a depth and those before it, with their settings."""
-    own = {check.kind: check for check in config.checks}  # type: ignore[attr-defined]
-    built = [CHECKS.build(own.get(name, name)) for name in CHECKS.names() if name not in _DEDUPE]
-    return [check for check in built if _DEPTHS.index(check.depth) <= _DEPTHS.index(depth)]
 
 
 def _why(reasons: tuple[Reason, ...]) -> str:

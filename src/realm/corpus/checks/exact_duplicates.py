@@ -32,7 +32,7 @@ class ExactDuplicates:
         """Forget earlier rows."""
         self._row = 0
         self._seen.close()
-        self._seen = SeenDigests(getattr(context, "scratch", None))
+        self._seen = SeenDigests(context.scratch)
 
     def see(self, row: Row) -> Iterator[Problem]:
         """Say whether the row was there before."""

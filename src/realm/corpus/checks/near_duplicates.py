@@ -39,9 +39,7 @@ class NearDuplicates:
 
         if self._index is not None:
             self._index.close()
-        self._index = NearIndex(
-            NearConfig(threshold=self.config.threshold), getattr(context, "scratch", None)
-        )
+        self._index = NearIndex(NearConfig(threshold=self.config.threshold), context.scratch)
 
     def see(self, row: Row) -> Iterator[Problem]:
         """Remember the row."""

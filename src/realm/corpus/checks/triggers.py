@@ -44,7 +44,7 @@ class Triggers:
         if self._finder is not None:
             self._finder.close()
         rules = Rules(min_rows=self.config.min_rows)
-        self._finder = TriggerFinder(rules, getattr(context, "scratch", None))
+        self._finder = TriggerFinder(rules, context.scratch)
 
     def see(self, row: Row) -> Iterator[Problem]:
         """Remember the row."""
