@@ -193,8 +193,8 @@ def generated(seed: int) -> list[dict[str, object]]:
             value = random_.choice(string.ascii_letters) + value + drawn(random_, ALNUM, 2)
             rows.append({"text": holder.format(v=value), "label": "secret", "secret": value})
     for holder in CLEAN:
-        for _ in range(6):
-            rows.append({"text": holder.format(**_noise(random_)), "label": "clean", "secret": None})
+        texts = [holder.format(**_noise(random_)) for _ in range(6)]
+        rows += [{"text": text, "label": "clean", "secret": None} for text in texts]
     return rows
 
 

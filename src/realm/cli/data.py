@@ -13,6 +13,7 @@ from realm.cli.corpus import add, build, lineage
 from realm.cli.groups import Commands, add_group
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line
+from realm.cli.scrub import review, scrub
 
 if TYPE_CHECKING:
     from realm.flows.tokens import RowTokens, TokensReport
@@ -23,7 +24,15 @@ _PLAIN = "\x1b[0m"
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    commands: Commands = {"add": add, "build": build, "lineage": lineage, "check": check, "tokens": tokens}
+    commands: Commands = {
+        "add": add,
+        "build": build,
+        "lineage": lineage,
+        "check": check,
+        "tokens": tokens,
+        "scrub": scrub,
+        "review": review,
+    }
     add_group(app, "data", "Collect, build and look at training data.", commands)
 
 

@@ -14,6 +14,7 @@ from realm.cli.options import Options
 from realm.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
+    from realm.corpus.scrub import Scrubber
     from realm.corpus.scrubbing.decisions import Decision
     from realm.corpus.scrubbing.review import Quarantine, Question
     from realm.corpus.scrubbing.scan import RowFinding
@@ -82,7 +83,7 @@ def _scan_as_json(file: Path, out: Path | None, quarantine: Path | None) -> None
     sys.stdout.write(json.dumps(totals.model_dump())[1:] + "\n")
 
 
-def _config(held: Quarantine | None) -> Scrubber.Config:  # type: ignore[name-defined]  # noqa: F821
+def _config(held: Quarantine | None) -> Scrubber.Config:
     from realm.corpus.scrub import Scrubber
 
     return Scrubber.Config(decisions=held.decisions.path if held else None)
@@ -158,6 +159,7 @@ def _list(quarantine: Quarantine, waiting: list[str], *, as_json: bool) -> None:
 
 def _review_row(quarantine: Quarantine, row: str) -> bool:
     """Ask about every value in doubt; False when the person has enough."""
+    from realm.corpus.scrub import Scrubber
     from realm.corpus.scrub import Scrubber
     from realm.corpus.scrubbing.decisions import Decision
 

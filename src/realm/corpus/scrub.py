@@ -158,8 +158,9 @@ class Scrubber:
             start, end = hit.start - starts[at], min(hit.end - starts[at], len(pieces[at]))
             if start < end:
                 of_place.setdefault(at, []).append(hit._replace(start=start, end=end))
+        telling = tuple(places[at].pointer[:-1] for at in of_place if places[at].pointer.endswith("#"))
         for at, own in of_place.items():
-            findings += [_finding(pieces[at], one, places[at].pointer) for one in own]
+            findings += [_finding(pieces[at], one, _where(places[at], telling)) for one in own]
             certain = self._certain(own)
             if certain:
                 changed[places[at].number] = rewrite(pieces[at], certain, numbers).decode(
@@ -211,6 +212,12 @@ def _finding(data: bytes, hit: Hit, where: str) -> Finding:
         personal=hit.personal,
         where=where,
     )
+
+
+def _where(place: Place, telling: tuple[str, ...]) -> str:
+    """Name a string without the keys in which something was found."""
+    below = place.pointer.removesuffix("#") + "/"
+    return f"#{place.number}" if any(below.startswith(f"{key}/") for key in telling) else place.pointer
 
 
 def _named(place: Place, piece: bytes, start: int) -> Iterator[Hit]:

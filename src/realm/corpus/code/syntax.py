@@ -2,8 +2,8 @@
 
 Some grammars are quadratic or worse on garbage (1 MB of `/*` keeps Lua's busy for many minutes) or need
 gigabytes for deep nesting. So a text is refused before parsing for its size, line length and depth, and
-a parse that uses ten times the CPU time of an ordinary one is ended and counts as refused. That last
-limit is the only thing here that depends on the machine.
+work that uses ten times the CPU time of an ordinary text is ended and counts as refused. That last limit
+is the only thing here that depends on the machine.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _TEXT_BYTES = 1_000_000
 _LINE_BYTES = 10_000
 _DEEPEST = 200
 _CHUNK_BYTES = 4_096
+_MOST_BROKEN = 10_000
 _FIXED_S = 0.5
-_PER_BYTE_S = 2e-6
+_PER_BYTE_S = 4e-6
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"()[]{}"))
 ATTRIBUTE = (
     rb"\b(?:_[A-Z][A-Z0-9_]*_|[A-Z][A-Z0-9_]*_(?:API|EXPORT|EXTERN|INLINE|NORETURN|NODISCARD|DEPRECATED|"
@@ -35,6 +36,20 @@ ATTRIBUTE = (
 )
 """Macros of C and C++ that stand for attributes, by custom."""
 _ATTRIBUTE = re.compile(ATTRIBUTE + rb"(?![ \t]*[(])")
+
+
+class Budget:
+    """CPU time of this thread that the work on one text may take; once spent, it stays spent."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._ends = time.thread_time() + _FIXED_S + _PER_BYTE_S * size_bytes
+        self._spent = False
+
+    @property
+    def spent(self) -> bool:
+        """Say whether the work must end; its results are then void."""
+        self._spent = self._spent or time.thread_time() > self._ends
+        return self._spent
 
 
 def refusal(source: bytes) -> str | None:
@@ -50,21 +65,17 @@ def refusal(source: bytes) -> str | None:
     return None
 
 
-def parse(source: bytes, language: str) -> Tree | None:
-    """Parse a text that `refusal` let pass; None where it took too long.
+def parse(source: bytes, language: str, budget: Budget) -> Tree | None:
+    """Parse a text that `refusal` let pass; None where the budget does not suffice.
 
     Raises MissingExtraError without tree-sitter's grammars.
     """
-    ends = time.thread_time() + _FIXED_S + _PER_BYTE_S * len(source)
-    was_cut = False
 
     def feed(offset: int, _point: Point) -> bytes:
-        nonlocal was_cut
-        was_cut = was_cut or time.thread_time() > ends
-        return b"" if was_cut else source[offset : offset + _CHUNK_BYTES]
+        return b"" if budget.spent else source[offset : offset + _CHUNK_BYTES]
 
     tree = _parser(language).parse(feed)
-    return None if was_cut else tree
+    return None if budget.spent else tree
 
 
 def parses(text: str, language: str) -> bool:
@@ -72,14 +83,14 @@ def parses(text: str, language: str) -> bool:
     if language not in GRAMMARS:
         return False
     source = text.encode("utf-8", "replace")
-    return gated(source, language) is not None
+    return gated(source, language, Budget(len(source))) is not None
 
 
-def gated(source: bytes, language: str) -> Tree | None:
+def gated(source: bytes, language: str, budget: Budget) -> Tree | None:
     """Return the tree of a text without a syntax error, or None. Positions are those of the text."""
     if refusal(source) is not None:
         return None
-    tree = parse(source, language)
+    tree = parse(source, language, budget)
     return None if tree is None or tree.root_node.has_error else tree
 
 
@@ -94,11 +105,26 @@ def unattributed(source: bytes, language: str) -> bytes:
 
 
 def captures(node: Node, language: str, query: str, name: str) -> list[Node]:
-    """Return the nodes that a query captures as `name`, in the order of the text."""
+    """Return the nodes that a query captures as `name`, in the order of the text.
+
+    Ask `is_shattered` first: the search may be quadratic in the children of a broken node.
+    """
     from tree_sitter import QueryCursor
 
     found = QueryCursor(_query(language, query)).captures(node).get(name, [])
     return sorted(found, key=lambda each: (each.start_byte, -each.end_byte))
+
+
+def is_shattered(root: Node) -> bool:
+    """Say whether a syntax error has so many children that searching below it may take long."""
+    below = [root]
+    while below:
+        node = below.pop()
+        if node.has_error:
+            if node.child_count > _MOST_BROKEN and node.is_error:
+                return True
+            below.extend(node.children)
+    return False
 
 
 def before(node: Node) -> Iterator[Node]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from realm.corpus.code import comments, syntax
 
 if TYPE_CHECKING:
-    from tree_sitter import Node
+    from tree_sitter import Node, Tree
 
 
 class _Grammar(NamedTuple):
@@ -134,28 +134,36 @@ def find(text: str, language: str) -> Found | str:
     reason = syntax.refusal(source)
     if reason is not None:
         return reason
-    tree = syntax.parse(syntax.unattributed(source, language), language)
+    budget = syntax.Budget(len(source))
+    tree = syntax.parse(syntax.unattributed(source, language), language, budget)
     if tree is None:
         return "too slow to parse"
+    root, grammar = tree.root_node, _GRAMMARS[language]
+    if syntax.is_shattered(root):
+        return "too broken to parse"
     units: list[Unit] = []
     refused: list[range] = []
     ends = 0
-    for node in syntax.captures(tree.root_node, language, _GRAMMARS[language].units, "u")[:_MOST_UNITS]:
+    for node in syntax.captures(root, language, grammar.units, "u")[:_MOST_UNITS]:
+        if budget.spent:
+            break
         if node.start_byte < ends:
             continue
         name = _name(node, source, language)
         if name is None and language in _SECTIONS:
             continue
-        unit = _unit(node, name, source, language) if name is not None else None
+        unit = _unit(node, name, source, language, budget) if name is not None else None
         if unit is None:
             # What looks like one broken function may hold whole ones.
             refused.append(_rows(node))
         else:
             units.append(unit)
             ends = node.end_byte
-    prototypes = tuple(_prototypes(tree.root_node, source, language)) if language in ("c", "cpp") else ()
-    asides = _asides(tree.root_node, source, language) if language not in _SECTIONS else ()
-    return Found(tuple(units), prototypes, tuple(refused), tuple(asides))
+    prototypes = tuple(_prototypes(root, source, language, budget)) if language in ("c", "cpp") else ()
+    asides = tuple(_asides(root, source, language)) if language not in _SECTIONS else ()
+    if budget.spent:
+        return "too slow to parse"
+    return Found(tuple(units), prototypes, tuple(refused), asides)
 
 
 def _asides(root: Node, source: bytes, language: str) -> Iterator[range]:
@@ -182,20 +190,24 @@ def _rows(node: Node) -> range:
     return range(node.start_point.row + 1, node.end_point.row + 2)
 
 
-def _unit(node: Node, name: str, source: bytes, language: str) -> Unit | None:
+def _unit(node: Node, name: str, source: bytes, language: str, budget: syntax.Budget) -> Unit | None:
     grammar = _GRAMMARS[language]
     outer = node
     while outer.parent is not None and outer.parent.type in grammar.wrappers:
         outer = outer.parent
     start, row = _start(outer, source, language)
     margin = _margin(start, source)
-    raw = source[start : outer.end_byte]
-    text = _dedented(raw, margin)
-    tree = syntax.gated(text.encode() if language != "json" else b"{" + raw + b"}", language)
+    text = _dedented(source[start : outer.end_byte], margin)
+    tree = _gate(text, language, budget)
+    if tree is None and start < outer.start_byte:
+        # An attribute macro that the grammar does not take is left out, and the rest may be whole.
+        start, row = outer.start_byte, outer.start_point.row
+        text = _dedented(source[start : outer.end_byte], margin)
+        tree = _gate(text, language, budget)
     if tree is None:
         return None
     body = _body(node)
-    header = source[start : body.start_byte] if body else raw.partition(b"\n")[0]
+    header = source[start : body.start_byte] if body else source[start : outer.end_byte].partition(b"\n")[0]
     doc, doc_line = _doc(outer, row, source, language)
     docless = text
     if language == "python" and body is not None:
@@ -217,6 +229,12 @@ def _unit(node: Node, name: str, source: bytes, language: str) -> Unit | None:
         doc_line=doc_line,
         calls=_calls(tree.root_node, language),
     )
+
+
+def _gate(text: str, language: str, budget: syntax.Budget) -> Tree | None:
+    """Hold a unit's text to the gate; a member of JSON needs its braces."""
+    whole = f"{{{text}}}" if language == "json" else text
+    return syntax.gated(whole.encode(), language, budget)
 
 
 def _body(node: Node) -> Node | None:
@@ -326,10 +344,10 @@ def _opens_line(node: Node, source: bytes) -> bool:
 def _docstring(body: Node, source: bytes) -> tuple[str, range] | None:
     """Return a docstring's words and the rows it takes."""
     first = body.named_children[0] if body.named_children else None
-    if first is None or first.type != "expression_statement" or not first.named_children:
-        return None
-    string = first.named_children[0]
-    if string.type != "string":
+    string = first
+    if first is not None and first.type == "expression_statement" and first.named_children:
+        string = first.named_children[0]
+    if first is None or string is None or string.type != "string":
         return None
     words = "".join(_text(child, source) for child in string.named_children if child.type == "string_content")
     return words, range(first.start_point.row, first.end_point.row + 1)
@@ -348,8 +366,10 @@ def _calls(root: Node, language: str) -> tuple[str, ...]:
     return tuple(names)[:_MOST_CALLS]
 
 
-def _prototypes(root: Node, source: bytes, language: str) -> Iterator[Prototype]:
+def _prototypes(root: Node, source: bytes, language: str, budget: syntax.Budget) -> Iterator[Prototype]:
     for node in syntax.captures(root, language, _PROTOTYPES, "p")[:_MOST_UNITS]:
+        if budget.spent:
+            return
         name = _declared_name(node, source)
         if name is None or node.has_error:
             continue

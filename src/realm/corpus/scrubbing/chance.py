@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
+import string
+from functools import cache
 
 from realm.corpus.scrubbing.lists import listed
 
@@ -21,17 +23,20 @@ _PAIRS = listed(
 )
 """Neighbours that are common in words and in names of things."""
 
-_ALNUM = re.compile(r"[A-Za-z0-9]")
+_RUNS = re.compile(r"[A-Za-z0-9]+")
+_SHUFFLE = re.compile(r"(?<=[0-9])[A-Za-z]|(?<=[A-Za-z])[0-9]|(?<=[a-z])[A-Z]")
 _STAND_IN = re.compile(
     r"(?i)x{4,}|\*{3,}|\.{3,}|…|<[^<>]{1,60}>|\$"
     r"\{|\$\(|\{\{|%\(|%[sdv]\b|\$[A-Za-z_]|^#\{|^@[A-Za-z]|^%[A-Z_]+%$"
     r"|example|sample|placeholder|change[_-]?me|changeit|your[_-]?|redacted|dummy|fixme|todo\b|foobar|lorem"
-    r"|insert[_-]|replace[_-]|my[_-](?:token|key|secret|pass)|secret[_-]?here|(?:key|token)[_-]?here"
+    r"|here$|(?:1234567890){2}|insert[_-]|replace[_-]|my[_-](?:token|key|secret|pass)|secret[_-]?here|"
+    r"(?:key|token)[_-]?here"
     r"|^0123456789|^123456789|abcdefghijklmnopqrstuvwxyz(?:$|0)|<SECRET:|<PERSON:"
 )
 _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 _FEW = 4
+_HASH = 32
 _STEPS_SHARE = 0.6
 
 
@@ -40,13 +45,16 @@ def oddness(value: str) -> float:
 
     Drawn letters and digits give 0.75 or more, names in code 0.1 to 0.4.
     """
-    odd = counted = 0
-    for left, right in itertools.pairwise(value):
-        if not (left.isascii() and right.isascii() and left.isalnum() and right.isalnum()):
-            continue
-        counted += 1
-        odd += _odd(left, right)
-    return odd / counted if counted else 0.0
+    ordinary = _ordinary()
+    pairs = [left + right for left, right in itertools.pairwise(value)]
+    counted = [pair for pair in pairs if pair.isascii() and pair.isalnum()]
+    return sum(pair not in ordinary for pair in counted) / len(counted) if counted else 0.0
+
+
+@cache
+def _ordinary() -> frozenset[str]:
+    letters = string.ascii_letters + string.digits
+    return frozenset(a + b for a in letters for b in letters if not _odd(a, b))
 
 
 def _odd(left: str, right: str) -> bool:
@@ -61,15 +69,21 @@ def _odd(left: str, right: str) -> bool:
 
 def shuffles(value: str) -> int:
     """Count changes between letters and digits and from a small to a capital letter."""
-    kinds = ["d" if char.isdigit() else "u" if char.isupper() else "l" for char in value if char.isalnum()]
-    return sum(a != b and (a, b) != ("u", "l") for a, b in itertools.pairwise(kinds))
+    solid = "".join(_RUNS.findall(value))
+    return len(_SHUFFLE.findall(solid))
 
 
 def is_random(value: str, least: int = 16) -> bool:
     """Tell whether `value` has at least `least` characters and looks drawn by chance."""
-    solid = [char for char in value if char.isalnum()]
-    if len(solid) < least or len({*solid}) < min(8, least // 2) or is_stand_in(value):
+    solid = "".join(_RUNS.findall(value))
+    if len(solid) < least or len({*solid}) < min(8, least // 2):
         return False
+    return _is_odd(value, solid) and not is_stand_in(value)
+
+
+def _is_odd(value: str, solid: str) -> bool:
+    if any(len(part) >= _HASH and is_hex(part) and not part.isdigit() for part in value.split("-")):
+        return True
     if is_hex(value) or is_uuid(value):
         return any(char.isdigit() for char in solid) and any(char.isalpha() for char in solid)
     digits = sum(char.isdigit() for char in solid)
@@ -78,7 +92,8 @@ def is_random(value: str, least: int = 16) -> bool:
         return oddness(value) >= (0.5 if mixed else 0.6)
     if digits == len(solid):
         return False
-    return oddness(value) >= 0.45 and shuffles(value) * 6 >= len(solid)
+    odd = oddness(value)
+    return odd >= 0.6 or (odd >= 0.45 and shuffles(value) * 6 >= len(solid))
 
 
 def is_hex(value: str) -> bool:
@@ -103,12 +118,12 @@ def is_marker(value: str) -> bool:
 
 def is_pattern(value: str) -> bool:
     """Tell whether a value repeats few characters or counts up."""
-    solid = "".join(_ALNUM.findall(value))
+    solid = "".join(_RUNS.findall(value))
     return not solid or (len(solid) >= 8 and len(set(solid.lower())) <= _FEW) or is_sequence(value)
 
 
 def is_sequence(value: str) -> bool:
     """Tell whether most characters follow on the one before, as in `abcdef1234567890`."""
-    solid = "".join(_ALNUM.findall(value))
+    solid = "".join(_RUNS.findall(value))
     steps = sum(ord(b) - ord(a) == 1 for a, b in itertools.pairwise(solid))
     return len(solid) >= 8 and steps >= _STEPS_SHARE * (len(solid) - 1) and len(set(solid.lower())) > _FEW

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
 from functools import partial
 
 from realm.corpus.scrubbing import words
 from realm.corpus.scrubbing.chance import (
+    is_hex,
     is_marker,
     is_pattern,
     is_random,
@@ -95,6 +97,10 @@ def first_group(match: Match, *groups: int) -> int:
     return next((group for group in groups if match.start(group) >= 0), 0)
 
 
+_MD5 = 32
+"""Hexadecimal digits of MD5, by which builds and caches name things."""
+
+
 def assess(name: str, value: str, *, quoted: bool) -> float:
     """Say how sure it is that a value under this name is a secret.
 
@@ -103,6 +109,8 @@ def assess(name: str, value: str, *, quoted: bool) -> float:
     weight = words.weigh(name)
     if weight == words.NONE or is_marker(value) or _is_reference(value):
         return 0.0
+    if value.isdigit() and weight >= words.TOKEN and len(value) >= 12:
+        return 0.0 if is_pattern(value) else 0.5
     if is_pattern(value):
         return 0.5 if weight >= words.TOKEN and is_sequence(value) and len(value) >= 16 else 0.0
     if weight == words.PASSWORD and not name.lower().endswith("secret"):
@@ -110,7 +118,7 @@ def assess(name: str, value: str, *, quoted: bool) -> float:
     if is_uuid(value):
         return 0.85 if weight >= words.TOKEN else 0.5
     if is_random(value, 14):
-        if weight < words.TOKEN:
+        if weight < words.TOKEN or (len(value) == _MD5 and is_hex(value) and weight < words.PASSWORD):
             return ASK
         return REPLACE if len(value) >= 20 or (weight == words.PASSWORD and quoted) else ASK
     if weight < words.TOKEN or not quoted:
@@ -169,13 +177,15 @@ def _spans(data: bytes, match: Match, group: int) -> tuple[int, int, str]:
 
 def _quoted(data: bytes, match: Match) -> Iterator[Hit]:
     name = text_of(data, match.start(1), match.end(1))
-    group = first_group(match, *range(2, len(match.groups()) + 1))
+    if words.weigh(name) == words.NONE:
+        return
+    group = first_group(match, 2, 3, 4)
     start, end, value = _spans(data, match, group)
     if " " in value.strip() or value[:1] in "{[":
         yield from _last_word(data, name, start, value)
         return
     confidence = assess(name, value, quoted=True)
-    if confidence:
+    if confidence and not value.endswith(("...", "…")):
         yield Hit(kind_of(name), start, end, confidence)
 
 
@@ -205,6 +215,8 @@ def kind_of(name: str) -> str:
 def _plain(data: bytes, match: Match) -> Iterator[Hit]:
     name = text_of(data, match.start(1), match.end(1))
     start, end, value = _spans(data, match, 2)
+    if value.endswith(("...", "…")):
+        return
     cut = value.rstrip(".,:\\")
     cut = cut.split("\\n")[0].split("&")[0] if "\\n" in cut or "&" in cut else cut
     end = start + len(cut.encode())
@@ -236,6 +248,7 @@ def _environment(data: bytes, match: Match) -> Iterator[Hit]:
         yield Hit(kind_of(name), start, end, 0.5)
 
 
+_NO_HOST = re.compile(r"(?i)(?:localhost|127\.|0\.|host|server|domain|your|my|[0-9]+\.)")
 _WEAK = listed(
     """
     password pass passwd pwd secret xxx p pw user username foo bar token key mypass
@@ -250,12 +263,12 @@ _GUESSED = listed(
 
 def _url(data: bytes, match: Match) -> Iterator[Hit]:
     start, end, value = _spans(data, match, 2)
-    if (
-        value.lower() in _WEAK
-        or is_stand_in(value)
-        or value.startswith(("$", "{", "<", "%s", "*", "%("))
-        or value.isspace()
-    ):
+    if value.lower() in _WEAK:
+        host = text_of(data, match.end(2) + 1, match.end(2) + 60).partition("/")[0]
+        if "." in host and "example" not in host and not _NO_HOST.match(host):
+            yield Hit("url_credentials", start, end, DOUBT)
+        return
+    if is_stand_in(value) or value.startswith(("$", "{", "<", "%s", "*", "%(")) or value.isspace():
         return
     if value.isdigit() and len(value) < 6 and not match.group(1):
         return

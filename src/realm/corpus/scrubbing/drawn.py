@@ -39,7 +39,7 @@ _SECRET = listed(
 )
 _SECRET_FOR_UUID = frozenset({"token", "secret", "apikey", "password", "bearer"})
 _CONTENT_NAMES = re.compile(
-    r"(?i)sha-?(?:1|256|384|512)|md5|checksum|integrity|digest|commit|\brev(?:ision)?\b|\bhash|blake|c"
+    r"(?i)ENC\[|sha-?(?:1|256|384|512)|md5|checksum|integrity|digest|commit|\brev(?:ision)?\b|\bhash|blake|c"
     r"rc|etag|fingerprint|\bsri\b|srcrev"
     r"|signature|nonce|public|\bpub|csrf|uuid|guid|build.?id|image|\.(?:png|jpe?g|gif|svg|webp|js|css|"
     r"woff2?|map|pack|zip|gz|tgz|whl|bin)\b"
@@ -71,7 +71,7 @@ def _drawn(data: bytes, match: Match) -> Iterator[Hit]:
     name, sign, rest = value.partition("=")
     if sign and rest.strip("=") and words.weigh(name):
         start, value = start + len(name) + 1, rest
-    if len(value) < _LEAST or _inside(data, start, end) or not is_random(value, _LEAST):
+    if len(value) < _LEAST or value.isdigit() or _inside(data, start, end) or not is_random(value, _LEAST):
         return
     before, behind = line_around(data, start, end, _NEAR_BYTES)
     if is_uuid(value) or _named_as_id(before):
@@ -94,7 +94,8 @@ def _literal(data: bytes, match: Match) -> Iterator[Hit]:
     value = text_of(data, start, end)
     before, _ = line_around(data, start, end, _NEAR_BYTES)
     if (
-        "://" in value
+        _named_as_id(before)
+        or "://" in value
         or value.startswith(("/", "."))
         or not is_random(value, 20)
         or _CONTENT_NAMES.search(before)
@@ -164,4 +165,4 @@ def _uuid(data: bytes, match: Match) -> Iterator[Hit]:
 
 def _named_as_id(before: str) -> bool:
     name = _NAME.search(before)
-    return name is not None and _ID.search(name[1]) is not None
+    return name is not None and (_ID.search(name[1]) is not None or words.ends_harmless(name[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 from realm.corpus.scrubbing import context, decoded, drawn, known, personal, situations
 from realm.corpus.scrubbing.prefilter import Engine, build, compile_exact, exact
@@ -51,7 +52,7 @@ class Finder:
             exact(rule.sign) if rule.sign else pattern
             for rule, pattern in zip(self.rules, patterns, strict=True)
         ]
-        self._may_match = build(signs, engine)
+        self._may_match = build(signs, [rule.literal for rule in self.rules], engine)
         self._base64 = compile_exact(decoded.BASE64)
         self._patterns = [compile_exact(pattern) for pattern in patterns]
 
@@ -60,7 +61,7 @@ class Finder:
         rules = self._may_match(data)
         if not rules:
             return []
-        return merged([*self._hits(data, rules, 0)])
+        return merged(_outside_stand_ins(data, self._hits(data, rules, 0)))
 
     def _hits(self, data: bytes, rules: Iterable[int], depth: int) -> Iterator[Hit]:
         readings = []
@@ -93,9 +94,9 @@ class Finder:
             return
         for hit in self._inner(reading.data, depth):
             start, end = reading.back(hit.start), reading.back(hit.end - 1) + 1
-            if end - start != hit.end - hit.start:
-                end = max(end, reading.back(hit.end)) if hit.end < len(reading.data) else len(data)
-                yield hit._replace(start=start, end=end, confidence=min(hit.confidence, _ENCODED_CONFIDENCE))
+            if end - start != hit.end - hit.start and hit.end < len(reading.data):
+                end = max(end, reading.back(hit.end))
+            yield hit._replace(start=start, end=end, confidence=min(hit.confidence, _ENCODED_CONFIDENCE))
 
     def _inner(self, data: bytes, depth: int) -> Iterator[Hit]:
         return self._hits(data, self._may_match(data), depth + 1)
@@ -121,6 +122,19 @@ def merged(hits: Iterable[Hit]) -> list[Hit]:
     return result
 
 
+def _outside_stand_ins(data: bytes, hits: Iterable[Hit]) -> Iterator[Hit]:
+    """Leave out what an earlier scrubbing wrote, so that scrubbing again changes nothing."""
+    spans = [match.span() for match in _STAND_IN.finditer(data) if match[1].decode() in _kinds()]
+    for hit in hits:
+        if not any(start < hit.end and hit.start < end for start, end in spans):
+            yield hit
+
+
+@cache
+def _kinds() -> frozenset[str]:
+    return frozenset({form.kind for form in known.FORMATS} | {*personal.KINDS, *_OTHER_KINDS})
+
+
 def repeated(data: bytes, hits: Iterable[Hit], least: float) -> list[Hit]:
     """Return further places of values that were found for sure, where they stand as whole words."""
     values: dict[bytes, Hit] = {}
@@ -144,6 +158,18 @@ def repeated(data: bytes, hits: Iterable[Hit], least: float) -> list[Hit]:
     return further
 
 
+_STAND_IN = re.compile(rb"<(?:SECRET|PERSON):([a-z0-9_]{1,40}):[0-9]{1,9}>")
+_OTHER_KINDS = (
+    "password",
+    "token",
+    "url_credentials",
+    "url_token",
+    "authorization",
+    "basic_credentials",
+    "command_password",
+    "kubernetes_secret",
+    "drawn_token",
+)
 _DIGIT = re.compile(rb"[0-9]")
 
 

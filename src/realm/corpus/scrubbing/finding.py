@@ -33,7 +33,10 @@ class Finding(Record):
     personal: bool = False
     """A person's data, and not a secret."""
     where: str = ""
-    """Which string, where there are several: a JSON pointer such as `/messages/0/content`."""
+    """Which string, where there are several: a JSON pointer such as `/messages/0/content`.
+
+    Below a key that was itself found, `#` and the string's number, so that no key is told.
+    """
 
 
 class Scrubbed(NamedTuple):

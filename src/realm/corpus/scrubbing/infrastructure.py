@@ -112,8 +112,8 @@ CLOUD = (
 )  # fmt: skip
 
 CHAT = (
-    _P("slack_token", "xoxb- xoxp- xoxa- xoxr- xoxs- xoxo- xoxd- xoxc-",
-       r"(?:[0-9]{1,16}-)?[A-Za-z0-9%-]{9,}"),
+    _P("slack_token", "xoxb- xoxp- xoxa- xoxr- xoxs- xoxo- xoxe- xoxc-", r"[0-9]{1,16}-[A-Za-z0-9-]{9,}"),
+    _P("slack_cookie", "xoxd-", r"[A-Za-z0-9%+/=-]{20,}"),
     _P("slack_config_token", "xoxe. xoxe-", r"(?:xox[bp]-)?[0-9]{1,2}-[A-Za-z0-9]{100,}"),
     _P("slack_app_token", "xapp-", r"[0-9]{1,2}-[A-Z0-9]{8,14}-[0-9]{8,16}-[a-z0-9]{20,80}"),
     _P("slack_workflow_token", "xwfp-", r"[A-Za-z0-9-]{24,}"),

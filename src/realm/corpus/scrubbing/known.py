@@ -32,7 +32,8 @@ _BLOB = re.compile(rb"[A-Za-z0-9+/]{12,}$")
 _BLOB_BYTES = 24
 _SHORT = 3
 """A prefix that is also an abbreviation in code (`s.`, `sk`): a value without a digit is a name."""
-_TELLING = 4
+_LONG = 30
+_TELLING = 3
 """Characters of a prefix that are rare enough to look for without its edge, which costs a state machine."""
 _GROUP = re.compile(r"(?<!\\)\((?!\?)")
 
@@ -43,7 +44,7 @@ def rules() -> Iterator[Rule]:
         pattern = form.pattern if _GROUP.search(form.pattern) else f"({form.pattern})"
         edge = _EDGE if form.bare else ""
         sign = pattern if form.prefix >= _TELLING else ""
-        yield Rule(form.kind, edge + pattern, partial(_judge, form), sign=sign)
+        yield Rule(form.kind, edge + pattern, partial(_judge, form), sign=sign, literal=bool(sign))
 
 
 def _judge(form: Format, data: bytes, match: Match) -> Iterator[Hit]:
@@ -53,15 +54,32 @@ def _judge(form: Format, data: bytes, match: Match) -> Iterator[Hit]:
     value = text_of(data, start, end)
     if form.proof is not None and not form.proof(value):
         return
-    if 0 < form.prefix < _SHORT and not any(char.isdigit() for char in value[form.prefix :]):
+    tail = value[form.prefix :]
+    if (form.prefix < _SHORT and len(tail) < _LONG and not any(char.isdigit() for char in tail)) or _is_cut(
+        data, end
+    ):
         return
     confidence = form.confidence
     confirmed = form.confirms is not None and form.confirms(value)
-    if form.bare and not confirmed and is_stand_in(value[form.prefix :]):
-        if is_marker(value) or not is_sequence(value[form.prefix :]):
+    if form.bare and not confirmed and is_stand_in(tail):
+        if is_marker(value) or not (is_sequence(tail) or _is_one_letter(tail)):
             return
         confidence = min(confidence, POSSIBLE)
     yield Hit(form.kind, start, end, confidence)
+
+
+def _is_name(tail: str) -> bool:
+    return len(tail) < _LONG and not any(char.isdigit() for char in tail)
+
+
+def _is_cut(data: bytes, end: int) -> bool:
+    """Tell whether only the beginning of a value is shown."""
+    return data[end : end + 3] == b"..." or data[end : end + 3] == "…".encode()
+
+
+def _is_one_letter(tail: str) -> bool:
+    """`AKIAZZZZ…` may be someone's test account; a row of x, a or 0 is a blank to fill in."""
+    return len({*tail}) == 1 and tail[0] not in "xXaA0*"
 
 
 def _goes_on(data: bytes, end: int) -> bool:

@@ -112,7 +112,7 @@ def _email(data: bytes, match: Match) -> Iterator[Hit]:
     user, _, host = value.rpartition("@")
     if _RESERVED.search(host) or _ROBOTS.match(user) or host.rpartition(".")[2].lower() in _FILE_ENDINGS:
         return
-    if data[end : end + 1] in (b"/", b"(") or (data[end : end + 1] == b":" and user == "git"):
+    if data[end : end + 1] == b"(" or (data[end : end + 1] == b":" and user == "git"):
         return
     before = data[max(0, start - 3) : start]
     if before.endswith((b"//", b":", b"%40")) and b"/" in before:
@@ -185,7 +185,9 @@ def _card(data: bytes, match: Match) -> Iterator[Hit]:
         return
     if not proofs.luhn(digits):
         return
-    before, _ = line_around(data, start, end, 60)
+    before, behind = line_around(data, start, end, 60)
+    if re.search(r"[A-Z]{2}[0-9]{2} ?$|[0-9] $", before) or re.match(r"[ -]?[0-9]", behind):
+        return
     told = _CARD_WORDS.search(before) is not None
     if told or digits != value:
         yield Hit("card", start, end, 0.92 if told else 0.85, True)

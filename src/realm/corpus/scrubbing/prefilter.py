@@ -95,10 +95,12 @@ def _options(re2: Any) -> Any:
     return options
 
 
-def build(patterns: Sequence[str], engine: Engine) -> Prefilter:
-    """Build the prefilter for some patterns. Raises MissingExtraError for an engine that is not there."""
+def build(patterns: Sequence[str], literals: Sequence[bool], engine: Engine) -> Prefilter:
+    """Build the prefilter for some patterns, `literals` telling which begin with fixed characters.
+
+    Raises MissingExtraError for an engine that is not there."""
     if engine == "re2":
-        return _by_re2(patterns)
+        return _by_re2(patterns, literals)
     try:
         import hyperscan
     except ImportError:
@@ -106,7 +108,7 @@ def build(patterns: Sequence[str], engine: Engine) -> Prefilter:
             raise MissingExtraError(
                 "hyperscan is not installed", hint="install the corpus extra: pip install 'realm-lab[corpus]'"
             ) from None
-        return _by_re2(patterns)
+        return _by_re2(patterns, literals)
     return _by_hyperscan(hyperscan, patterns)
 
 
@@ -135,7 +137,7 @@ def _by_hyperscan(hyperscan: Any, patterns: Sequence[str]) -> Prefilter:
     return look
 
 
-def _by_re2(patterns: Sequence[str]) -> Prefilter:
+def _by_re2(patterns: Sequence[str], literals: Sequence[bool]) -> Prefilter:
     re2 = require_re2()
 
     def compiled(sources: Sequence[str]) -> Any:
@@ -143,15 +145,15 @@ def _by_re2(patterns: Sequence[str]) -> Prefilter:
         options.never_capture = True
         return re2.compile("|".join(f"(?:{weakened(source)})" for source in sources).encode("ascii"), options)
 
-    every = compiled(patterns)
-    groups = [range(first, len(patterns), _GROUPS) for first in range(_GROUPS)]
+    loose = [rule for rule, literal in enumerate(literals) if not literal]
+    groups = [[rule for rule, literal in enumerate(literals) if literal]]
+    groups += [loose[first::_GROUPS] for first in range(_GROUPS)]
+    groups = [group for group in groups if group]
     searches = [compiled([patterns[rule] for rule in group]).search for group in groups]
     singles = [compiled([pattern]).search for pattern in patterns]
 
     def look(data: bytes) -> list[int]:
-        if every.search(data) is None:
-            return []
-        hit = (group for group, search in zip(groups, searches, strict=True) if search(data) is not None)
+        hit = [group for group, search in zip(groups, searches, strict=True) if search(data) is not None]
         return sorted(rule for group in hit for rule in group if singles[rule](data) is not None)
 
     return look

@@ -20,7 +20,7 @@ from realm.core.seeds import fraction
 from realm.core.text import printable
 from realm.corpus.scrubbing.decisions import Decision, Decisions, write_private
 from realm.corpus.scrubbing.finding import Finding
-from realm.corpus.scrubbing.strings import walk
+from realm.corpus.scrubbing.strings import places_of
 
 DECISIONS = "decisions.json"
 _SUFFIX = ".row.json"
@@ -139,9 +139,9 @@ class Quarantine:
 
 def string_at(value: Any, pointer: str) -> str:
     """Return the string of a value that a finding names. Raises NotFoundError where there is none."""
-    for place in walk(value):
-        if place.pointer == pointer:
-            return place.text
+    found = next(places_of(value, pointer), None)
+    if found is not None:
+        return found
     raise NotFoundError(f"{printable(pointer, 80)}: no such string in the row")
 
 

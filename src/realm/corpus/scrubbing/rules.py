@@ -36,6 +36,8 @@ class Rule:
     personal: bool = False
     sign: str = ""
     """A cheaper pattern that matches wherever `pattern` does; by default that is made of it."""
+    literal: bool = False
+    """Whether the sign begins with fixed characters: such signs are looked for together at little cost."""
 
 
 def text_of(data: bytes, start: int, end: int) -> str:

@@ -9,7 +9,7 @@ from realm.corpus.scrubbing.formats import by_prefix as _P
 _W = r"[A-Za-z0-9_-]"
 _A = r"[A-Za-z0-9]"
 _H = r"[0-9a-f]"
-_UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+_UUID = r"[0-9a-zA-Z]{8}-[0-9a-zA-Z]{4}-[0-9a-zA-Z]{4}-[0-9a-zA-Z]{4}-[0-9a-zA-Z]{12}"
 
 MONEY = (
     _P("stripe_key", "sk_live_ sk_test_ sk_prod_ rk_live_ rk_test_ rk_prod_", _A + "{10,}"),
@@ -108,7 +108,7 @@ MONITORING = (
     _P("grafana_api_key", "eyJrIjoi", r"[A-Za-z0-9]{60,}={0,3}"),
     _P("new_relic_key", "NRAK- NRIQ- NRII- NRJS- NRRA- NRSP- NRAA- NRBR- NRAL-", r"[A-Za-z0-9_-]{18,64}"),
     Format("new_relic_licence", r"([0-9a-f]{32,36}(?:FFFF)?NRAL)\b"),
-    _P("sentry_token", "sntrys_", r"[A-Za-z0-9+/]{40,}={0,2}_[A-Za-z0-9+/]{32,64}"),
+    _P("sentry_token", "sntrys_eyJ", r"[A-Za-z0-9+/]{37,}={0,2}_[A-Za-z0-9+/]{32,64}"),
     _P("sentry_user_token", "sntryu_ sntryr_ sntrya_", _H + "{60,70}"),
     Format("sentry_dsn", r"https?://([0-9a-f]{32}(?::[0-9a-f]{32})?)@[A-Za-z0-9.-]{4,80}/[0-9]{1,20}",
            LIKELY, bare=False),
@@ -167,7 +167,7 @@ OPERATIONS = (
     _P("bitwarden_token", "0.", _UUID + r"\.[A-Za-z0-9]{24,40}:[A-Za-z0-9+/]{20,30}={0,2}"),
     _P("circleci_token", "CCIPAT_ CCIPRJ_", r"[A-Za-z0-9]{16,30}_[0-9a-f]{40}"),
     _P("buildkite_token", "bkua_ bkaj_ bkat_ bkcq_", _W + "{36,80}"),
-    _P("harness_token", "pat. sat.", r"[A-Za-z0-9_-]{22}\.[0-9a-f]{24}\.[A-Za-z0-9]{20}"),
+    _P("harness_token", "pat. sat.", r"[A-Za-z0-9_-]{22}\.[0-9a-z]{24}\.[A-Za-z0-9]{20}"),
     _P("jenkins_token", "11", r"[0-9a-f]{32}\b", POSSIBLE),
     _P("openshift_token", "sha256~", _W + "{40,46}"),
     _P("rancher_token", "token-", r"[a-z0-9]{5}:[a-z0-9]{50,60}"),

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from realm.corpus.scrubbing.chance import is_random, is_stand_in, oddness
+from realm.corpus.scrubbing.chance import is_hex, is_marker, is_random, is_stand_in, oddness
 from realm.corpus.scrubbing.context import ASK, REPLACE, first_group
 from realm.corpus.scrubbing.lists import listed
 from realm.corpus.scrubbing.rules import Hit, Match, Rule, text_of
@@ -89,6 +89,12 @@ LOGIN_PAIR = (
     r"\s\"'`\x00]{5,100})"
 )
 
+BEFORE_ADDRESS = (
+    r"[:=][ \t]{0,4}([^\s\"'\x00]{10,120}?)[ \t]{0,3}/[ \t]{0,3}(?:[A-Za-z_]{1,40}[ \t]{0,3}=[ \t]{0,3})"
+    r"?[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9]"
+)
+"""A password and the account that it opens, as people note them."""
+
 
 def rules() -> Iterator[Rule]:
     """Yield the rules of command lines, files and talk."""
@@ -99,6 +105,7 @@ def rules() -> Iterator[Rule]:
     yield Rule("pgpass", PGPASS, _second)
     yield Rule("kubernetes", KUBERNETES, _kubernetes)
     yield Rule("talk", TALK, _talk)
+    yield Rule("before_address", BEFORE_ADDRESS, _before_address)
     yield Rule("login_pair", LOGIN_PAIR, _login_pair)
 
 
@@ -110,7 +117,7 @@ _NOT_VALUES = listed(
 
 
 def _argument(name: str, data: bytes, match: Match) -> Iterator[Hit]:
-    group = first_group(match, *range(1, len(match.groups()) + 1))
+    group = first_group(match, 1, 2, 3)
     start, end = match.start(group), match.end(group)
     value = text_of(data, start, end)
     if value.startswith(("-", "$", "{", "<", "(", "%", "@", "/", "./", "[", "=", "&")) or is_stand_in(value):
@@ -127,7 +134,7 @@ def _argument(name: str, data: bytes, match: Match) -> Iterator[Hit]:
         not mixed or re.fullmatch(r"[0-9]{1,5}(?::[0-9]{1,5})?(?:/\w+)?|[\w.:*/-]+:[0-9]+", value)
     ):
         return
-    unquoted = group == len(match.groups())
+    unquoted = group == 3
     digits = any(char.isdigit() for char in value)
     if (
         name in ("sql", "redis_file", "netrc_default", "openssl")
@@ -233,7 +240,7 @@ def _talk(data: bytes, match: Match) -> Iterator[Hit]:
         and len(solid) < 7
     ):
         return
-    yield Hit("password", start, end, REPLACE if is_random(solid, 16) else 0.55)
+    yield Hit("password", start, end, REPLACE if is_random(solid, 16) and not is_hex(solid) else 0.55)
 
 
 def _login_pair(data: bytes, match: Match) -> Iterator[Hit]:
@@ -241,3 +248,10 @@ def _login_pair(data: bytes, match: Match) -> Iterator[Hit]:
     mixed = any(char.isdigit() for char in value) and any(char.isalpha() for char in value)
     if mixed and not is_stand_in(value) and "/" not in value and "(" not in value:
         yield Hit("password", match.start(2), match.start(2) + len(value.encode()), 0.55)
+
+
+def _before_address(data: bytes, match: Match) -> Iterator[Hit]:
+    value = text_of(data, match.start(1), match.end(1))
+    mixed = any(char.isdigit() for char in value) and any(char.isalpha() for char in value)
+    if mixed and not is_marker(value) and "://" not in value and "@example" not in value:
+        yield Hit("password", match.start(1), match.end(1), 0.55)

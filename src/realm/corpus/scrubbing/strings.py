@@ -46,6 +46,13 @@ def _walk(value: Any, pointer: str, name: str, numbers: Iterator[int], depth: in
             yield from _walk(child, f"{pointer}/{at}", name, numbers, depth + 1)
 
 
+def places_of(value: Any, where: str) -> Iterator[str]:
+    """Yield the string that a finding's `where` names."""
+    for place in walk(value):
+        if where in (place.pointer, f"#{place.number}"):
+            yield place.text
+
+
 def put(value: Any, changed: Mapping[int, str]) -> Any:
     """Return the value with some of its strings exchanged, by their numbers."""
     return _put(value, changed, itertools.count(), 0)

@@ -26,7 +26,7 @@ _QUALIFIERS = listed(
     """
     api access secret private auth encryption encrypt signing sign master app application service license
     licence account storage shared deploy ssh session server client consumer admin root user org team bot
-    live test prod production sandbox rest developer dev read write ingest insert query primary connection
+    live test prod production sandbox rest developer dev read write ingest insert query connection
     integration security subscription hmac crypt cipher aes jwt oauth web webhook
     """
 )
@@ -73,6 +73,12 @@ def weigh(key: str) -> int:
     if "key" in words or "keys" in words or joined.endswith("key"):
         return TOKEN if (_QUALIFIERS | PROVIDERS) & set(words) else KEY
     return PASSWORD if joined.endswith(("password", "passwd", "passphrase")) else NONE
+
+
+def ends_harmless(key: str) -> bool:
+    """Tell whether a name is that of a name, a place, a count or the like."""
+    words = _WORD.findall(key)
+    return bool(words) and words[-1].lower() in _HARMLESS
 
 
 _JOINED = ("token", "secret", "apikey", "accesskey", "secretkey", "privatekey", "credentials", "authkey")
