@@ -160,7 +160,6 @@ def _list(quarantine: Quarantine, waiting: list[str], *, as_json: bool) -> None:
 def _review_row(quarantine: Quarantine, row: str) -> bool:
     """Ask about every value in doubt; False when the person has enough."""
     from realm.corpus.scrub import Scrubber
-    from realm.corpus.scrub import Scrubber
     from realm.corpus.scrubbing.decisions import Decision
 
     answers = {"s": Decision.SECRET, "n": Decision.NOT_SECRET}
