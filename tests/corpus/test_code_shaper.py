@@ -317,7 +317,7 @@ def test_switches_caps_and_lengths() -> None:
     assert len({asked(row) for row in several}) == len(several) == 3 * len(rows)
     capped, reasons = shape(document(C, "c"), per_function=1)
     assert len(capped) == len(rows)
-    assert reasons["code: over the cap of a function"] == 3 + 0 * len(capped)
+    assert reasons["code: over the cap of a function"] == 3
     none, reasons = shape(document(C, "c"), min_lines=50)
     assert (none, reasons["code: a unit too short"]) == ([], 2)
     none, reasons = shape(document(C, "c"), max_lines=3)

@@ -49,7 +49,7 @@ class ScrubbedDocument(Record):
 
 
 class Scrubber:
-    """Find and replace. One per process and thread: building compiles every rule (about half a second)."""
+    """Find and replace. One per process and thread: building compiles every rule (about a second of CPU)."""
 
     class Config(Config):
         """What is looked for, and how sure a finding must be."""

@@ -197,6 +197,7 @@ def _unit(node: Node, name: str, source: bytes, language: str, budget: syntax.Bu
         outer = outer.parent
     start, row = _start(outer, source, language)
     margin = _margin(start, source)
+    doc, doc_line = _doc(outer, row, source, language)
     text = _dedented(source[start : outer.end_byte], margin)
     tree = _gate(text, language, budget)
     if tree is None and start < outer.start_byte:
@@ -208,7 +209,6 @@ def _unit(node: Node, name: str, source: bytes, language: str, budget: syntax.Bu
         return None
     body = _body(node)
     header = source[start : body.start_byte] if body else source[start : outer.end_byte].partition(b"\n")[0]
-    doc, doc_line = _doc(outer, row, source, language)
     docless = text
     if language == "python" and body is not None:
         inner = _docstring(body, source)

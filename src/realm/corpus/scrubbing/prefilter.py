@@ -24,7 +24,7 @@ _LEADING = re.compile(r"^(\(\?[a-z]+\))?\(\[[^\]]*\]\*")
 """A leading part that may be empty finds nothing more."""
 _OPEN_FROM = 100
 _GROUPS = 12
-_MEMORY_BYTES = 64 << 20
+_MEMORY_BYTES = 16 << 20
 _LATIN = re.compile(r"((?:\\x[89a-f][0-9a-f])+)")
 
 

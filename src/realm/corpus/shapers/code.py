@@ -29,6 +29,7 @@ from realm.corpus.tally import Tally
 Cap = Annotated[int, Field(ge=0, le=8)]
 _EXAMPLE_FOLDERS = ("example", "examples", "demo", "demos", "sample", "samples", "tutorial", "tutorials")
 _CONTEXT_CHARS = 2_000
+_CONTEXT_REACH = 1_000
 
 
 class Code:
@@ -195,7 +196,7 @@ class Code:
             return ""
         kept: list[str] = []
         size = 0
-        for number in range(unit.doc_line - 1, 0, -1):
+        for number in range(unit.doc_line - 1, max(unit.doc_line - _CONTEXT_REACH, 0), -1):
             line = lines[number - 1].rstrip()
             if covered[number] or (not line and (not kept or not kept[-1])):
                 continue
