@@ -232,3 +232,18 @@ def test_thresholds_decide_between_replacing_and_asking() -> None:
     assert Scrubber(Scrubber.Config(high=1.0)).scrub_text(text).verdict is Verdict.QUARANTINED
     assert Scrubber(Scrubber.Config(high=1.0, middle=0.99)).scrub_text(text).verdict is Verdict.CLEAN
     assert GITHUB in Scrubber(Scrubber.Config(high=1.0)).scrub_text(text).text
+
+
+@pytest.mark.parametrize("filler", ["ü", "密", "🔑", "\ud800"])
+@pytest.mark.parametrize("count", [1, 19, 33, 99, 100, 200, 700])
+def test_characters_of_many_bytes_are_never_cut(scrubber: Scrubber, filler: str, count: int) -> None:
+    many = filler * count
+    for text in (
+        f"password: '{many}7q'",
+        f"https://u:{many}1@h.org/",
+        f"pw is {many}7q!",
+        f"{many} {GITHUB}{many}",
+    ):
+        result = scrubber.scrub_text(text)
+        assert all(0 <= finding.start < finding.end <= len(text) for finding in result.findings)
+        assert not result.findings or many in text[: result.findings[0].end]

@@ -14,6 +14,8 @@ _DEPTH = 3
 """Readings of readings that are looked at; a longer chain of encodings is not followed."""
 _ENCODED_CONFIDENCE = 0.9
 _LEAST_REPEATED = 8
+_FOLLOWS, _FOLLOWING = 0xC0, 0x80
+"""Mask and value of the second and later bytes of a character in UTF-8."""
 _LEAST_DECODED = 0.5
 
 
@@ -127,7 +129,17 @@ def _outside_stand_ins(data: bytes, hits: Iterable[Hit]) -> Iterator[Hit]:
     spans = [match.span() for match in _STAND_IN.finditer(data) if match[1].decode() in _kinds()]
     for hit in hits:
         if not any(start < hit.end and hit.start < end for start, end in spans):
-            yield hit
+            yield _of_whole_characters(data, hit)
+
+
+def _of_whole_characters(data: bytes, hit: Hit) -> Hit:
+    """Widen a hit that a count of bytes ended within a character."""
+    start, end = hit.start, min(hit.end, len(data))
+    while start > 0 and data[start] & _FOLLOWS == _FOLLOWING:
+        start -= 1
+    while end < len(data) and data[end] & _FOLLOWS == _FOLLOWING:
+        end += 1
+    return hit._replace(start=start, end=end)
 
 
 @cache
