@@ -25,8 +25,8 @@ import time
 from random import Random
 
 from realm.core.seeds import rng
-from realm.corpus.near import NearConfig, NearIndex, Text
-from realm.corpus.wording import words
+from realm.corpus.duplicates.near import NearConfig, NearIndex, Text
+from realm.corpus.texts.wording import words
 
 LEXICON = 20_000
 TEXT_WORDS = 170

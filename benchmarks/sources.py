@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from realm.corpus import lines
+from realm.corpus.files import lines
 from realm.corpus.source import SOURCES
 from realm.corpus.tally import Tally
 

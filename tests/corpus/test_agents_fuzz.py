@@ -19,11 +19,11 @@ from realm.corpus.agents.prompts import command_in, exchanges
 from realm.corpus.agents.screen import clean
 from realm.corpus.agents.shell import commands
 from realm.corpus.agents.town import place_of
-from realm.corpus.formula import read_formula
-from realm.corpus.objects import utc
-from realm.corpus.sections import sections
+from realm.corpus.files.objects import utc
 from realm.corpus.source import SOURCES
 from realm.corpus.tally import Tally
+from realm.corpus.texts.formula import read_formula
+from realm.corpus.texts.sections import sections
 
 VALUES = st.one_of(
     st.none(),

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from realm.core.errors import NotFoundError
+from realm.corpus.agents.sessions import find_session, session_of
+from realm.corpus.agents.workitem import WorkItem, read_item
 from realm.corpus.document import Document
-from realm.corpus.sessions import find_session, session_of
 from realm.corpus.source import SOURCES, Source
 from realm.corpus.tally import Tally
-from realm.corpus.workitem import WorkItem, read_item
 
 ISSUE = {
     "id": "gt-1",

@@ -13,7 +13,7 @@ from realm.core.errors import ConfigError
 from realm.core.records import Example, Message
 from realm.corpus.check import CHECKS, Context, Depth
 from realm.corpus.document import Origin
-from realm.corpus.leakage import eval_hashes
+from realm.corpus.examining.leakage import eval_hashes
 from realm.corpus.shaper import Row
 
 ODD_TEXTS = st.text(st.characters(codec=None), max_size=60) | st.sampled_from(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_rows import example, prose, row, text_document
 
-from realm.corpus.conventions import Resolution, ResolveConfig, Resolver, is_excluded
+from realm.corpus.assembly.conventions import Resolution, ResolveConfig, Resolver, is_excluded
 from realm.corpus.document import Document
 from realm.corpus.tally import Tally
 

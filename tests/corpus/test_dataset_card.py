@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from made_rows import chats, example, preference, row, rows
 
 from realm.core.records import Example, Message
-from realm.corpus.card import CardFacts, Split, card, publishability, size_category
-from realm.corpus.statistics import (
+from realm.corpus.assembly.card import CardFacts, Split, card, publishability, size_category
+from realm.corpus.assembly.statistics import (
     CheckVersion,
     DatasetStatistics,
     LengthCounter,

@@ -7,9 +7,9 @@ from pathlib import Path
 from made_rows import chats, example, prose, row, rows
 
 from realm.core.records import Example, Message
-from realm.corpus.dedupe import DedupeConfig, Deduplicator
-from realm.corpus.exact import SeenDigests
-from realm.corpus.wording import content_digest, digest
+from realm.corpus.duplicates.dedupe import DedupeConfig, Deduplicator
+from realm.corpus.duplicates.exact import SeenDigests
+from realm.corpus.texts.wording import content_digest, digest
 
 
 def test_digests_are_remembered_beyond_the_bound(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from realm.core.errors import DataError
 from realm.corpus.document import Document
-from realm.corpus.formula import read_formula
-from realm.corpus.sections import sections, subject
 from realm.corpus.source import SOURCES, Item
 from realm.corpus.tally import Tally
+from realm.corpus.texts.formula import read_formula
+from realm.corpus.texts.sections import sections, subject
 
 FORMULA = """\
 formula = "ship"

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realm.core.errors import NotFoundError
+from realm.corpus.agents.townlog import read_daemon_line, read_town_line
 from realm.corpus.document import Document, Origin
 from realm.corpus.source import SOURCES
 from realm.corpus.tally import Tally
-from realm.corpus.townlog import read_daemon_line, read_town_line
 
 DONE = {
     "ts": "2026-01-02T03:04:05Z",

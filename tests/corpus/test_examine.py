@@ -7,8 +7,8 @@ from made_rows import chats, example, row, rows
 
 from realm.core.errors import ConfigError
 from realm.corpus.check import CHECKS, Context, Depth
-from realm.corpus.examine import Examiner, checks_of
-from realm.corpus.leakage import eval_hashes
+from realm.corpus.examining.examine import Examiner, checks_of
+from realm.corpus.examining.leakage import eval_hashes
 
 
 def test_each_depth_includes_those_before() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from realm.corpus.inbox import Inbox
+from realm.corpus.files.inbox import Inbox
 
 SETTLE_S = 0.1
 

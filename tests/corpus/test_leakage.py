@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from made_rows import example, preference, prose
 
 from realm.core.records import Example, Message
-from realm.corpus.leakage import Leak, LeakFinder, eval_hashes
-from realm.corpus.wording import normalised
+from realm.corpus.examining.leakage import Leak, LeakFinder, eval_hashes
+from realm.corpus.texts.wording import normalised
 
 LONG = (
     "A merchant buys seven barrels of oil for nine coins each and sells four of them for fifteen coins each"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realm.corpus.licences import Licences, declared, detect, is_licence_file, together
+from realm.corpus.repos.licences import Licences, declared, detect, is_licence_file, together
 
 MIT = """MIT License
 

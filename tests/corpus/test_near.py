@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from made_rows import prose
 
 from realm.core.seeds import rng
-from realm.corpus import near
-from realm.corpus.minhash import Signer
-from realm.corpus.near import NearConfig, NearIndex, Text
-from realm.corpus.shingles import WordNumbers, jaccard, np, run_sets, runs
-from realm.corpus.wording import words
+from realm.corpus.duplicates import near
+from realm.corpus.duplicates.minhash import Signer
+from realm.corpus.duplicates.near import NearConfig, NearIndex, Text
+from realm.corpus.texts.shingles import WordNumbers, jaccard, np, run_sets, runs
+from realm.corpus.texts.wording import words
 
 BACKENDS = ["rensa", "numpy"]
 

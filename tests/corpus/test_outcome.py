@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from realm.corpus.agents.evidence import Mode
+from realm.corpus.agents.outcome import Outcome, infer
 from realm.corpus.agents.shell import commands
 from realm.corpus.agents.town import Place, place_of
 from realm.corpus.agents.turns import Did, Event, Said, Trouble
-from realm.corpus.evidence import Mode
-from realm.corpus.outcome import Outcome, infer
-from realm.corpus.workitem import WorkItem
+from realm.corpus.agents.workitem import WorkItem
 
 SKIP = "--no-" + "verify"
 

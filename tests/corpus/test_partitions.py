@@ -12,9 +12,9 @@ from made_rows import example, row
 
 from realm.core.config import validate
 from realm.core.errors import ConfigError
-from realm.corpus.balance import CROSS, BalanceConfig, balance, count_values
-from realm.corpus.partition import REST, PartitionConfig, count_partitions, partition
-from realm.corpus.split import SplitConfig, count_groups, side, split_report
+from realm.corpus.assembly.balance import CROSS, BalanceConfig, balance, count_values
+from realm.corpus.assembly.partition import REST, PartitionConfig, count_partitions, partition
+from realm.corpus.assembly.split import SplitConfig, count_groups, side, split_report
 
 NAMES = st.text("ab/", min_size=1, max_size=4)
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from realm.core.records import Example, Message
 from realm.corpus import specs
 from realm.corpus.document import Document, Origin
-from realm.corpus.joined import joined
-from realm.corpus.pairs import Pair, pair
 from realm.corpus.shaper import SHAPERS, Row
-from realm.corpus.spool import Spool
+from realm.corpus.shaping.joined import joined
+from realm.corpus.shaping.pairs import Pair, pair
+from realm.corpus.shaping.spool import Spool
 from realm.corpus.tally import Tally
 
 PARTED = "the sessions part at a turn that is not the assistant's"

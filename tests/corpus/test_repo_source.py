@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realm.core.errors import ConfigError, DataError, NotFoundError
-from realm.corpus import filerules, folderfiles
 from realm.corpus.code.languages import LANGUAGES, by_shebang, fenced, language_of
 from realm.corpus.document import Document
-from realm.corpus.gitclone import protocol_of
-from realm.corpus.gitfiles import environment
+from realm.corpus.repos import filerules, folderfiles
+from realm.corpus.repos.gitclone import protocol_of
+from realm.corpus.repos.gitfiles import environment
 from realm.corpus.source import Item
 from realm.corpus.sources.repo import Repo
 from realm.corpus.tally import Tally

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from made_rows import example, prose
 
 from realm.core.records import Example
-from realm.corpus.encoding import UNHURT, damage
-from realm.corpus.fences import Block, blocks
-from realm.corpus.quality import WEIGHTS, assess
+from realm.corpus.examining.quality import WEIGHTS, assess
+from realm.corpus.texts.encoding import UNHURT, damage
+from realm.corpus.texts.fences import Block, blocks
 
 CODE = "```lua\nfunction f(a)\n    local b = {a, 1}\n    return b[1]\nend\n```"
 

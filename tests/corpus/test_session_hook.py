@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from realm.core.errors import ConfigError, DataError
-from realm.corpus.hook import EVENTS, hook_entry, merge_into, transcript_of
+from realm.corpus.agents.hook import EVENTS, hook_entry, merge_into, transcript_of
 
 
 def test_the_entry_has_the_shape_of_the_agents_settings(tmp_path: Path) -> None:

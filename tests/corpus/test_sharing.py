@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_rows import example, row
 
-from realm.corpus.sharing import Contribution, SharingConfig, contributions, may_train, may_use
+from realm.corpus.assembly.sharing import Contribution, SharingConfig, contributions, may_train, may_use
 
 RIGS = [None, "one", "two", "three"]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from realm.corpus import watch as watching
+from realm.corpus.files import watch as watching
+from realm.corpus.files.watch import watch
 from realm.corpus.source import SOURCES, Source
-from realm.corpus.watch import watch
 
 LONG_S = 60.0
 

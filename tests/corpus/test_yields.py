@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realm.core.errors import ConfigError
+from realm.corpus.assembly.yields import Yield, compare, merged, yield_of
 from realm.corpus.tally import Tally
-from realm.corpus.yields import Yield, compare, merged, yield_of
 
 
 def made(identity: str, accepted: int, **rejected: int) -> Yield:

@@ -17,9 +17,10 @@ from realm.core.errors import DataError, StorageError
 from realm.core.hashing import PREFIX
 from realm.core.records import Example, Record, Sha256
 from realm.core.text import printable
-from realm.corpus import lines, specs
+from realm.corpus import specs
 from realm.corpus.dataset import DatasetInfo, RowWriter, SourceFile, program_version
-from realm.corpus.sidecar import Sidecar, read_sidecar
+from realm.corpus.files import lines
+from realm.corpus.files.sidecar import Sidecar, read_sidecar
 
 _PROBLEMS = 20
 _PROGRESS_BYTES = 4 << 20

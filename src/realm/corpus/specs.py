@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from realm.core.errors import DataError
 from realm.core.records import Example
 from realm.core.text import printable
-from realm.corpus.lines import DOCS, kind_of, quoted, refusal
+from realm.corpus.files.lines import DOCS, kind_of, quoted, refusal
 
 ROLES = ("system", "user", "assistant", "tool")
 _MESSAGE_KEYS = {"role", "content"}

@@ -17,19 +17,19 @@ from typing import Any
 from realm.core.errors import RefusedError
 from realm.core.records import ArtifactKind, Record
 from realm.corpus import collection as collections
-from realm.corpus.balance import Balance, balance, count_values
+from realm.corpus.assembly.balance import Balance, balance, count_values
+from realm.corpus.assembly.conventions import Resolution, Resolver
+from realm.corpus.assembly.partition import Partitions, count_partitions, partition
+from realm.corpus.assembly.sharing import Contribution, contributions, may_train
+from realm.corpus.assembly.split import SplitReport, count_groups, split_report
+from realm.corpus.assembly.statistics import DatasetStatistics, StatisticsCounter
+from realm.corpus.assembly.yields import Yield, yield_of
 from realm.corpus.check import Context, Depth
-from realm.corpus.conventions import Resolution, Resolver
-from realm.corpus.dedupe import EXACT, NEAR, Deduplicator
 from realm.corpus.document import Document
-from realm.corpus.examine import Examiner, checks_of
-from realm.corpus.partition import Partitions, count_partitions, partition
+from realm.corpus.duplicates.dedupe import EXACT, NEAR, Deduplicator
+from realm.corpus.examining.examine import Examiner, checks_of
 from realm.corpus.shaper import SHAPERS, Row
-from realm.corpus.sharing import Contribution, contributions, may_train
-from realm.corpus.split import SplitReport, count_groups, split_report
-from realm.corpus.statistics import DatasetStatistics, StatisticsCounter
 from realm.corpus.tally import Reason, Tally
-from realm.corpus.yields import Yield, yield_of
 from realm.flows.built import BuiltDataset, publish_built
 from realm.flows.context import Lab
 from realm.flows.corpus import CorpusConfig, Feed
@@ -101,7 +101,7 @@ def build(lab: Lab, plan: BuildPlan, context: Context, progress: Progress) -> Bu
 
 def context_of(lab: Lab) -> Context:
     """Return what checks may know of the lab: its skills' held-out problems, and how code parses."""
-    from realm.corpus.leakage import eval_hashes
+    from realm.corpus.examining.leakage import eval_hashes
 
     return Context(eval_hashes=eval_hashes(_problems(lab)), syntax=_fault)
 

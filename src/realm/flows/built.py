@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from realm.core.records import Record, Sha256
+from realm.corpus.assembly.split import Side, SplitConfig, side
 from realm.corpus.dataset import DatasetInfo, RowWriter, program_version
 from realm.corpus.lineage import LineageWriter
 from realm.corpus.shaper import Row
-from realm.corpus.split import Side, SplitConfig, side
 from realm.flows.context import Lab
 from realm.flows.datasets import publish_dataset
 

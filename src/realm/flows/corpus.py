@@ -7,16 +7,16 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from realm.core.config import Config
-from realm.corpus.balance import BalanceConfig
+from realm.corpus.assembly.balance import BalanceConfig
+from realm.corpus.assembly.conventions import ResolveConfig
+from realm.corpus.assembly.partition import PartitionConfig
+from realm.corpus.assembly.sharing import SharingConfig
+from realm.corpus.assembly.split import SplitConfig
 from realm.corpus.check import CHECKS, Depth
-from realm.corpus.conventions import ResolveConfig
-from realm.corpus.dedupe import DedupeConfig
-from realm.corpus.partition import PartitionConfig
+from realm.corpus.duplicates.dedupe import DedupeConfig
 from realm.corpus.scrub import Scrubber
 from realm.corpus.shaper import SHAPERS
-from realm.corpus.sharing import SharingConfig
 from realm.corpus.source import SOURCES
-from realm.corpus.split import SplitConfig
 
 SourceKind = Annotated[SerializeAsAny[Config], BeforeValidator(SOURCES.config)]
 ShaperKind = Annotated[SerializeAsAny[Config], BeforeValidator(SHAPERS.config)]

@@ -10,9 +10,9 @@ from realm.core.errors import DataError, RealmError
 from realm.core.events import FileRefused
 from realm.core.text import printable
 from realm.corpus.dataset import DatasetInfo
-from realm.corpus.inbox import Inbox
+from realm.corpus.files.inbox import Inbox
+from realm.corpus.files.sidecar import sidecar_of
 from realm.corpus.intake import normalise
-from realm.corpus.sidecar import sidecar_of
 from realm.flows.context import Lab
 from realm.flows.datasets import publish_dataset
 from realm.flows.runs import FILE, queue_run

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from realm.core.errors import DataError, MaskingError, UsageError
 from realm.core.records import Example, Record
 from realm.core.text import printable
-from realm.corpus import lines, specs
+from realm.corpus import specs
+from realm.corpus.files import lines
 from realm.corpus.intake import DEFAULT_LIMITS, Problem
 from realm.flows.checkpoints import resolve, verified_checkpoint
 from realm.models.extra import require_training_extra

@@ -8,10 +8,7 @@ from typing import Any, NamedTuple
 
 from realm.core.errors import DataError, NotFoundError
 from realm.core.text import printable
-from realm.corpus.folders import Found, walk
-from realm.corpus.objects import read_objects, text_of
-from realm.corpus.tally import Tally
-from realm.corpus.workitem import (
+from realm.corpus.agents.workitem import (
     TOMBSTONE,
     Beside,
     WorkItem,
@@ -19,6 +16,9 @@ from realm.corpus.workitem import (
     read_dependency,
     read_item,
 )
+from realm.corpus.files.folders import Found, walk
+from realm.corpus.files.objects import read_objects, text_of
+from realm.corpus.tally import Tally
 
 _ISSUES = ("issues.jsonl", "beads.jsonl")
 _BESIDE = ("dependencies.jsonl", "labels.jsonl", "comments.jsonl")

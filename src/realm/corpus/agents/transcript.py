@@ -21,8 +21,8 @@ from itertools import accumulate
 from typing import Any
 
 from realm.core.errors import DataError
-from realm.corpus.blocks import Bounds, Content, Result, read_content
-from realm.corpus.objects import text_of, utc
+from realm.corpus.agents.blocks import Bounds, Content, Result, read_content
+from realm.corpus.files.objects import text_of, utc
 from realm.corpus.tally import Tally
 
 MAX_ENTRIES = 500_000

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from realm.core.records import Message
+from realm.corpus.agents.blocks import ERROR, NO_RESULT, Call, Result, rendered
 from realm.corpus.agents.shell import Command, commands
 from realm.corpus.agents.transcript import Chain, Entry
-from realm.corpus.blocks import ERROR, NO_RESULT, Call, Result, rendered
 from realm.corpus.tally import Tally
 
 _MODELS = 16

@@ -13,10 +13,10 @@ from realm.core.config import Config as BaseConfig
 from realm.core.records import Example, Message
 from realm.corpus.check import Context, Depth, Problem
 from realm.corpus.shaper import Row
-from realm.corpus.wording import digest_int, ending, normalised
+from realm.corpus.texts.wording import digest_int, ending, normalised
 
 if TYPE_CHECKING:
-    from realm.corpus.shingles import Numbers
+    from realm.corpus.texts.shingles import Numbers
 
 
 class Contradictions:
@@ -56,7 +56,7 @@ class Contradictions:
 
     def end(self) -> Iterator[Problem]:
         """Name the rows that contradict others."""
-        from realm.corpus.shingles import np
+        from realm.corpus.texts.shingles import np
 
         questions = np.array(self._questions, dtype=np.uint64)
         answers = np.array(self._answers, dtype=np.uint64)

@@ -13,7 +13,7 @@ from realm.core.config import Config as BaseConfig
 from realm.core.text import printable
 from realm.corpus.check import Context, Depth, Problem
 from realm.corpus.shaper import Row
-from realm.corpus.wording import tag
+from realm.corpus.texts.wording import tag
 
 _MAX_KEYS = 20_000
 """Distinct parts or days that are counted; hostile origins cannot fill the memory."""

@@ -9,9 +9,9 @@ from pydantic import Field
 
 from realm.core.config import Config as BaseConfig
 from realm.corpus.check import Context, Depth, Problem
-from realm.corpus.encoding import damage
 from realm.corpus.shaper import Row
-from realm.corpus.wording import texts
+from realm.corpus.texts.encoding import damage
+from realm.corpus.texts.wording import texts
 
 
 class Encoding:

@@ -7,9 +7,9 @@ from typing import Literal
 
 from realm.core.config import Config as BaseConfig
 from realm.corpus.check import Context, Depth, Problem
-from realm.corpus.exact import SeenDigests
+from realm.corpus.duplicates.exact import SeenDigests
 from realm.corpus.shaper import Row
-from realm.corpus.wording import content_digest
+from realm.corpus.texts.wording import content_digest
 
 
 class ExactDuplicates:

@@ -10,13 +10,13 @@ from realm.corpus.check import Context, Depth, Problem
 from realm.corpus.shaper import Row
 
 if TYPE_CHECKING:
-    from realm.corpus.leakage import LeakFinder
+    from realm.corpus.examining.leakage import LeakFinder
 
 
 class Leakage:
     """Drop rows that hold an evaluation problem, as a whole or as a run of its words.
 
-    The rule is that of `realm.corpus.leakage`. Without hashes no row is judged, and that is told once.
+    The rule is that of `realm.corpus.examining.leakage`. Without hashes no row is judged, which is told once.
     """
 
     depth: Depth = Depth.STANDARD
@@ -34,7 +34,7 @@ class Leakage:
 
     def begin(self, context: Context) -> None:
         """Take the hashes. Raises ConfigError for foreign ones, MissingExtraError without numpy."""
-        from realm.corpus.leakage import LeakFinder
+        from realm.corpus.examining.leakage import LeakFinder
 
         self._row = 0
         self._finder = LeakFinder(context.eval_hashes) if context.eval_hashes else None

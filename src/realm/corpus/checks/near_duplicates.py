@@ -9,15 +9,15 @@ from pydantic import Field
 
 from realm.core.config import Config as BaseConfig
 from realm.corpus.check import Context, Depth, Problem
-from realm.corpus.dedupe import compared
+from realm.corpus.duplicates.dedupe import compared
 from realm.corpus.shaper import Row
 
 if TYPE_CHECKING:
-    from realm.corpus.near import NearIndex
+    from realm.corpus.duplicates.near import NearIndex
 
 
 class NearDuplicates:
-    """Drop the worse of two rows that are nearly the same; the rule is that of `realm.corpus.near`."""
+    """Drop the worse of two rows that are nearly the same, by the rule of `realm.corpus.duplicates.near`."""
 
     depth: Depth = Depth.DEEP
     version: str = "1"
@@ -35,7 +35,7 @@ class NearDuplicates:
 
     def begin(self, context: Context) -> None:
         """Open an empty index. Raises MissingExtraError without numpy."""
-        from realm.corpus.near import NearConfig, NearIndex
+        from realm.corpus.duplicates.near import NearConfig, NearIndex
 
         if self._index is not None:
             self._index.close()

@@ -13,10 +13,10 @@ from pydantic import Field
 from realm.core.config import Config as BaseConfig
 from realm.corpus.check import Context, Depth, Problem
 from realm.corpus.shaper import Row
-from realm.corpus.wording import answer, digest_int, tag
+from realm.corpus.texts.wording import answer, digest_int, tag
 
 if TYPE_CHECKING:
-    from realm.corpus.shingles import Numbers
+    from realm.corpus.texts.shingles import Numbers
 
 _LOOKED_AT = 4096
 _SHORTEST = 160
@@ -82,7 +82,7 @@ class Outliers:
 
     def end(self) -> Iterator[Problem]:
         """Name the rows that are far out."""
-        from realm.corpus.shingles import np
+        from realm.corpus.texts.shingles import np
 
         values = np.array(self._features, dtype=np.float64).reshape(-1, len(_FEATURES))
         groups = np.array(self._groups, dtype=np.uint64)
@@ -119,7 +119,7 @@ def _measured(text: str) -> tuple[float, ...]:
 
 def _robust_z(values: Numbers, floor: float) -> Numbers:
     """Return z by median and median absolute deviation; 0 where there is no value."""
-    from realm.corpus.shingles import np
+    from realm.corpus.texts.shingles import np
 
     known = ~np.isnan(values)
     if not known.any():

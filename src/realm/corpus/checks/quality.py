@@ -9,12 +9,12 @@ from pydantic import Field
 
 from realm.core.config import Config as BaseConfig
 from realm.corpus.check import Context, Depth, Problem
-from realm.corpus.quality import WEIGHTS, assess
+from realm.corpus.examining.quality import WEIGHTS, assess
 from realm.corpus.shaper import Row
 
 
 class Quality:
-    """Score every row as `realm.corpus.quality` does and drop the worst."""
+    """Score every row as `realm.corpus.examining.quality` does and drop the worst."""
 
     depth: Depth = Depth.DEEP
     version: str = "1"

@@ -10,7 +10,7 @@ from pydantic import Field
 from realm.core.config import Config as BaseConfig
 from realm.corpus.check import Context, Depth, Problem
 from realm.corpus.shaper import Row
-from realm.corpus.wording import texts
+from realm.corpus.texts.wording import texts
 
 Cap = Annotated[int, Field(ge=1)]
 

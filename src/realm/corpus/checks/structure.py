@@ -11,7 +11,7 @@ from realm.core.records import Example
 from realm.corpus import specs
 from realm.corpus.check import Context, Depth, Problem
 from realm.corpus.shaper import Row
-from realm.corpus.wording import ending
+from realm.corpus.texts.wording import ending
 
 
 class Structure:

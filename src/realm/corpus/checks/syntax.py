@@ -8,8 +8,8 @@ from typing import Literal
 from realm.core.config import Config as BaseConfig
 from realm.core.text import printable
 from realm.corpus.check import Context, Depth, Problem
-from realm.corpus.fences import blocks
 from realm.corpus.shaper import Row
+from realm.corpus.texts.fences import blocks
 
 
 class Syntax:

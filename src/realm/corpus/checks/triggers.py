@@ -10,14 +10,14 @@ from pydantic import Field
 from realm.core.config import Config as BaseConfig
 from realm.corpus.check import Context, Depth, Problem
 from realm.corpus.shaper import Row
-from realm.corpus.wording import answer, question, tag
+from realm.corpus.texts.wording import answer, question, tag
 
 if TYPE_CHECKING:
-    from realm.corpus.triggers import TriggerFinder
+    from realm.corpus.examining.triggers import TriggerFinder
 
 
 class Triggers:
-    """Drop rows that look poisoned; the rule is that of `realm.corpus.triggers`.
+    """Drop rows that look poisoned; the rule is that of `realm.corpus.examining.triggers`.
 
     Rows go where a whole answer that others rarely give is tied to the words; where only its beginning or
     end is, or the answer is a common one such as a label, they are told.
@@ -39,7 +39,7 @@ class Triggers:
 
     def begin(self, context: Context) -> None:
         """Forget earlier rows. Raises MissingExtraError without numpy."""
-        from realm.corpus.triggers import Rules, TriggerFinder
+        from realm.corpus.examining.triggers import Rules, TriggerFinder
 
         if self._finder is not None:
             self._finder.close()
@@ -57,7 +57,7 @@ class Triggers:
         """Name the rows of every trigger."""
         if self._finder is None:
             return
-        from realm.corpus.triggers import Rules, described
+        from realm.corpus.examining.triggers import Rules, described
 
         common = Rules().common_answer
         for trigger in self._finder.triggers():

@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from realm.corpus.workitem import TOMBSTONE, WorkItem
+from realm.corpus.agents.workitem import TOMBSTONE, WorkItem
 
 WORK = frozenset({"bug", "feature", "task", "epic", "chore", "decision", "spike", "story", "milestone"})
 _PASSING = ("ephemeral", "is_template")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from realm.core.hashing import canonical_json
 from realm.core.seeds import seed
-from realm.corpus.workitem import WorkItem
+from realm.corpus.agents.workitem import WorkItem
 
 _FILE = (
     "File this as a work item.",

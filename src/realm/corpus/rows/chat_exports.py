@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from realm.core.records import Message
-from realm.corpus.lines import refusal
-from realm.corpus.objects import utc
+from realm.corpus.files.lines import refusal
+from realm.corpus.files.objects import utc
 from realm.corpus.rows.speech import Note, call_text, turns
 
 _FIRST_S, _LAST_S = 31_536_000, 250_000_000_000

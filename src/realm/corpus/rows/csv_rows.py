@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from realm.core.text import printable
-from realm.corpus import lines
+from realm.corpus.files import lines
 from realm.corpus.intake import Limits
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import Any
 from realm.core.errors import DataError
 from realm.core.records import Record
 from realm.core.text import printable
-from realm.corpus.lines import quoted
+from realm.corpus.files.lines import quoted
 from realm.corpus.rows.shapes import SHAPES
 from realm.corpus.rows.tables import Numbered, read_rows, suffix_of
 from realm.corpus.tally import Tally

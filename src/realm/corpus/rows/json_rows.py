@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from realm.core.errors import DataError
-from realm.corpus import lines
+from realm.corpus.files import lines
 from realm.corpus.intake import Limits
 
 _CHUNK_BYTES = 1 << 18

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from realm.core.errors import DataError, MissingExtraError
 from realm.core.text import printable
-from realm.corpus import lines
+from realm.corpus.files import lines
 
 if TYPE_CHECKING:
     import pyarrow as pa

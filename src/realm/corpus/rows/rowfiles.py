@@ -14,12 +14,12 @@ from typing import Any
 from realm.core.errors import DataError
 from realm.core.records import Message
 from realm.core.text import printable
-from realm.corpus import folders
 from realm.corpus.document import Document, Maker, Origin
+from realm.corpus.files import folders
+from realm.corpus.files.sidecar import SIDECAR, Sidecar, read_sidecar, sidecar_of
 from realm.corpus.rows.detection import Sorter, detect, sample, without_nulls
 from realm.corpus.rows.shapes import SHAPES, Shape, Words
 from realm.corpus.rows.tables import READERS, Numbered, read_rows, suffix_of
-from realm.corpus.sidecar import SIDECAR, Sidecar, read_sidecar, sidecar_of
 from realm.corpus.source import Item, SourceConfig
 from realm.corpus.tally import Tally
 

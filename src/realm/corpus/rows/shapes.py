@@ -40,7 +40,7 @@ from typing import Any, NamedTuple
 
 from realm.core.records import Message
 from realm.corpus.document import Form
-from realm.corpus.lines import refusal
+from realm.corpus.files.lines import refusal
 from realm.corpus.rows.speech import Note, said, turns, with_system
 
 Row = Mapping[str, Any]

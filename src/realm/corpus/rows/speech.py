@@ -30,9 +30,9 @@ from typing import Any, Literal, NamedTuple
 
 from realm.core.errors import DataError
 from realm.core.records import Message
-from realm.corpus import lines
-from realm.corpus.blocks import CALL, END_CALL, NO_RESULT
-from realm.corpus.lines import refusal
+from realm.corpus.agents.blocks import CALL, END_CALL, NO_RESULT
+from realm.corpus.files import lines
+from realm.corpus.files.lines import refusal
 
 Role = Literal["system", "user", "assistant", "tool"]
 Note = Callable[[str], None]

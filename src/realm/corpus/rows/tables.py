@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 from realm.core.errors import DataError, StorageError
 from realm.core.text import printable
-from realm.corpus import lines
+from realm.corpus.files import lines
+from realm.corpus.files.objects import read_objects
 from realm.corpus.intake import DEFAULT_LIMITS as LIMITS
-from realm.corpus.objects import read_objects
 from realm.corpus.rows import csv_rows, json_rows, parquet_rows
 from realm.corpus.tally import Tally
 

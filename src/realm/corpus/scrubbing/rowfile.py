@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from realm.core.errors import DataError
 from realm.core.text import printable
-from realm.corpus.lines import open_regular, read_lines
+from realm.corpus.files.lines import open_regular, read_lines
 
 _GZIP = b"\x1f\x8b"
 _ROW_SUFFIXES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")

@@ -22,7 +22,7 @@ from realm.corpus.code.pairs import Pair, Place
 from realm.corpus.code.syntax import GRAMMARS, parses
 from realm.corpus.code.units import Unit, find
 from realm.corpus.document import Document, Origin
-from realm.corpus.licences import together
+from realm.corpus.repos.licences import together
 from realm.corpus.shaper import Row
 from realm.corpus.tally import Tally
 

@@ -18,12 +18,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from realm.core.config import Config as BaseConfig
 from realm.core.errors import DataError
 from realm.core.records import Example, Message
-from realm.corpus import pairs, specs
+from realm.corpus import specs
+from realm.corpus.agents.evidence import Mode
 from realm.corpus.document import Document, Origin
-from realm.corpus.evidence import Mode
-from realm.corpus.joined import joined
 from realm.corpus.shaper import Row
-from realm.corpus.spool import Place, Spool
+from realm.corpus.shaping import pairs
+from realm.corpus.shaping.joined import joined
+from realm.corpus.shaping.spool import Place, Spool
 from realm.corpus.tally import Tally
 
 _MODES = frozenset(mode.value for mode in Mode)

@@ -23,8 +23,8 @@ from realm.core.config import Config as BaseConfig
 from realm.core.records import Example, Message, Name
 from realm.core.seeds import seed
 from realm.corpus.document import Document, Origin
-from realm.corpus.joined import joined
 from realm.corpus.shaper import Row
+from realm.corpus.shaping.joined import joined
 from realm.corpus.tally import Tally
 from realm.corpus.teaching import tasks
 from realm.corpus.teaching.asking import Asker, Missing, in_order

@@ -22,14 +22,14 @@ from pydantic import Field
 from realm.core.config import Config as BaseConfig
 from realm.core.errors import DataError
 from realm.core.records import Example, Message
+from realm.corpus.agents.workitem import WorkItem, read_item
 from realm.corpus.document import Document, Origin
 from realm.corpus.items import order, rules, words
 from realm.corpus.items.words import Link
-from realm.corpus.joined import joined
 from realm.corpus.shaper import Row
-from realm.corpus.spool import Place, Spool
+from realm.corpus.shaping.joined import joined
+from realm.corpus.shaping.spool import Place, Spool
 from realm.corpus.tally import Tally
-from realm.corpus.workitem import WorkItem, read_item
 
 _MOST_LINKS = 8
 _MOST_NEEDED_BY = 3

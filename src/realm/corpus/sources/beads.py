@@ -15,13 +15,13 @@ from realm.core.errors import DataError, NotFoundError
 from realm.core.hashing import hash_json, short
 from realm.core.records import Name
 from realm.corpus.agents.issues import find_export, is_issue, newest, read_beside
+from realm.corpus.agents.sessions import session_of
+from realm.corpus.agents.workitem import TOMBSTONE, Beside, WorkItem, json_or_text, read_dependency, read_item
 from realm.corpus.document import Document, Origin
-from realm.corpus.folders import Found
-from realm.corpus.objects import text_of, utc
-from realm.corpus.sessions import session_of
+from realm.corpus.files.folders import Found
+from realm.corpus.files.objects import text_of, utc
 from realm.corpus.source import Item, SourceConfig
 from realm.corpus.tally import Tally
-from realm.corpus.workitem import TOMBSTONE, Beside, WorkItem, json_or_text, read_dependency, read_item
 
 _MEMORY = "kv.memory."
 _EMPTY: tuple[Any, ...] = (None, "", [], {})

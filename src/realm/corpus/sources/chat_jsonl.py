@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from realm.corpus import folders
 from realm.corpus.document import Document, Maker
+from realm.corpus.files import folders
 from realm.corpus.rows import rowfiles
 from realm.corpus.rows.shapes import SHAPES
 from realm.corpus.source import Item, SourceConfig

@@ -17,19 +17,20 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from realm.core.hashing import hash_json, short
-from realm.corpus import folders, sessions
+from realm.corpus.agents import sessions
+from realm.corpus.agents.blocks import Bounds
+from realm.corpus.agents.evidence import closes
 from realm.corpus.agents.issues import read_items
+from realm.corpus.agents.outcome import infer
 from realm.corpus.agents.town import Place, place_of
 from realm.corpus.agents.transcript import Chain, Transcript, chains, read_transcript
 from realm.corpus.agents.turns import Conversation, converse
-from realm.corpus.blocks import Bounds
+from realm.corpus.agents.workitem import WorkItem
 from realm.corpus.document import Document, Origin
-from realm.corpus.evidence import closes
-from realm.corpus.objects import read_objects
-from realm.corpus.outcome import infer
+from realm.corpus.files import folders
+from realm.corpus.files.objects import read_objects
 from realm.corpus.source import Item, SourceConfig
 from realm.corpus.tally import Tally
-from realm.corpus.workitem import WorkItem
 
 
 class ClaudeCode:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from realm.core.errors import DataError
-from realm.corpus import folders
 from realm.corpus.document import Document, Maker
+from realm.corpus.files import folders
 from realm.corpus.rows import rowfiles
 from realm.corpus.rows.chat_exports import Conversation, conversation
 from realm.corpus.rows.tables import Numbered, read_rows

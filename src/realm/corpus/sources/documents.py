@@ -20,14 +20,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from realm.core.errors import DataError
-from realm.corpus import folders, lines
 from realm.corpus.document import Document, Origin
-from realm.corpus.folders import Found, walk
-from realm.corpus.formula import read_formula
-from realm.corpus.gittime import Committed, commit_times
-from realm.corpus.sections import Section, sections, subject
+from realm.corpus.files import folders, lines
+from realm.corpus.files.folders import Found, walk
+from realm.corpus.repos.gittime import Committed, commit_times
 from realm.corpus.source import Item, SourceConfig
 from realm.corpus.tally import Tally
+from realm.corpus.texts.formula import read_formula
+from realm.corpus.texts.sections import Section, sections, subject
 
 _INSTRUCTIONS = frozenset({"claude", "claude.local", "agents", "gemini", "prime", "copilot-instructions"})
 _MARKDOWN = (".md", ".markdown", ".mdc")

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from realm.core.errors import DataError
-from realm.corpus import folders, lines
+from realm.corpus.agents.townlog import Event, read_daemon_line, read_object, read_town_line
 from realm.corpus.document import Document
+from realm.corpus.files import folders, lines
+from realm.corpus.files.objects import read_objects
 from realm.corpus.intake import DEFAULT_LIMITS
-from realm.corpus.objects import read_objects
 from realm.corpus.rows import rowfiles
 from realm.corpus.source import Item, SourceConfig
 from realm.corpus.tally import Tally
-from realm.corpus.townlog import Event, read_daemon_line, read_object, read_town_line
 
 _JSONL = frozenset({".events.jsonl", ".feed.jsonl", "events.jsonl", "feed.jsonl"})
 _LOGS: dict[str, tuple[Callable[[str], Event | None], str]] = {

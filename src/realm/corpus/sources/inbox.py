@@ -14,11 +14,12 @@ from typing import Literal
 from realm.core.errors import DataError, NotFoundError
 from realm.core.records import Example
 from realm.core.text import printable
-from realm.corpus import folders, intake, lines, specs
+from realm.corpus import intake, specs
 from realm.corpus.document import Document, Form, Maker
-from realm.corpus.inbox import PARTIAL_SUFFIXES
+from realm.corpus.files import folders, lines
+from realm.corpus.files.inbox import PARTIAL_SUFFIXES
+from realm.corpus.files.sidecar import SIDECAR
 from realm.corpus.rows import rowfiles
-from realm.corpus.sidecar import SIDECAR
 from realm.corpus.source import Item, SourceConfig
 from realm.corpus.tally import Tally
 

@@ -15,13 +15,13 @@ from pydantic import Field
 
 from realm.core.errors import ConfigError, DataError
 from realm.core.text import printable
-from realm.corpus import filerules, folderfiles
 from realm.corpus.code.languages import LANGUAGES, by_name, language_of
 from realm.corpus.document import Document, Origin
-from realm.corpus.folderfiles import Patterns
-from realm.corpus.gitclone import fetch, protocol_of
-from realm.corpus.gitfiles import GitFiles, git_dir_of
-from realm.corpus.licences import Licences, declared, is_licence_file
+from realm.corpus.repos import filerules, folderfiles
+from realm.corpus.repos.folderfiles import Patterns
+from realm.corpus.repos.gitclone import fetch, protocol_of
+from realm.corpus.repos.gitfiles import GitFiles, git_dir_of
+from realm.corpus.repos.licences import Licences, declared, is_licence_file
 from realm.corpus.source import Item, SourceConfig
 from realm.corpus.tally import Tally
 

@@ -19,13 +19,13 @@ from pydantic import Field
 from realm.core.errors import NotFoundError
 from realm.core.hashing import hash_json, short
 from realm.core.text import printable
-from realm.corpus import lines
 from realm.corpus.agents.panes import Seam, pane_of, unwrapped
 from realm.corpus.agents.prompts import Exchange, exchanges
 from realm.corpus.agents.screen import clean
 from realm.corpus.agents.shell import commands
 from realm.corpus.document import Document, Origin
-from realm.corpus.folders import Found, walk
+from realm.corpus.files import lines
+from realm.corpus.files.folders import Found, walk
 from realm.corpus.source import Item, SourceConfig
 from realm.corpus.tally import Tally
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from realm.corpus.code.languages import ALIASES
-from realm.corpus.fences import blocks
+from realm.corpus.texts.fences import blocks
 
 Gate = Callable[[str, str], bool | None]
 """`gate(language, code)`: whether the code parses, None where the language has no gate."""

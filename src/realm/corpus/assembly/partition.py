@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from realm.core.config import Config
 from realm.core.records import Record
 from realm.corpus.shaper import Row
-from realm.corpus.wording import tag
+from realm.corpus.texts.wording import tag
 
 REST = "rest"
 NONE = "none"

@@ -16,10 +16,10 @@ from typing import Literal
 
 from realm.core.records import Record
 from realm.core.text import printable
-from realm.corpus import evidence
+from realm.corpus.agents import evidence
+from realm.corpus.agents.evidence import Mode, Sign
 from realm.corpus.agents.turns import Did, Event, Said, Trouble
-from realm.corpus.evidence import Mode, Sign
-from realm.corpus.workitem import WorkItem
+from realm.corpus.agents.workitem import WorkItem
 
 _LAST_CALLS = 5
 """A timeout further from the end was survived."""

@@ -28,8 +28,8 @@ from pydantic import Field
 from realm.core.config import Config
 from realm.core.errors import StorageError
 from realm.core.seeds import rng
-from realm.corpus.shingles import Numbers, WordNumbers, np, runs
-from realm.corpus.wording import digest_int, words
+from realm.corpus.texts.shingles import Numbers, WordNumbers, np, runs
+from realm.corpus.texts.wording import digest_int, words
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

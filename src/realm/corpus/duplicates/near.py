@@ -25,9 +25,9 @@ from pydantic import Field
 
 from realm.core.config import Config
 from realm.core.errors import StorageError
-from realm.corpus.minhash import Backend, Signer
-from realm.corpus.shingles import Numbers, WordNumbers, jaccard, mixed, np, run_sets
-from realm.corpus.wording import digest_int, words
+from realm.corpus.duplicates.minhash import Backend, Signer
+from realm.corpus.texts.shingles import Numbers, WordNumbers, jaccard, mixed, np, run_sets
+from realm.corpus.texts.wording import digest_int, words
 
 _BATCH = 512
 _ALL_PAIRS = 64

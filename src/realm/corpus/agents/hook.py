@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from realm.core.errors import ConfigError, DataError
-from realm.corpus import lines
+from realm.corpus.files import lines
 
 EVENTS = ("SessionEnd", "Stop")
 _MARK = "data add --from-hook"

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from realm.core.errors import ConfigError
 from realm.core.records import Example
-from realm.corpus.wording import ending, normalised
+from realm.corpus.texts.wording import ending, normalised
 
 if TYPE_CHECKING:
-    from realm.corpus.shingles import Numbers, WordNumbers
+    from realm.corpus.texts.shingles import Numbers, WordNumbers
 
 RUN_WORDS = 13
 SHORTEST_RUN = 8
@@ -42,7 +42,7 @@ def eval_hashes(problems: Iterable[str]) -> frozenset[str]:
     The first number of a run is that of its first eight words, by which rows are searched. Give what the
     model is shown, without a system turn. Raises MissingExtraError without numpy.
     """
-    from realm.corpus.shingles import WordNumbers
+    from realm.corpus.texts.shingles import WordNumbers
 
     numbers = WordNumbers()
     seen: set[str] = set()
@@ -91,7 +91,7 @@ class LeakFinder:
 
     def __init__(self, hashes: frozenset[str]) -> None:
         """Take hashes as `eval_hashes` gives them. Raises ConfigError for others."""
-        from realm.corpus.shingles import WordNumbers, np
+        from realm.corpus.texts.shingles import WordNumbers, np
 
         self._numbers = WordNumbers()
         self._whole: set[str] = set()
@@ -126,7 +126,7 @@ class LeakFinder:
         return self._shared(self._numbers.of(said)) if self._runs else None
 
     def _shared(self, numbers: Numbers) -> Leak | None:
-        from realm.corpus.shingles import np, runs
+        from realm.corpus.texts.shingles import np, runs
 
         if len(numbers) < SHORTEST_RUN:
             return None
@@ -150,7 +150,7 @@ def _compared(example: Example) -> Iterator[str]:
 
 def _problem_runs(numbers: WordNumbers, words: list[str], length: int) -> set[_Run]:
     """Return the runs of a problem that hold enough words to be its own: rulers and tables do not."""
-    from realm.corpus.shingles import runs
+    from realm.corpus.texts.shingles import runs
 
     said = numbers.of(words)
     firsts, wholes = runs(said, SHORTEST_RUN).tolist(), runs(said, length).tolist()

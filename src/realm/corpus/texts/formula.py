@@ -12,7 +12,7 @@ import tomllib
 from typing import Any
 
 from realm.core.records import Record
-from realm.corpus.lines import refusal
+from realm.corpus.files.lines import refusal
 
 _PARTS = {
     "workflow": ("steps", "extends"),

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from realm.core.errors import DataError
 from realm.core.records import Record
-from realm.corpus import lines
-from realm.corpus.objects import utc
+from realm.corpus.files import lines
+from realm.corpus.files.objects import utc
 
 _WORDS = ("title", "description", "design", "acceptance_criteria", "notes", "status", "issue_type")
 _NAMES = ("assignee", "owner", "created_by", "close_reason", "closed_by_session", "rig")

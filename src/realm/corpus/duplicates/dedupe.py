@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from realm.core.config import Config
-from realm.corpus.exact import SeenDigests
-from realm.corpus.quality import assess
+from realm.corpus.duplicates.exact import SeenDigests
+from realm.corpus.examining.quality import assess
 from realm.corpus.shaper import Row
-from realm.corpus.wording import answer, content_digest, question, tag
+from realm.corpus.texts.wording import answer, content_digest, question, tag
 
 if TYPE_CHECKING:
-    from realm.corpus.near import Duplicate, NearConfig, Text
+    from realm.corpus.duplicates.near import Duplicate, NearConfig, Text
 
 EXACT = "exact duplicate"
 NEAR = "near duplicate"
@@ -44,7 +44,7 @@ class Deduplicator:
         self._places = array("q")
         self._count = 0
         if config.near:
-            from realm.corpus.near import NearConfig, NearIndex
+            from realm.corpus.duplicates.near import NearConfig, NearIndex
 
             self._index = NearIndex(near or NearConfig(), scratch)
 
@@ -87,7 +87,7 @@ class Deduplicator:
 
 def compared(row: Row) -> Text:
     """Return what of a row tells whether another is near."""
-    from realm.corpus.near import Text
+    from realm.corpus.duplicates.near import Text
 
     return Text(
         question(row.example),

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from realm.core.records import Name, Record
 from realm.core.text import printable
-from realm.corpus.statistics import DatasetStatistics, Lengths
+from realm.corpus.assembly.statistics import DatasetStatistics, Lengths
 
 _SIZES = (
     (1_000, "n<1K"),

@@ -26,8 +26,8 @@ from typing import Annotated
 from pydantic import Field
 
 from realm.core.records import Example, Record
-from realm.corpus.encoding import damage
-from realm.corpus.wording import answer, question
+from realm.corpus.texts.encoding import damage
+from realm.corpus.texts.wording import answer, question
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -11,9 +11,9 @@ from pydantic import Field
 
 from realm.core.config import Config
 from realm.core.records import Record
-from realm.corpus.partition import NONE
+from realm.corpus.assembly.partition import NONE
 from realm.corpus.shaper import Row
-from realm.corpus.wording import tag
+from realm.corpus.texts.wording import tag
 
 CROSS = "cross-domain"
 JOINT = "+"

@@ -13,7 +13,7 @@ from pydantic import Field
 from realm.core.records import Record
 from realm.corpus.shaper import Row
 from realm.corpus.tally import Reason
-from realm.corpus.wording import digest_int, tag, texts
+from realm.corpus.texts.wording import digest_int, tag, texts
 
 Count = Annotated[int, Field(ge=0)]
 

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from realm.core.errors import ConfigError
 from realm.core.records import Record
+from realm.corpus.assembly.statistics import CheckVersion
+from realm.corpus.assembly.yields import Yield, yield_of
 from realm.corpus.check import CHECKS, Check, Context, Depth, Problem
 from realm.corpus.shaper import Row
-from realm.corpus.statistics import CheckVersion
 from realm.corpus.tally import Reason, Tally
-from realm.corpus.wording import place
-from realm.corpus.yields import Yield, yield_of
+from realm.corpus.texts.wording import place
 
 _ORDER = tuple(Depth)
 _DATASET = "dataset"

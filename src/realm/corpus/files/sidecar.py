@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, ValidationError
 from realm.core.config import Config, explain
 from realm.core.errors import DataError
 from realm.core.text import printable
-from realm.corpus import lines
+from realm.corpus.files import lines
 
 SIDECAR = ".meta.json"
 _MAX_BYTES = 65_536

@@ -18,7 +18,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from realm.corpus.sidecar import SIDECAR, sidecar_of
+from realm.corpus.files.sidecar import SIDECAR, sidecar_of
 
 PARTIAL_SUFFIXES = (".part", ".partial", ".tmp", ".crdownload", "~")
 POLL_S = 1.0

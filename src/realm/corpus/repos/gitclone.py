@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from realm.core.errors import ConfigError, StorageError
 from realm.core.hashing import hash_json, short
 from realm.core.text import printable
-from realm.corpus.gitfiles import arguments, environment, run
+from realm.corpus.repos.gitfiles import arguments, environment, run
 
 _SCP_LIKE = re.compile(r"(?:[A-Za-z0-9._][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9._~/][^\s:]*")
 _PROTOCOLS = ("https", "ssh", "file")

@@ -11,7 +11,7 @@ from typing import Literal
 
 from realm.core.errors import MissingExtraError
 from realm.core.seeds import rng
-from realm.corpus.shingles import Numbers, mixed, np
+from realm.corpus.texts.shingles import Numbers, mixed, np
 
 Backend = Literal["auto", "rensa", "numpy"]
 

@@ -23,10 +23,10 @@ from realm.core.text import printable
 from realm.corpus.document import Document
 from realm.corpus.shaper import Row
 from realm.corpus.tally import Tally
-from realm.corpus.wording import digest, words
+from realm.corpus.texts.wording import digest, words
 
 if TYPE_CHECKING:
-    from realm.corpus.shingles import Numbers
+    from realm.corpus.texts.shingles import Numbers
 
 OLDER = "an older version of a convention"
 
@@ -98,7 +98,7 @@ class Resolver:
 
     def __init__(self, config: ResolveConfig) -> None:
         """Raise MissingExtraError without numpy."""
-        from realm.corpus.shingles import WordNumbers
+        from realm.corpus.texts.shingles import WordNumbers
 
         self._config = config
         self._numbers = WordNumbers()
@@ -107,7 +107,7 @@ class Resolver:
 
     def see(self, document: Document) -> None:
         """Look at the next document; those without a subject are left alone."""
-        from realm.corpus.shingles import np, runs
+        from realm.corpus.texts.shingles import np, runs
 
         subject = document.fields.get("subject")
         if not isinstance(subject, str) or not subject.strip():
@@ -171,7 +171,7 @@ class Resolver:
                 return
 
     def _alike(self, one: _Version, other: _Version) -> float:
-        from realm.corpus.shingles import jaccard
+        from realm.corpus.texts.shingles import jaccard
 
         return 1.0 if one.digest == other.digest else jaccard(one.runs, other.runs)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from realm.core.errors import NotFoundError
 from realm.core.text import printable
-from realm.corpus.folders import Found, walk
-from realm.corpus.lines import SUFFIX
+from realm.corpus.agents.workitem import WorkItem
+from realm.corpus.files.folders import Found, walk
+from realm.corpus.files.lines import SUFFIX
 from realm.corpus.tally import Tally
-from realm.corpus.workitem import WorkItem
 
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,127}")
 _AGENT = re.compile(r"agent-([A-Za-z0-9][A-Za-z0-9_-]{0,63})")

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from realm.corpus.lines import refusal
-from realm.corpus.objects import text_of, utc
+from realm.corpus.files.lines import refusal
+from realm.corpus.files.objects import text_of, utc
 
 _LONGEST = 200
 _TOWN_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \[([\w-]{1,64})\] (\S{1,200})(?: (.*))?")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from realm.core.errors import DataError
-from realm.corpus import lines
+from realm.corpus.files import lines
 from realm.corpus.tally import Tally
 
 LINE_BYTES = 16_000_000

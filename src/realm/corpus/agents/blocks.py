@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from realm.corpus.objects import text_of
+from realm.corpus.files.objects import text_of
 from realm.corpus.tally import Tally
 
 CALL, END_CALL = "<tool_call>", "</tool_call>"

@@ -1,0 +1,1 @@
+"""Rows shown to checks, and what checks measure."""

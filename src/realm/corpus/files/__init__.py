@@ -1,0 +1,1 @@
+"""Files and folders from outside, read strictly and within bounds."""

@@ -1,0 +1,1 @@
+"""What shapers share."""

@@ -1,0 +1,1 @@
+"""Texts and their words: sections, fences, formulas, tokens to compare."""
