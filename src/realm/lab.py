@@ -19,7 +19,7 @@ from typing import Self
 
 from realm.core.events import Emit, Event
 from realm.core.records import Priority
-from realm.flows import build, chat, control, create, intake, play, sources, status, train, worker
+from realm.flows import build, chat, checking, control, create, intake, play, sources, status, train, worker
 from realm.flows.build import BuildPlan, BuildProgress, BuildReport
 from realm.flows.chat import Conversation
 from realm.flows.checkpoints import resolve
@@ -126,7 +126,7 @@ class Realm:
         self, plan: BuildPlan, progress: Callable[[BuildProgress], None] = _ignore_progress
     ) -> BuildReport:
         """Build datasets of what was collected, and publish them."""
-        return build.build(self.lab, plan, build.context_of(self.lab), progress)
+        return build.build(self.lab, plan, checking.context_of(self.lab), progress)
 
     def train(self, rows: Path | str, *, recipe: str | None = None, migrate: bool = False) -> Job:
         """Train on a file or a dataset in this process and return the ended job."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from made_rows import chats, example, prose, row, rows
 
 from realm.core.records import Example, Message
-from realm.corpus.duplicates.dedupe import DedupeConfig, Deduplicator
+from realm.corpus.duplicates.dedupe import Deduplicator
 from realm.corpus.duplicates.exact import SeenDigests
 from realm.corpus.texts.wording import content_digest, digest
 
@@ -38,7 +38,7 @@ def test_exact_duplicates_go_at_once_and_near_ones_at_the_end(tmp_path: Path) ->
     given = rows(
         [example("q", text), example("q", text), *chats(5), example("q", f"{text} and"), example("q", text)]
     )
-    with Deduplicator(DedupeConfig(), scratch=tmp_path) as found:
+    with Deduplicator(near=True, scratch=tmp_path) as found:
         assert [found.add(each) for each in given] == [True, False, *[True] * 6, False]
         assert [(each.row, each.of) for each in found.near()] == [(7, 0)]
     assert list(tmp_path.iterdir()) == []
@@ -49,7 +49,7 @@ def test_the_whole_row_stays_and_the_one_cut_off_goes(tmp_path: Path) -> None:
         f"    int {name} = {name}_of(thing, {at});" for at, name in enumerate(prose(1)[0].split()[:30])
     )
     whole, cut = f"```c\nvoid f() {{\n{code}\n}}\n```", f"```c\nvoid f() {{\n{code}\n    g({{ [ ="
-    with Deduplicator(DedupeConfig(), scratch=tmp_path) as found:
+    with Deduplicator(near=True, scratch=tmp_path) as found:
         for number, said in enumerate((cut, whole)):
             found.add(row(example("Write f.", said), number))
         assert [(each.row, each.of) for each in found.near()] == [(0, 1)]
@@ -57,14 +57,14 @@ def test_the_whole_row_stays_and_the_one_cut_off_goes(tmp_path: Path) -> None:
 
 def test_near_ones_stay_where_they_are_not_looked_for(tmp_path: Path) -> None:
     text = prose(1, least=80)[0]
-    with Deduplicator(DedupeConfig(near=False), scratch=tmp_path) as found:
+    with Deduplicator(near=False, scratch=tmp_path) as found:
         assert all(found.add(each) for each in rows([example("q", text), example("q", f"{text} and")]))
         assert found.near() == []
 
 
 def test_a_row_that_is_left_out_takes_no_other_with_it(tmp_path: Path) -> None:
     text = prose(1, least=80)[0]
-    with Deduplicator(DedupeConfig(), scratch=tmp_path) as found:
+    with Deduplicator(near=True, scratch=tmp_path) as found:
         found.skip()
         assert found.add(row(example("q", text), 1))
         found.skip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,21 @@ from made_rows import example, row
 
 from realm.core.config import validate
 from realm.core.errors import ConfigError
-from realm.corpus.assembly.balance import CROSS, BalanceConfig, balance, count_values
-from realm.corpus.assembly.partition import REST, PartitionConfig, count_partitions, partition
-from realm.corpus.assembly.split import SplitConfig, count_groups, side, split_report
+from realm.corpus.assembly.balance import CROSS, BalanceConfig, balance, value_of
+from realm.corpus.assembly.partition import REST, PartitionConfig, partition, partition_name
+from realm.corpus.assembly.split import SplitConfig, SplitCounter, SplitReport, side
 
 NAMES = st.text("ab/", min_size=1, max_size=4)
+
+
+def report(groups: Mapping[str, int], config: SplitConfig) -> SplitReport:
+    """Split rows of these groups, those of one group apart from each other."""
+    counter = SplitCounter(config)
+    for turn in range(max(groups.values(), default=0)):
+        for group, size in groups.items():
+            if turn < size:
+                assert counter.add(group) == side(group, config)
+    return counter.report()
 
 
 def test_rows_are_parted_by_role_task_and_domain() -> None:
@@ -25,7 +36,7 @@ def test_rows_are_parted_by_role_task_and_domain() -> None:
         example("q", "b", role="mayor", task="chat", domain="flecs"),
         example("q", "c", task="a/b"),
     ]
-    counts = count_partitions([row(each) for each in tagged], PartitionConfig().by)
+    counts = Counter(partition_name(row(each), PartitionConfig().by) for each in tagged)
     assert counts == {"mayor/chat/flecs": 2, "none/a_b/none": 1}
 
 
@@ -85,9 +96,9 @@ def test_balance_says_what_is_missing_and_what_is_too_much() -> None:
     assert balance({"a": 1900, "b+a": 900}, BalanceConfig()).balanced
 
 
-def test_balance_counts_rows_by_any_tag() -> None:
+def test_balance_takes_rows_by_any_tag() -> None:
     given_ = [row(example("q", "a", domain="x")), row(example("q", "a")), row(example("q", "a", domain=3))]
-    assert count_values(given_, "domain") == {"x": 1, "none": 1, "3": 1}
+    assert [value_of(each, "domain") for each in given_] == ["x", "none", "3"]
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 99)), max_size=60), st.integers(0, 5))
@@ -98,7 +109,7 @@ def test_no_group_is_on_both_sides(given_: list[tuple[str, int]], seed: int) -> 
     for each in rows:
         sides.setdefault(each.group, set()).add(side(each.group, config))
     assert all(len(seen) == 1 for seen in sides.values())
-    found = split_report(count_groups(rows), config)
+    found = report(Counter(each.group for each in rows), config)
     assert found.train_rows + found.eval_rows == len(rows)
     assert found.train_groups + found.eval_groups == len(sides)
 
@@ -107,7 +118,7 @@ def test_no_group_is_on_both_sides(given_: list[tuple[str, int]], seed: int) -> 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_share_is_within_its_bounds(share: float, seed: int) -> None:
     groups = {f"session-{number}": 1 + number % 23 for number in range(4000)}
-    found = split_report(groups, SplitConfig(eval_share=share, seed=seed))
+    found = report(groups, SplitConfig(eval_share=share, seed=seed))
     assert found.within
     assert abs(found.eval_share - share) < 0.035
     assert found.expected[1] - found.expected[0] < 0.1
@@ -124,6 +135,6 @@ def test_groups_stay_where_they_are_when_the_dataset_grows() -> None:
 
 
 def test_one_group_is_most_of_it_is_visible() -> None:
-    found = split_report({"huge": 900, "small": 100}, SplitConfig())
+    found = report({"huge": 900, "small": 100}, SplitConfig())
     assert found.largest_group == 900
-    assert split_report({}, SplitConfig()).within
+    assert report({}, SplitConfig()).within

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_rows import example, row
 
-from realm.corpus.assembly.sharing import Contribution, SharingConfig, contributions, may_train, may_use
+from realm.corpus.assembly.sharing import (
+    Contribution,
+    ContributionCounter,
+    SharingConfig,
+    may_train,
+    may_use,
+)
 
 RIGS = [None, "one", "two", "three"]
 
@@ -45,7 +51,10 @@ def test_contributions_count_accepted_rows_by_contributor() -> None:
         row(example("q", "c"), contributor="bob"),
         row(example("q", "d")),
     ]
-    assert contributions(given_) == (
+    counter = ContributionCounter()
+    for each in given_:
+        counter.add(each)
+    assert counter.contributions() == (
         Contribution(contributor="ann", rows=2, rigs=("one", "two")),
         Contribution(contributor="bob", rows=1, rigs=()),
     )

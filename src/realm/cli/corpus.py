@@ -13,6 +13,7 @@ from realm.cli.options import Options
 from realm.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
+    from realm.corpus.assembly.assembler import Assembly
     from realm.corpus.tally import Reason
     from realm.flows.build import BuildReport
     from realm.flows.collect import Collected
@@ -126,12 +127,33 @@ def _print_build(report: BuildReport) -> None:
     )
     print_table(
         ("partition", "rows", "share"),
-        ((part.name, part.rows, f"{part.share:.1%}") for part in report.partitions.parts),
+        ((part.name, part.rows, f"{part.share:.1%}") for part in report.assembly.partitions.parts),
         empty="No partitions.",
     )
+    _print_assembly(report.assembly)
     _print_reasons(report.left_out)
     for row in report.sample:
         print_line(row.model_dump_json(exclude_defaults=True))
+
+
+def _print_assembly(assembly: Assembly) -> None:
+    """Say what a person should look at: what is missing, too small, or spelt wrong."""
+    if assembly.balance is not None:
+        print_table(
+            (assembly.balance.by, "rows", "target", "missing", "too many"),
+            ((s.value, s.rows, s.target, s.missing, s.surplus) for s in assembly.balance.standings),
+            empty="No rows have targets.",
+        )
+    if not assembly.split.within:
+        low, high = assembly.split.expected
+        print_line(
+            f"evaluation has {assembly.split.eval_share:.1%} of the rows, expected {low:.1%} to {high:.1%}: "
+            f"the largest group has {assembly.split.largest_group:,}"
+        )
+    if assembly.partitions.too_small:
+        print_line(f"too few rows to train on: {', '.join(assembly.partitions.too_small)}")
+    if assembly.partitions.unused_weights:
+        print_line(f"weights that match no partition: {', '.join(assembly.partitions.unused_weights)}")
 
 
 def _print_reasons(reasons: tuple[Reason, ...]) -> None:

@@ -49,6 +49,8 @@ class CollectionInfo(Config):
     config: dict[str, Any]
     items: int
     documents: int
+    conventions: int = 0
+    """Documents that name a subject; of one subject only the newest is taught."""
     left_out: tuple[Reason, ...]
     scrub: ScrubInfo
 
@@ -66,6 +68,9 @@ class CollectionWriter:
     def __init__(self, stage: Path) -> None:
         self._stage = stage
         self.documents = 0
+        self.conventions = 0
+        self.bytes = 0
+        """Written so far."""
 
     def __enter__(self) -> Self:
         try:
@@ -78,10 +83,11 @@ class CollectionWriter:
         """Add one scrubbed document."""
         line = Stored.model_construct(item=item, document=document).model_dump_json(exclude_defaults=True)
         try:
-            self._file.write(line.encode() + b"\n")
+            self.bytes += self._file.write(line.encode() + b"\n")
         except OSError as error:
             raise self._failed(error) from error
         self.documents += 1
+        self.conventions += "subject" in document.fields
 
     def finish(self, info: CollectionInfo) -> CollectionInfo:
         """Close the documents and write the description behind them."""

@@ -114,12 +114,14 @@ class RowWriter:
     """Write rows, then the description; take the rows away again when something fails."""
 
     def __init__(self, out: Path) -> None:
-        self._out = out
+        self.folder = out
+        self.count = 0
+        """Rows written."""
 
     def __enter__(self) -> RowWriter:
         try:
-            self._out.mkdir(parents=True, exist_ok=True)
-            self._file = (self._out / ROWS).open("wb", buffering=1 << 20)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = (self.folder / ROWS).open("wb", buffering=1 << 20)
         except OSError as error:
             raise self._failed(error) from error
         return self
@@ -131,12 +133,13 @@ class RowWriter:
             self._file.write(row)
         except OSError as error:
             raise self._failed(error) from error
+        self.count += 1
 
     def finish(self, info: DatasetInfo) -> DatasetInfo:
         """Close the rows and write the description behind them."""
         try:
             self._file.close()
-            (self._out / INFO).write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            (self.folder / INFO).write_text(info.model_dump_json(indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise self._failed(error) from error
         return info
@@ -148,12 +151,12 @@ class RowWriter:
     def _discard(self) -> None:
         with suppress(OSError):  # a full disk refuses the rest of the buffer once more
             self._file.close()
-        (self._out / INFO).unlink(missing_ok=True)
-        (self._out / ROWS).unlink(missing_ok=True)
+        (self.folder / INFO).unlink(missing_ok=True)
+        (self.folder / ROWS).unlink(missing_ok=True)
 
     def _failed(self, error: OSError) -> StorageError:
         return StorageError(
-            f"{self._out}: not writable: {error.strerror}", hint="free some space and try again"
+            f"{self.folder}: not writable: {error.strerror}", hint="free some space and try again"
         )
 
 

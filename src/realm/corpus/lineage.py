@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,7 +38,10 @@ class LineageWriter:
         self._path = folder / LINEAGE
 
     def __enter__(self) -> Self:
-        self._file = self._path.open("wb", buffering=1 << 20)
+        try:
+            self._file = self._path.open("wb", buffering=1 << 20)
+        except OSError as error:
+            raise self._failed(error) from error
         return self
 
     def add(self, row: Row) -> None:
@@ -48,14 +52,25 @@ class LineageWriter:
         try:
             self._file.write(line.encode() + b"\n")
         except OSError as error:
-            raise StorageError(
-                f"{self._path}: not writable: {error.strerror}", hint="free some space and try again"
-            ) from error
+            raise self._failed(error) from error
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._failed(error) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # a full disk refuses the rest of the buffer once more
+            self._file.close()
+
+    def _failed(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"{self._path}: not writable: {error.strerror}", hint="free some space and try again"
+        )
 
 
 def read_lineage(folder: Path) -> Iterator[RowLineage]:

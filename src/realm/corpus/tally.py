@@ -40,6 +40,13 @@ class Tally:
             seen = self._examples.setdefault(reason.reason, [])
             seen.extend(reason.examples[: _EXAMPLES - len(seen)])
 
+    def take(self) -> tuple[Reason, ...]:
+        """Return all counts and begin anew."""
+        reasons = self.reasons()
+        self._counts.clear()
+        self._examples.clear()
+        return reasons
+
     def total(self) -> int:
         """Return how often anything was counted."""
         return self._counts.total()

@@ -1,25 +1,22 @@
-"""Publish what a build left: a dataset for each spec and each side of the split."""
+"""Write and publish what a build left: a dataset for each spec and each side of the split."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
-from realm.core.records import Record, Sha256
-from realm.corpus.assembly.split import Side, SplitConfig, side
+from realm.core.records import ArtifactKind, Record, Sha256
+from realm.corpus.assembly.split import Side
 from realm.corpus.dataset import DatasetInfo, RowWriter, program_version
 from realm.corpus.lineage import LineageWriter
 from realm.corpus.shaper import Row
 from realm.flows.context import Lab
-from realm.flows.datasets import publish_dataset
+from realm.flows.datasets import publish_stage
 
 _SIDES: tuple[Side, ...] = ("train", "eval")
 _SPECS = {"chat_sft_v1": "", "preference_v1": "-preference", "completion_v1": "-text"}
 """Specs of built rows, and what a dataset of them adds to its name."""
-
-Rows = Callable[[], Iterator[Row]]
 
 
 class BuiltDataset(Record):
@@ -32,23 +29,6 @@ class BuiltDataset(Record):
     rows: int
 
 
-def publish_built(
-    lab: Lab, name: str, rows: Rows, scrub: dict[str, Any], build: dict[str, Any], split: SplitConfig
-) -> tuple[BuiltDataset, ...]:
-    """Publish every dataset that has rows. `scrub` and `build` go into each one's description."""
-    present = {(spec_of(row), side(row.group, split)) for row in rows()}
-    built = []
-    for spec, added in _SPECS.items():
-        for where in _SIDES:
-            if (spec, where) not in present:
-                continue
-            shown = name + added + ("-eval" if where == "eval" else "")
-            chosen = _Chosen(rows, shown, spec, where, split, scrub, {**build, "side": where})
-            record = publish_dataset(lab, chosen.write, source=f"build:{name}")
-            built.append(BuiltDataset(hash=record.hash, name=shown, spec=spec, side=where, rows=record.rows))
-    return tuple(built)
-
-
 def spec_of(row: Row) -> str:
     """Return the spec that a row fits."""
     if row.example.text is not None:
@@ -56,42 +36,72 @@ def spec_of(row: Row) -> str:
     return "preference_v1" if row.example.rejected else "chat_sft_v1"
 
 
-class _Chosen:
-    """The rows of one dataset."""
+class _Open(NamedTuple):
+    """The files of one dataset being written."""
 
-    def __init__(
-        self,
-        rows: Rows,
-        name: str,
-        spec: str,
-        where: Side,
-        split: SplitConfig,
-        scrub: dict[str, Any],
-        build: dict[str, Any],
+    rows: RowWriter
+    lineage: LineageWriter
+
+
+class BuiltDatasets:
+    """The datasets of one build, each begun with its first row; use as a context.
+
+    What is not published when the context ends is removed.
+    """
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self._lab, self._name = lab, name
+        self._open: dict[tuple[str, Side], _Open] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._rows, self._name, self._spec, self._side, self._split = rows, name, spec, where, split
-        self._scrub, self._build = scrub, build
+        self._stack.close()
 
-    def write(self, stage: Path) -> DatasetInfo:
-        """Write rows, their lineage, and the description last."""
-        count = 0
-        with ExitStack() as stack:
-            writer = stack.enter_context(RowWriter(stage))
-            lineage = stack.enter_context(LineageWriter(stage))
-            for row in self._rows():
-                if spec_of(row) == self._spec and side(row.group, self._split) == self._side:
-                    writer.write(row.example)
-                    lineage.add(row)
-                    count += 1
-            return writer.finish(
-                DatasetInfo(
-                    name=self._name,
-                    spec=self._spec,
-                    rows=count,
-                    source=None,
-                    generator=None,
-                    scrub=self._scrub,
-                    build=self._build,
-                    created_by=program_version(),
-                )
+    def add(self, row: Row, side: Side) -> None:
+        """Write a row and its lineage."""
+        key = (spec_of(row), side)
+        files = self._open.get(key) or self._begin(key)
+        files.rows.write(row.example)
+        files.lineage.add(row)
+
+    def publish(self, scrub: dict[str, Any], build: dict[str, Any]) -> tuple[BuiltDataset, ...]:
+        """Publish every dataset; `scrub` and `build` go into each one's description."""
+        return tuple(
+            self._publish(spec, side, scrub, build)
+            for spec in _SPECS
+            for side in _SIDES
+            if (spec, side) in self._open
+        )
+
+    def _begin(self, key: tuple[str, Side]) -> _Open:
+        stage = self._lab.store.stage(ArtifactKind.DATASET)
+        self._stack.callback(self._lab.store.discard, stage)
+        files = _Open(
+            rows=self._stack.enter_context(RowWriter(stage)),
+            lineage=self._stack.enter_context(LineageWriter(stage)),
+        )
+        self._open[key] = files
+        return files
+
+    def _publish(self, spec: str, side: Side, scrub: dict[str, Any], build: dict[str, Any]) -> BuiltDataset:
+        files = self._open[spec, side]
+        files.lineage.close()
+        info = files.rows.finish(
+            DatasetInfo(
+                name=self._name + _SPECS[spec] + ("-eval" if side == "eval" else ""),
+                spec=spec,
+                rows=files.rows.count,
+                source=None,
+                generator=None,
+                scrub=scrub,
+                build={**build, "side": side},
+                created_by=program_version(),
             )
+        )
+        record = publish_stage(self._lab, files.rows.folder, info, source=f"build:{self._name}")
+        return BuiltDataset(hash=record.hash, name=info.name, spec=spec, side=side, rows=info.rows)

@@ -1,8 +1,9 @@
 """Collect from sources: read what is new, scrub it at once, publish it as collections.
 
-Items are taken in shards. A shard is published with one ledger write that also notes its items, so that
-a kill at any moment costs at most the shard in work: the next call reads its items again and gets the
-same bytes. Nothing unscrubbed is written but to the quarantine.
+Small items are taken together, large ones in parts: shards of about 32 MB. A shard is published with one
+ledger write that also notes what was read, so that a kill at any moment costs at most the shard in work: the
+next call reads on behind it and gets the same bytes. A large item counts as collected with its last part.
+Nothing unscrubbed is written but to the quarantine.
 """
 
 from __future__ import annotations
@@ -10,23 +11,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from realm.core.errors import DataError
-from realm.core.events import CollectionAdded
 from realm.core.hashing import hash_json
-from realm.core.records import ArtifactKind, ArtifactRef, Record
-from realm.corpus.collection import CollectionInfo, CollectionWriter, ScrubInfo
+from realm.core.records import Record
 from realm.corpus.document import Document
 from realm.corpus.scrub import ScrubbedDocument, Scrubber, Verdict
 from realm.corpus.source import SOURCES, Item, Source, SourceConfig
 from realm.corpus.tally import Reason, Tally
 from realm.flows.context import Lab
+from realm.flows.shards import Note, Shard, scrub_settings
 from realm.ledger.records import CollectionRecord, SourceRecord
 
 SHARD_BYTES = 32 << 20
 SHARD_ITEMS = 2000
+_TOLD_EVERY = 200
+"""Documents between two words of progress."""
 
 Hold = Callable[[str, Document, ScrubbedDocument], None]
 """Puts a document of an item into the quarantine."""
@@ -98,106 +98,117 @@ class _Collecting:
     def __init__(
         self, lab: Lab, source: SourceRecord, scrubber: Scrubber, hold: Hold, progress: Progress
     ) -> None:
-        self._lab = lab
+        self._ledger = lab.ledger.sources
         self._record = source
         self._source = SOURCES.build(source.config)
         self._scrubber = scrubber
         self._hold = hold
         self._progress = progress
-        self._total = Tally()
+        self._shard = partial(Shard, lab, source, self._source.version, scrubber)
+        self._settings = {"source": source.config, "scrub": scrub_settings(scrubber)}
+        self._left_out = Tally()
         self._verdicts: Counter[Verdict] = Counter()
         self._findings: Counter[str] = Counter()
-        self._documents = 0
-        self._done: list[Item] = []
+        self._items = self._bytes = 0
         self._unreadable: set[str] = set()
 
     def run(self) -> Collected:
-        items = list(self._source.items(self._total))
-        known = self._lab.ledger.sources.items(self._record.name)
+        items = list(self._source.items(self._left_out))
+        known = self._ledger.items(self._record.name)
         self._new = [
             item
             for item in items
             if item.key not in known or known[item.key].fingerprint != self._fingerprint(item)
         ]
-        self._tell()
-        collections = [self._shard(shard) for shard in shards(self._new)]
+        self._bytes_total = sum(item.size_bytes for item in self._new)
+        self._tell(0)
+        collections = [record.hash for shard in shards(self._new) for record in self._taken(shard)]
+        verdicts = self._verdicts
         return Collected(
             source=self._record.name,
             kind=self._record.kind,
             items=len(items),
             new=len(self._new),
-            documents=self._documents,
-            clean=self._verdicts[Verdict.CLEAN],
-            replaced=self._verdicts[Verdict.REPLACED],
-            quarantined=self._verdicts[Verdict.QUARANTINED],
+            documents=verdicts.total() - verdicts[Verdict.QUARANTINED],
+            clean=verdicts[Verdict.CLEAN],
+            replaced=verdicts[Verdict.REPLACED],
+            quarantined=verdicts[Verdict.QUARANTINED],
             findings=dict(sorted(self._findings.items())),
-            left_out=self._total.reasons(),
-            collections=tuple(dict.fromkeys(record.hash for record in collections)),
-            bytes=sum(item.size_bytes for item in self._new),
+            left_out=self._left_out.reasons(),
+            collections=tuple(dict.fromkeys(collections)),
+            bytes=self._bytes,
         )
 
     def _fingerprint(self, item: Item) -> str:
         """Return what tells whether an item would give other documents than it gave."""
-        settings = {"source": self._record.config, "scrub": self._scrub_settings}
-        versions = [self._source.version, self._scrubber.version]
-        return hash_json([item.fingerprint, versions, settings])
+        return hash_json([item.fingerprint, self._source.version, self._scrubber.version, self._settings])
 
-    @property
-    def _scrub_settings(self) -> dict[str, Any]:
-        return self._scrubber.config.model_dump(mode="json", exclude={"decisions"})
+    def _taken(self, items: Sequence[Item]) -> Iterator[CollectionRecord]:
+        """Publish a shard of small items, or the parts of a large one."""
+        if len(items) == 1 and items[0].size_bytes > SHARD_BYTES:
+            yield from self._parts(items[0])
+        else:
+            yield self._whole(items)
 
-    def _shard(self, items: Sequence[Item]) -> CollectionRecord:
-        """Read, scrub and publish some items."""
-        stage = self._lab.store.stage(ArtifactKind.COLLECTION)
-        try:
-            info = self._fill(stage, items)
-        except BaseException:
-            self._lab.store.discard(stage)
-            raise
-        commit = partial(self._commit, info, items)
-        record = self._lab.store.publish(stage, ArtifactKind.COLLECTION, commit)
-        self._lab.emit(
-            CollectionAdded(collection=record.hash, source=record.source, documents=record.documents)
-        )
-        return record
-
-    def _fill(self, stage: Path, items: Sequence[Item]) -> CollectionInfo:
-        tally, verdicts, findings = Tally(), Counter[Verdict](), Counter[str]()
-        with CollectionWriter(stage) as writer:
+    def _whole(self, items: Sequence[Item]) -> CollectionRecord:
+        tally = Tally()
+        with self._shard() as shard:
             for item in items:
                 for document in self._read(item, tally):
-                    found = self._scrubber.scrub_document(document)
-                    verdicts[found.verdict] += 1
-                    findings.update(finding.kind for finding in found.findings)
-                    if found.verdict is Verdict.QUARANTINED:
-                        self._hold(item.key, document, found)
-                    else:
-                        writer.add(item.key, found.document)
-                        self._documents += 1
-                self._done.append(item)
-                self._tell()
-            self._total.merge(tally.reasons())
-            self._verdicts.update(verdicts)
-            self._findings.update(findings)
-            return writer.finish(
-                CollectionInfo(
-                    source=self._record.name,
-                    kind=self._record.kind,
-                    version=self._source.version,
-                    config=self._record.config,
-                    items=len(items),
-                    documents=writer.documents,
-                    left_out=tally.reasons(),
-                    scrub=ScrubInfo(
-                        version=self._scrubber.version,
-                        config=hash_json(self._scrub_settings),
-                        clean=verdicts[Verdict.CLEAN],
-                        replaced=verdicts[Verdict.REPLACED],
-                        quarantined=verdicts[Verdict.QUARANTINED],
-                        kinds=dict(sorted(findings.items())),
-                    ),
-                )
-            )
+                    self._take(shard, item, document)
+                self._end(item)
+            prints = {item.key: self._fingerprint(item) for item in items if item.key not in self._unreadable}
+            note = partial(self._ledger.add_collection, fingerprints=prints)
+            return self._publish(shard, items, sum(item.size_bytes for item in items), tally, note)
+
+    def _parts(self, item: Item) -> Iterator[CollectionRecord]:
+        """Publish part after part, going on behind those that are there already."""
+        fingerprint, tally, last = self._fingerprint(item), Tally(), False
+        begun = self._ledger.begun(self._record.name, item.key, fingerprint)
+        documents, read = self._read(item, tally), begun.read if begun else 0
+        for _ in range(read):
+            next(documents, None)
+        if read:
+            tally.take()  # counted with the parts that are there
+        while not last:
+            with self._shard() as shard:
+                for document in documents:
+                    self._take(shard, item, document)
+                    if shard.bytes >= SHARD_BYTES:
+                        break
+                else:
+                    last = True
+                    self._end(item)
+                read += shard.seen
+                whole = last and item.key not in self._unreadable
+                if shard.seen or whole:
+                    note = partial(
+                        self._ledger.add_part, item=item.key, fingerprint=fingerprint, read=read, last=whole
+                    )
+                    yield self._publish(shard, [item], shard.bytes, tally, note)
+
+    def _take(self, shard: Shard, item: Item, document: Document) -> None:
+        """Scrub a document and write it, or hold it for a person."""
+        found = self._scrubber.scrub_document(document)
+        if found.verdict is Verdict.QUARANTINED:
+            self._hold(item.key, document, found)
+        shard.add(item.key, found)
+        self._verdicts[found.verdict] += 1
+        if self._verdicts.total() % _TOLD_EVERY == 0:
+            self._tell(min(shard.bytes, item.size_bytes))
+
+    def _end(self, item: Item) -> None:
+        self._items += 1
+        self._bytes += item.size_bytes
+        self._tell(0)
+
+    def _publish(
+        self, shard: Shard, items: Sequence[Item], read_bytes: int, tally: Tally, note: Note
+    ) -> CollectionRecord:
+        self._findings.update(shard.findings)
+        reasons = tally.take()
+        self._left_out.merge(reasons)
+        return shard.publish(len(items), read_bytes, reasons, note)
 
     def _read(self, item: Item, tally: Tally) -> Iterator[Document]:
         """Yield an item's documents; one that cannot be read at all is counted, and read again next time."""
@@ -207,31 +218,17 @@ class _Collecting:
             tally.add("an item that cannot be read", f"{item.key}: {error.reason}")
             self._unreadable.add(item.key)
 
-    def _commit(self, info: CollectionInfo, items: Sequence[Item], ref: ArtifactRef) -> CollectionRecord:
-        return self._lab.ledger.sources.add_collection(
-            CollectionRecord(
-                hash=ref.hash,
-                source=self._record.name,
-                version=info.version,
-                documents=info.documents,
-                size_bytes=ref.size_bytes,
-                read_bytes=sum(item.size_bytes for item in items),
-                left_out=tuple(reason.model_dump() for reason in info.left_out),
-                scrub=info.scrub.model_dump(),
-                created_at=self._lab.clock(),
-            ),
-            {item.key: self._fingerprint(item) for item in items if item.key not in self._unreadable},
-        )
-
-    def _tell(self) -> None:
+    def _tell(self, more_bytes: int) -> None:
+        """Tell how far it is, with so many bytes of the item in work."""
+        quarantined = self._verdicts[Verdict.QUARANTINED]
         self._progress(
             CollectProgress(
                 source=self._record.name,
-                items=len(self._done),
+                items=self._items,
                 items_total=len(self._new),
-                bytes=sum(item.size_bytes for item in self._done),
-                bytes_total=sum(item.size_bytes for item in self._new),
-                documents=self._documents,
+                bytes=self._bytes + more_bytes,
+                bytes_total=self._bytes_total,
+                documents=self._verdicts.total() - quarantined,
             )
         )
 

@@ -23,6 +23,13 @@ def publish_dataset(
     except BaseException:
         lab.store.discard(stage)
         raise
+    return publish_stage(lab, stage, info, source=source, generator=generator)
+
+
+def publish_stage(
+    lab: Lab, stage: Path, info: DatasetInfo, *, source: str, generator: dict[str, Any] | None = None
+) -> DatasetRecord:
+    """Publish a filled stage under its content's name and register the dataset."""
 
     def commit(ref: ArtifactRef) -> DatasetRecord:
         return lab.ledger.datasets.add(

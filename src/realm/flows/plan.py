@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from realm.core.config import Config
-from realm.core.errors import NotFoundError, StateError
+from realm.core.errors import NotFoundError, RefusedError, StateError
 from realm.core.hashing import hash_json
 from realm.core.records import Priority, Record, Sha256
+from realm.corpus.assembly.partition import TAG
 from realm.flows.context import Lab
 from realm.ledger.records import CheckpointRecord, DatasetRecord, RunRecord
 from realm.models.profile import PROFILES
 from realm.training.recipe import Recipe, Resolved
-from realm.training.rules import Locked
+from realm.training.rules import Locked, Mixture
 
 
 class PlannedRows(Record):
@@ -54,8 +56,13 @@ class RunPlan(Config):
 def make_plan(
     lab: Lab, resolved: Resolved, dataset: DatasetRecord, source: str, priority: Priority, *, migrate: bool
 ) -> RunPlan:
-    """Plan a run of the lab's hero. Raises NotFoundError for an unknown dataset, StateError for a lock."""
-    recipe = resolved.recipe
+    """Plan a run of the lab's hero.
+
+    Raises NotFoundError for an unknown dataset, StateError for a lock, RefusedError for partitions that are
+    too small.
+    """
+    _refuse_small(dataset)
+    recipe = _weighed(resolved.recipe, dataset)
     others = [
         PlannedRows(dataset=found.hash, name=found.name, weight=wanted.weight)
         for wanted in recipe.where.datasets
@@ -85,6 +92,30 @@ def make_plan(
         locked=locked,
         migrated=changes,
     )
+
+
+def _refuse_small(dataset: DatasetRecord) -> None:
+    """Raise RefusedError for a built dataset with partitions below the size that the lab demands."""
+    small = _partitions(dataset).get("too_small", ())
+    if small:
+        raise RefusedError(
+            f"{dataset.name}: too few rows in {', '.join(small)}",
+            hint="collect more of them, or lower corpus.partition.min_to_train and build again",
+        )
+
+
+def _weighed(recipe: Recipe, dataset: DatasetRecord) -> Recipe:
+    """Return the recipe with the weights of the dataset's partitions, where it brings no mixture itself."""
+    drawn = _partitions(dataset).get("drawn")
+    if not drawn or recipe.where.mixture is not None:
+        return recipe
+    mixture = Mixture(by=TAG, weights=drawn)
+    return recipe.model_copy(update={"where": recipe.where.model_copy(update={"mixture": mixture})})
+
+
+def _partitions(dataset: DatasetRecord) -> dict[str, Any]:
+    found: dict[str, Any] = (dataset.build or {}).get("partitions", {})
+    return found
 
 
 def profile_of(lab: Lab, checkpoint: CheckpointRecord) -> Config:

@@ -63,7 +63,10 @@ class CollectedRecord(Record):
 
     item: str
     fingerprint: str
-    collection: Sha256
+    collections: tuple[Sha256, ...]
+    """Of its parts, in their order; a small item has one."""
+    read: Count
+    """Documents read of an item in several parts, those in quarantine included."""
 
 
 class RunRecord(Record):

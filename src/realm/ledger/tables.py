@@ -104,7 +104,12 @@ class CollectedItem(Base):
 
     source: Mapped[str] = mapped_column(ForeignKey("sources.name"), primary_key=True)
     item: Mapped[str] = mapped_column(primary_key=True)
-    fingerprint: Mapped[str]
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    part: Mapped[int] = mapped_column(primary_key=True)
+    read: Mapped[int] = mapped_column(BigInteger)
+    """Documents of the item that were read up to the end of this part."""
+    complete: Mapped[bool]
+    """Whether all parts of the item are there; the same for each of them."""
     collection: Mapped[str] = mapped_column(ForeignKey("collections.hash"), index=True)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -68,9 +67,9 @@ class Balance(Record):
         return all(standing.balanced for standing in self.standings)
 
 
-def count_values(rows: Iterable[Row], by: str) -> Counter[str]:
-    """Count rows by the value of a tag, `none` where they have none."""
-    return Counter(tag(row, by) or NONE for row in rows)
+def value_of(row: Row, by: str) -> str:
+    """Return the value of a row's tag, `none` where it has none."""
+    return tag(row, by) or NONE
 
 
 def balance(counts: Mapping[str, int], config: BalanceConfig) -> Balance:

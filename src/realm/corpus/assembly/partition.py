@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -17,7 +16,9 @@ REST = "rest"
 NONE = "none"
 """Stands for a tag that a row does not have."""
 
-Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+TAG = "partition"
+
+Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
 
 class PartitionConfig(Config):
@@ -32,6 +33,8 @@ class PartitionConfig(Config):
     """
     min_rows: Annotated[int, Field(ge=1)] = 1
     """Partitions of fewer rows join `rest`."""
+    min_to_train: Annotated[int, Field(ge=1)] = 1
+    """Rows that every partition must have before the dataset may be trained on."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -58,6 +61,10 @@ class Partitions(Record):
     """Rows of each partition that was too small."""
     unused_weights: tuple[str, ...]
     """Weights that match no partition, most likely misspelt."""
+    too_small: tuple[str, ...] = ()
+    """Partitions that stand against training on the dataset."""
+    drawn: dict[str, float] = Field(default_factory=dict)
+    """Weights of the partitions as the rows name them, where any is not 1."""
 
     def name_of(self, name: str) -> str:
         """Return the part that a row of this name belongs to."""
@@ -69,9 +76,10 @@ def partition_name(row: Row, by: tuple[str, ...]) -> str:
     return "/".join(tag(row, each).replace("/", "_") or NONE for each in by)
 
 
-def count_partitions(rows: Iterable[Row], by: tuple[str, ...]) -> Counter[str]:
-    """Count rows by partition."""
-    return Counter(partition_name(row, by) for row in rows)
+def named(row: Row, by: tuple[str, ...]) -> Row:
+    """Return a row that bears its partition as the tag `partition`, by which training can weigh it."""
+    tags = {**row.example.tags, TAG: partition_name(row, by)}
+    return row.model_copy(update={"example": row.example.model_copy(update={"tags": tags})})
 
 
 def partition(counts: Mapping[str, int], config: PartitionConfig) -> Partitions:
@@ -92,7 +100,17 @@ def partition(counts: Mapping[str, int], config: PartitionConfig) -> Partitions:
         for name, count in sorted(kept.items(), key=lambda item: (-item[1], item[0]))
     )
     known = {value for name in (*counts, REST) for value in (name, *name.split("/"))}
-    return Partitions(parts=parts, joined=joined, unused_weights=tuple(sorted(set(config.weights) - known)))
+    return Partitions(
+        parts=parts,
+        joined=joined,
+        unused_weights=tuple(sorted(set(config.weights) - known)),
+        too_small=tuple(part.name for part in parts if part.rows < config.min_to_train),
+        drawn=_drawn({name: weights[REST if name in joined else name] for name in counts if counts[name]}),
+    )
+
+
+def _drawn(weights: dict[str, float]) -> dict[str, float]:
+    return weights if any(weight != 1 for weight in weights.values()) else {}
 
 
 def _weight(name: str, weights: Mapping[str, float]) -> float:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from pydantic import Field
 
 from realm.core.config import Config
-from realm.core.records import Name, Record
+from realm.core.records import Example, Name, Record
+from realm.corpus.document import Origin
 from realm.corpus.shaper import Row
+from realm.corpus.texts.wording import content_digest
 
 NOT_SHARED = "the rig does not share"
 
@@ -57,20 +59,51 @@ def may_train(row: Row, rig: str | None, config: SharingConfig) -> bool:
     return EVERY_RIG in shared or (rig is not None and rig in shared)
 
 
-def contributions(rows: Iterable[Row]) -> tuple[Contribution, ...]:
-    """Count the accepted rows of each contributor, most first. Rows that name nobody count for nobody."""
-    counts: Counter[str] = Counter()
-    rigs: defaultdict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        if row.origin.contributor is None:
-            continue
-        counts[row.origin.contributor] += 1
+class ContributionCounter:
+    """Count the accepted rows of each contributor. Rows that name nobody count for nobody."""
+
+    def __init__(self) -> None:
+        self._rows: Counter[str] = Counter()
+        self._rigs: defaultdict[str, set[str]] = defaultdict(set)
+
+    def add(self, row: Row) -> None:
+        """Count one row."""
+        who = row.origin.contributor
+        if who is None:
+            return
+        self._rows[who] += 1
         if row.origin.rig is not None:
-            rigs[row.origin.contributor].add(row.origin.rig)
-    return tuple(
-        Contribution(contributor=who, rows=count, rigs=tuple(sorted(rigs[who])))
-        for who, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    )
+            self._rigs[who].add(row.origin.rig)
+
+    def contributions(self) -> tuple[Contribution, ...]:
+        """Return what everybody gave, most first."""
+        return _sorted(self._rows, self._rigs)
+
+
+class DistinctContributions:
+    """Count the different rows that each contributor gave to several datasets; some 100 bytes a row."""
+
+    def __init__(self) -> None:
+        self._seen: defaultdict[str, set[bytes]] = defaultdict(set)
+        self._rigs: defaultdict[str, set[str]] = defaultdict(set)
+
+    def add(self, example: Example, origin: Origin) -> None:
+        """Count a row, once however many datasets hold it. One that names nobody counts for nobody."""
+        who = origin.contributor
+        if who is None:
+            return
+        self._seen[who].add(content_digest(example))
+        if origin.rig is not None:
+            self._rigs[who].add(origin.rig)
+
+    def contributions(self) -> tuple[Contribution, ...]:
+        """Return what everybody gave, most first."""
+        return _sorted({who: len(rows) for who, rows in self._seen.items()}, self._rigs)
+
+
+def shares_with_all(rig: str, config: SharingConfig) -> bool:
+    """Return whether a rig lets everybody have its rows."""
+    return EVERY_RIG in config.rigs.get(rig, ())
 
 
 def may_use(contributor: str, datasets: Iterable[Iterable[Contribution]], config: SharingConfig) -> Access:
@@ -87,4 +120,11 @@ def may_use(contributor: str, datasets: Iterable[Iterable[Contribution]], config
         contributor=contributor,
         allowed=allowed,
         reason=f"{rows:,} accepted rows {verb}: {config.min_rows:,} are needed",
+    )
+
+
+def _sorted(rows: Mapping[str, int], rigs: Mapping[str, set[str]]) -> tuple[Contribution, ...]:
+    return tuple(
+        Contribution(contributor=who, rows=count, rigs=tuple(sorted(rigs.get(who, ()))))
+        for who, count in sorted(rows.items(), key=lambda item: (-item[1], item[0]))
     )

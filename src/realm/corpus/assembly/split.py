@@ -9,8 +9,7 @@ the one asked for by about √(s (1-s) Σ n_g²) / Σ n_g.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from array import array
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -18,7 +17,7 @@ from pydantic import Field
 from realm.core.config import Config
 from realm.core.records import Record
 from realm.core.seeds import fraction
-from realm.corpus.shaper import Row
+from realm.corpus.texts.wording import digest_int
 
 Side = Literal["train", "eval"]
 
@@ -60,29 +59,39 @@ def side(group: str, config: SplitConfig) -> Side:
     return "eval" if fraction("corpus/split", config.seed, group) < config.eval_share else "train"
 
 
-def count_groups(rows: Iterable[Row]) -> Counter[str]:
-    """Count rows by group."""
-    return Counter(row.group for row in rows)
+class SplitCounter:
+    """Puts groups on their sides and counts rows; holds eight bytes a row."""
 
+    def __init__(self, config: SplitConfig) -> None:
+        self._config = config
+        self._rows = array("Q")
+        """Number of each row's group; the last bit is its side."""
+        self._last: tuple[str, Side, int] | None = None
 
-def split_report(groups: Mapping[str, int], config: SplitConfig) -> SplitReport:
-    """Say how the rows of these groups fall."""
-    sides: Counter[Side] = Counter()
-    rows: Counter[Side] = Counter()
-    for group, count in groups.items():
-        where = side(group, config)
-        sides[where] += 1
-        rows[where] += count
-    total = rows.total()
-    share = config.eval_share
-    squares = sum(count * count for count in groups.values())
-    spread = _SIGMAS * math.sqrt(share * (1 - share) * squares) / total if total else 0.0
-    return SplitReport(
-        train_rows=rows["train"],
-        eval_rows=rows["eval"],
-        train_groups=sides["train"],
-        eval_groups=sides["eval"],
-        eval_share=rows["eval"] / total if total else 0.0,
-        expected=(max(0.0, share - spread), min(1.0, share + spread)),
-        largest_group=max(groups.values(), default=0),
-    )
+    def add(self, group: str) -> Side:
+        """Count a row of a group and return its side."""
+        if self._last is None or self._last[0] != group:
+            where = side(group, self._config)
+            self._last = (group, where, digest_int(group) & ~1 | (where == "eval"))
+        self._rows.append(self._last[2])
+        return self._last[1]
+
+    def report(self) -> SplitReport:
+        """Return what the split came to. Raises MissingExtraError without numpy."""
+        from realm.corpus.texts.shingles import np
+
+        groups, sizes = np.unique(np.frombuffer(self._rows, dtype=np.uint64), return_counts=True)
+        in_eval = (groups & np.uint64(1)).astype(bool)
+        total, share = len(self._rows), self._config.eval_share
+        eval_rows = int(sizes[in_eval].sum())
+        squares = float((sizes.astype(np.float64) ** 2).sum())
+        spread = _SIGMAS * math.sqrt(share * (1 - share) * squares) / total if total else 0.0
+        return SplitReport(
+            train_rows=total - eval_rows,
+            eval_rows=eval_rows,
+            train_groups=int((~in_eval).sum()),
+            eval_groups=int(in_eval.sum()),
+            eval_share=eval_rows / total if total else 0.0,
+            expected=(max(0.0, share - spread), min(1.0, share + spread)),
+            largest_group=int(sizes.max(initial=0)),
+        )

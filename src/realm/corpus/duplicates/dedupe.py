@@ -28,25 +28,23 @@ NEAR = "near duplicate"
 class DedupeConfig(Config):
     """Which duplicates go."""
 
-    near: bool = True
-    """Whether near duplicates go as well as exact ones."""
+    near: bool | None = None
+    """Whether near duplicates go as well as exact ones; null: where rows are checked at depth `deep`."""
 
 
 class Deduplicator:
     """Take rows one by one; places count from 0 in the order of `add` and `skip`."""
 
-    def __init__(
-        self, config: DedupeConfig, near: NearConfig | None = None, scratch: Path | None = None
-    ) -> None:
+    def __init__(self, *, near: bool, config: NearConfig | None = None, scratch: Path | None = None) -> None:
         """Keep temporary files beneath `scratch`. Raises MissingExtraError where near ones need numpy."""
         self._seen = SeenDigests(scratch)
         self._index = None
         self._places = array("q")
         self._count = 0
-        if config.near:
+        if near:
             from realm.corpus.duplicates.near import NearConfig, NearIndex
 
-            self._index = NearIndex(near or NearConfig(), scratch)
+            self._index = NearIndex(config or NearConfig(), scratch)
 
     def __enter__(self) -> Self:
         return self

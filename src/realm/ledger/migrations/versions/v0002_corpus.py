@@ -43,11 +43,14 @@ def upgrade() -> None:
         sa.Column("source", NAME, nullable=False),
         sa.Column("item", sa.Text(), nullable=False),
         sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("part", sa.Integer(), nullable=False),
+        sa.Column("read", sa.BigInteger(), nullable=False),
+        sa.Column("complete", sa.Boolean(), nullable=False),
         sa.Column("collection", HASH, nullable=False),
         sa.ForeignKeyConstraint(
             ["collection"], ["collections.hash"], name=op.f("fk_collected_items_collection_collections")
         ),
         sa.ForeignKeyConstraint(["source"], ["sources.name"], name=op.f("fk_collected_items_source_sources")),
-        sa.PrimaryKeyConstraint("source", "item", name=op.f("pk_collected_items")),
+        sa.PrimaryKeyConstraint("source", "item", "fingerprint", "part", name=op.f("pk_collected_items")),
     )
     op.create_index(op.f("ix_collected_items_collection"), "collected_items", ["collection"], unique=False)

@@ -1,0 +1,61 @@
+"""What checks may know of the lab: held-out problems, the hero's tokens, and how code parses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from realm.core.errors import MissingExtraError
+from realm.corpus.check import Context
+from realm.flows.checkpoints import verified_checkpoint
+from realm.flows.config import load_recipe
+from realm.flows.context import Lab
+
+_PER_PRIMITIVE = 1000
+"""Held-out problems of each primitive that rows are held against; most levels have fewer."""
+
+
+def context_of(lab: Lab) -> Context:
+    """Return the context of checks in this lab; tokens are counted from the hero's birth on."""
+    from realm.corpus.examining.leakage import eval_hashes
+
+    return Context(
+        eval_hashes=eval_hashes(_problems(lab)),
+        syntax=_fault,
+        count_tokens=_counter(lab),
+        max_tokens=load_recipe(lab.home, lab.hero.file_recipe).recipe.rules.max_tokens,
+    )
+
+
+def _problems(lab: Lab) -> Iterator[str]:
+    for name in lab.hero.skills:
+        skill = lab.skill(name)
+        for level in skill.levels():
+            for problem in skill.heldout(level.level, _PER_PRIMITIVE):
+                yield problem.messages[-1].content
+
+
+def _fault(language: str, code: str) -> str | None:
+    from realm.corpus.code.syntax import GRAMMARS, parses
+
+    return "a syntax error" if language in GRAMMARS and not parses(code, language) else None
+
+
+def _counter(lab: Lab) -> Callable[[str], int] | None:
+    from realm.models.counting import TokenCounter
+
+    folder = _tokenizer_folder(lab)
+    if folder is None:
+        return None
+    try:
+        return TokenCounter.of(folder)
+    except MissingExtraError:
+        return None
+
+
+def _tokenizer_folder(lab: Lab) -> Path | None:
+    """Return where the hero's tokenizer lies; None for a blank hero that is not born yet."""
+    latest = lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name)
+    if latest is not None:
+        return Path(verified_checkpoint(lab, latest))
+    return lab.home.root / lab.hero.base.expanduser() if lab.hero.base else None
