@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from realm.core.errors import RefusedError
-from realm.core.records import Record
+from realm.core.records import ArtifactKind, Record
 from realm.corpus.assembly.assembler import Assembler, Assembly
 from realm.corpus.assembly.conventions import Resolution, Resolver
 from realm.corpus.assembly.partition import named
@@ -88,8 +87,11 @@ class BuildPlan(Record):
 
 def build(lab: Lab, plan: BuildPlan, context: Context, progress: Progress) -> BuildReport:
     """Build datasets and publish them. Raises RefusedError where no row is left."""
-    with TemporaryDirectory(prefix="build-", dir=lab.home.private) as scratch, ExitStack() as stack:
-        return _Build(lab, plan, context, progress, Path(scratch), stack).run()
+    lab.store.clear_stages(ArtifactKind.DATASET)
+    with ExitStack() as stack:
+        scratch = lab.store.stage(ArtifactKind.DATASET)
+        stack.callback(lab.store.discard, scratch)
+        return _Build(lab, plan, context, progress, scratch, stack).run()
 
 
 class _Build:

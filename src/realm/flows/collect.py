@@ -14,7 +14,7 @@ from functools import partial
 
 from realm.core.errors import DataError
 from realm.core.hashing import hash_json
-from realm.core.records import Record
+from realm.core.records import ArtifactKind, Record
 from realm.corpus.document import Document
 from realm.corpus.scrub import ScrubbedDocument, Scrubber, Verdict
 from realm.corpus.source import SOURCES, Item, Source, SourceConfig
@@ -78,6 +78,7 @@ def add_source(lab: Lab, config: SourceConfig) -> SourceRecord:
 
 def collect(lab: Lab, source: SourceRecord, scrubber: Scrubber, hold: Hold, progress: Progress) -> Collected:
     """Take what is new in a source. Raises DataError or NotFoundError where it cannot be read at all."""
+    lab.store.clear_stages(ArtifactKind.COLLECTION)
     return _Collecting(lab, source, scrubber, hold, progress).run()
 
 

@@ -34,8 +34,8 @@ class Stages:
             stage.mkdir()
         return stage
 
-    def remove_left_over(self) -> list[str]:
-        """Remove every stage of a process that is gone. Call it with the vault's lock held."""
+    def remove_left_over(self, kind: ArtifactKind | None = None) -> list[str]:
+        """Remove every stage (of one kind, or all) of a process that is gone, with the vault's lock held."""
         if not self.folder.is_dir():
             return []
         marks = [path for path in self.folder.iterdir() if path.name.startswith(_MARK)]
@@ -43,6 +43,8 @@ class Stages:
         removed = []
         for path in sorted(self.folder.iterdir()):
             if path.name.removeprefix(_MARK) in alive or _token(path.name) in alive:
+                continue
+            if kind is not None and not path.name.startswith(f"{kind.value}-"):
                 continue
             remove(path)
             if not path.name.startswith(_MARK):

@@ -221,6 +221,11 @@ class Store:
                 stages_removed=tuple(self._stages.remove_left_over()),
             )
 
+    def clear_stages(self, kind: ArtifactKind) -> list[str]:
+        """Remove what dead processes left unfinished of a kind that no child of theirs writes."""
+        with self._exclusive():
+            return self._stages.remove_left_over(kind)
+
     def _strangers(self, known: Callable[[ArtifactKind, str], bool]) -> Iterator[tuple[Path, str]]:
         for kind in ArtifactKind:
             for path in self._published(kind, every=True):
