@@ -12,6 +12,7 @@ import pytest
 
 from realm import Realm
 from realm.core.errors import StateError
+from realm.flows import control
 from realm.flows.context import Lab
 from realm.flows.train import carry_out, plan_training
 from realm.ledger.records import CheckpointRecord, RunRecord
@@ -92,6 +93,21 @@ def test_from_then_on_the_campaign_is_bound_to_it(home: Path) -> None:
         found = lab.lab.ledger.checkpoints.latest("first", "dio")
         assert found is not None
         assert found.hero_step == latest.hero_step + 2
+
+
+def test_a_migration_that_never_began_binds_nothing(home: Path) -> None:
+    before = (home / "realm.yaml").read_text()
+    _edit(home, "base: mine", "base: yours")
+    with Realm(home) as lab:
+        job = plan_training(lab.lab, str(home / "chats.jsonl"), migrate=True)
+        assert lab.lab.ledger.runs.get(job.id).spec["migrated"]
+        control.drop(lab.lab, job.id, "changed my mind")
+        with pytest.raises(StateError, match="is bound to its model"):
+            plan_training(lab.lab, str(home / "chats.jsonl"))
+    (home / "realm.yaml").write_text(before)
+    with Realm(home) as lab:
+        run = _train(lab.lab, migrate=False)
+        assert (run.spec["migrated"], run.step) == ([], 2)
 
 
 def _train(lab: Lab, *, migrate: bool) -> RunRecord:

@@ -151,9 +151,13 @@ def _locked(lab: Lab, recipe: Recipe) -> Locked:
 
 
 def _bound(lab: Lab) -> Locked | None:
-    """Return what the hero's newest run in this campaign was bound to."""
+    """Return what the hero's newest run in this campaign was bound to.
+
+    A run that ended before it began, such as a dropped migration, has bound nothing.
+    """
     for run in lab.ledger.runs.list():
-        if run.campaign == lab.campaign and run.hero == lab.hero_name:
+        never_began = run.outcome is not None and run.start is None
+        if run.campaign == lab.campaign and run.hero == lab.hero_name and not never_began:
             return RunPlan.of(run).locked
     return None
 
