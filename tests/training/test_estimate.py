@@ -170,6 +170,20 @@ def test_dpo_keeps_a_reference_only_where_all_is_trained() -> None:
     assert part(with_dpo(parameters="lora"), "reference") == 0
 
 
+def test_every_update_on_a_batch_of_answers_takes_its_time() -> None:
+    reward = {"kind": "python", "function": "training_rewards:letters"}
+
+    def grpo(updates: int) -> Plan:
+        method = {"kind": "grpo", "rewards": [{"reward": reward}], "updates_per_batch": updates}
+        bare = plan()
+        recipe = Recipe.model_validate({**bare.recipe.model_dump(mode="json"), "method": method})
+        return bare.model_copy(update={"recipe": recipe})
+
+    one, three = estimate(grpo(1)), estimate(grpo(3))
+    assert three.step_seconds == pytest.approx(3 * one.step_seconds)
+    assert three.step_flops == pytest.approx(3 * one.step_flops)
+
+
 def test_hardware_is_named_and_a_wrong_name_finds_the_nearest() -> None:
     eight = hardware.named("8xh100")
     assert (eight.count, eight.memory_bytes) == (8, 80 * GB)

@@ -557,7 +557,8 @@ class _Run:
         again = shape.layers if self.rules.memory.recompute_layers else 0
         waits = _LAUNCH_S[self.hardware.kind] * (shape.layers + again / 3) * self.packs
         seconds = flops / reached + waits + self._update_seconds()
-        return seconds * self.plan.seconds_factor, flops
+        updates: int = self.method.get("updates_per_batch", 1)
+        return updates * seconds * self.plan.seconds_factor, updates * flops
 
     def _flops(self, tokens: float) -> float:
         """Multiplications and additions of a step; a frozen weight needs no gradient of its own."""
