@@ -15,7 +15,7 @@ from realm.core.config import validate
 from realm.core.errors import ConfigError
 from realm.corpus.assembly.balance import CROSS, BalanceConfig, balance, value_of
 from realm.corpus.assembly.partition import REST, PartitionConfig, partition, partition_name
-from realm.corpus.assembly.split import SplitConfig, SplitCounter, SplitReport, side
+from realm.corpus.assembly.split import SplitConfig, SplitCounter, SplitReport, is_split, side
 
 NAMES = st.text("ab/", min_size=1, max_size=4)
 
@@ -112,6 +112,15 @@ def test_no_group_is_on_both_sides(given_: list[tuple[str, int]], seed: int) -> 
     found = report(Counter(each.group for each in rows), config)
     assert found.train_rows + found.eval_rows == len(rows)
     assert found.train_groups + found.eval_groups == len(sides)
+
+
+def test_a_row_of_both_sides_is_on_neither() -> None:
+    config = SplitConfig(eval_share=0.3)
+    names = [f"g{number}" for number in range(40)]
+    for one in names:
+        for other in names:
+            joined = row(example("q", "a")).model_copy(update={"group": one, "also": (one, other)})
+            assert is_split(joined, config) is (side(one, config) != side(other, config))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.2, 0.5])

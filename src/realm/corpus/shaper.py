@@ -23,6 +23,8 @@ class Row(Record):
     """`kind@version`."""
     group: str
     """What must stay on one side of the train/eval split."""
+    also: tuple[str, ...] = ()
+    """Groups of further documents whose words the row holds; it stays only where all are on one side."""
 
 
 class Shaper(Protocol):

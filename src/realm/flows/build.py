@@ -20,6 +20,7 @@ from realm.corpus.assembly.conventions import Resolution, Resolver
 from realm.corpus.assembly.partition import named
 from realm.corpus.assembly.rowspool import RowSpool
 from realm.corpus.assembly.sharing import may_train
+from realm.corpus.assembly.split import is_split
 from realm.corpus.assembly.yields import Yield, yield_of
 from realm.corpus.check import Context, Depth
 from realm.corpus.document import Document
@@ -221,6 +222,9 @@ class _Build:
         stays = self._examiner.see(row)
         if stays and not may_train(row, self._plan.rig, self._config.sharing):
             self._left_out.add("a rig's row that is not shared", where)
+            stays = False
+        if stays and is_split(row, self._config.split):
+            self._left_out.add("joins documents of both sides of the split", where)
             stays = False
         if not stays:
             self._duplicates.skip()

@@ -1,9 +1,9 @@
 """Train and evaluation sides of a dataset, by group and never by row.
 
 A group (session, file, work item) goes to one side by its hash alone, so that it stays there when the
-dataset grows: what was trained on never becomes evaluation. The share of rows is therefore met on
-average; `SplitReport` says what came of it. With groups of sizes n_g the share of rows deviates from
-the one asked for by about √(s (1-s) Σ n_g²) / Σ n_g.
+dataset grows: what was trained on never becomes evaluation. A row that joins documents of both sides is on
+neither. The share of rows is therefore met on average; `SplitReport` says what came of it. With groups of
+sizes n_g the share of rows deviates from the one asked for by about √(s (1-s) Σ n_g²) / Σ n_g.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pydantic import Field
 from realm.core.config import Config
 from realm.core.records import Record
 from realm.core.seeds import fraction
+from realm.corpus.shaper import Row
 from realm.corpus.texts.wording import digest_int
 
 Side = Literal["train", "eval"]
@@ -57,6 +58,11 @@ class SplitReport(Record):
 def side(group: str, config: SplitConfig) -> Side:
     """Return the side of a group."""
     return "eval" if fraction("corpus/split", config.seed, group) < config.eval_share else "train"
+
+
+def is_split(row: Row, config: SplitConfig) -> bool:
+    """Return whether a row joins groups of both sides, so that it can be on neither."""
+    return any(side(group, config) != side(row.group, config) for group in row.also)
 
 
 class SplitCounter:

@@ -64,7 +64,7 @@ def open_rows(path: Path) -> BinaryIO:
     shown = printable(path.name)
     file = open_regular(path)
     try:
-        _refuse_head(shown, os.pread(file.fileno(), _HEAD_BYTES, 0))
+        refuse_head(shown, os.pread(file.fileno(), _HEAD_BYTES, 0))
         _refuse_name(shown, path.name)
     except BaseException:
         file.close()
@@ -101,7 +101,8 @@ def _refuse_special(shown: str, mode: int) -> None:
             raise DataError(f"{what}, not a regular file", file=shown, hint=hint)
 
 
-def _refuse_head(shown: str, head: bytes) -> None:
+def refuse_head(shown: str, head: bytes) -> None:
+    """Raise DataError for a file whose first bytes are those of an archive or of wide characters."""
     for offset, magic, what in _ARCHIVES:
         if head.startswith(magic, offset):
             raise DataError(what, file=shown, hint=f"unpack it and drop the {SUFFIX} files")

@@ -77,7 +77,7 @@ def suffix_of(name: str) -> str:
 
 def _refuse_archive(path: Path, shown: str) -> None:
     with lines.open_regular(path) as file:
-        lines._refuse_head(shown, file.read(_HEAD_BYTES))
+        lines.refuse_head(shown, file.read(_HEAD_BYTES))
 
 
 def _read_lines(path: Path, shown: str, tally: Tally) -> Iterator[Numbered]:

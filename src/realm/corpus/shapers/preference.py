@@ -20,7 +20,7 @@ from realm.core.errors import DataError
 from realm.core.records import Example, Message
 from realm.corpus import specs
 from realm.corpus.agents.evidence import Mode
-from realm.corpus.document import Document, Origin
+from realm.corpus.document import Document
 from realm.corpus.shaper import Row
 from realm.corpus.shaping import pairs
 from realm.corpus.shaping.joined import joined
@@ -108,14 +108,7 @@ class Preference:
             failure = spool.get(session.place)
             success = max(successes, key=lambda one: (pairs.shared(one.messages, failure.messages), one.id))
             tags = {"task": "session_outcome", "failure_mode": session.mode, "rejected_document": failure.id}
-            yield from self._row(
-                success,
-                success.messages,
-                failure.messages,
-                tags,
-                tally,
-                joined(success.origin, failure.origin),
-            )
+            yield from self._row(success, success.messages, failure.messages, tags, tally, failure)
 
     def _own_row(self, document: Document, tally: Tally) -> Iterator[Row]:
         fields, place = document.fields, _where(document)
@@ -165,8 +158,9 @@ class Preference:
         worse: pairs.Chat,
         tags: dict[str, str],
         tally: Tally,
-        origin: Origin | None = None,
+        other: Document | None = None,
     ) -> Iterator[Row]:
+        """Yield the row of two endings, where it is one; the worse may be of another document."""
         found = pairs.pair(better, worse) if better and worse else "a prompt that is neither text nor a chat"
         if isinstance(found, str):
             tally.add(found, _where(document))
@@ -179,10 +173,11 @@ class Preference:
             return
         yield Row(
             example=example,
-            origin=origin or document.origin,
+            origin=joined(document.origin, other.origin) if other else document.origin,
             document=document.id,
             shaper=f"{self.config.kind}@{self.version}",
             group=document.split_group,
+            also=(other.split_group,) if other else (),
         )
 
 
