@@ -15,20 +15,44 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from realm.core.events import Emit, Event
 from realm.core.records import Priority
-from realm.flows import build, chat, checking, control, create, intake, play, sources, status, train, worker
+from realm.corpus.scrubbing.decisions import Decision
+from realm.flows import (
+    build,
+    chat,
+    checking,
+    control,
+    create,
+    export,
+    intake,
+    live,
+    play,
+    publishing,
+    sources,
+    stats,
+    status,
+    train,
+    worker,
+)
 from realm.flows.build import BuildPlan, BuildProgress, BuildReport
 from realm.flows.chat import Conversation
 from realm.flows.checkpoints import resolve
 from realm.flows.collect import Collected, CollectProgress
 from realm.flows.config import RealmConfig
 from realm.flows.context import Lab
+from realm.flows.export import Exported, ExportPlan
+from realm.flows.holding import Sampled, samples
 from realm.flows.home import Home, find_home
 from realm.flows.play import PlaySummary
+from realm.flows.preview import Preview, preview
+from realm.flows.publishing import Publishing
 from realm.flows.reconcile import Reconciled
+from realm.flows.review import Review, Reviewed, answer
+from realm.flows.sources import OnError
+from realm.flows.stats import DatasetStats, LabStats, ModelStats, RowsProgress
 from realm.flows.status import Status
 from realm.growth.rules import HeroSheet
 from realm.jobs.queue import Job
@@ -38,6 +62,10 @@ from realm.skills.skill import Skill
 
 def _ignore(found: Reconciled) -> None:
     """Take what a start put right and say nothing."""
+
+
+def _ignore_rows(progress: RowsProgress) -> None:
+    """Take word of progress and say nothing."""
 
 
 def _ignore_progress(progress: CollectProgress | BuildProgress) -> None:
@@ -113,14 +141,44 @@ class Realm:
         *,
         kind: str | None = None,
         name: str | None = None,
-        settings: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
         progress: Callable[[CollectProgress], None] = _ignore_progress,
+        on_error: OnError | None = None,
     ) -> list[Collected]:
-        """Collect what is new in the source at a path, or without a path in all known sources."""
+        """Collect what is new in the source at a path or git URL, or without one in all known sources.
+
+        Of all sources, one that fails keeps no other from being collected: `on_error` is told of it, or an
+        error is raised in the end.
+        """
         if path is None:
-            return sources.collect_again(self.lab, self.lab.ledger.sources.list(), progress)
-        config = sources.source_config(Path(path), kind, name, dict(settings or {}))
-        return sources.collect_from(self.lab, [config], progress)
+            return live.collect_known(self.lab, progress, on_error)
+        config = sources.source_config(self.lab, str(path), kind, name, settings or {})
+        return live.collect_from(self.lab, [config], progress)
+
+    def preview(
+        self,
+        path: Path | str,
+        *,
+        kind: str | None = None,
+        name: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        limit: int = 3,
+    ) -> Preview:
+        """Show what the source at a path would bring, with its first documents; nothing is written."""
+        config = sources.source_config(self.lab, str(path), kind, name, settings or {})
+        return preview(self.lab, config, limit)
+
+    def review(self) -> Review:
+        """Return what the scrubber is not sure of, for questions and answers; `end` releases it."""
+        return Review(self.lab)
+
+    def decide(self, answers: Mapping[str, Decision]) -> Reviewed:
+        """Decide about held rows by their ids, and release what is in doubt no more."""
+        return answer(self.review(), answers)
+
+    def samples(self) -> Iterator[Sampled]:
+        """Yield the documents that passed the scrubber and are kept for inspection."""
+        return samples(self.lab)
 
     def build(
         self, plan: BuildPlan, progress: Callable[[BuildProgress], None] = _ignore_progress
@@ -132,6 +190,34 @@ class Realm:
         """Train on a file or a dataset in this process and return the ended job."""
         job = train.plan_training(self.lab, str(rows), recipe=recipe, migrate=migrate)
         return train.carry_out(self.lab, job.id)
+
+    # --- datasets -------------------------------------------------------------------------
+
+    def dataset_stats(
+        self, dataset: str, progress: Callable[[RowsProgress], None] = _ignore_rows
+    ) -> DatasetStats:
+        """Return what a dataset holds, counted over its rows; by name, hash or prefix."""
+        return stats.dataset_stats(self.lab, dataset, progress)
+
+    def lab_stats(self, progress: Callable[[RowsProgress], None] = _ignore_rows) -> LabStats:
+        """Return what every shaper and check came to over all builds, and what contributors gave."""
+        return stats.lab_stats(self.lab, progress)
+
+    def model_stats(
+        self, model: str, progress: Callable[[RowsProgress], None] = _ignore_rows
+    ) -> ModelStats:
+        """Return what a model was trained on, and who may use it for what they gave."""
+        return stats.model_stats(self.lab, model, progress)
+
+    def publishable(self, reference: str) -> Publishing:
+        """Say whether a dataset or a model may leave the lab, and what stands against it."""
+        return publishing.publishable(self.lab, reference)
+
+    def export(
+        self, plan: ExportPlan, progress: Callable[[RowsProgress], None] = _ignore_rows
+    ) -> Exported:
+        """Write a dataset into a folder. Raises RefusedError where it may not leave."""
+        return export.export(self.lab, plan, progress)
 
     # --- queue and runs -------------------------------------------------------------------
 

@@ -167,14 +167,22 @@ HOSTILE = [
 
 
 @given(
-    st.sampled_from(HOSTILE) | st.text(max_size=40), st.sampled_from(["licence", "task", "summary", "drop"])
+    st.sampled_from(HOSTILE) | st.text(max_size=40),
+    st.sampled_from(["licence", "task", "summary", "drop", "facts", "files", "fields", "against"]),
 )
 def test_nothing_foreign_breaks_out_of_the_card(foreign: str, where: str) -> None:
     tags = {"task": foreign} if where == "task" else {}
     licence = foreign if where == "licence" else "MIT"
     tally = Tally()
     tally.add(foreign if where == "drop" else "empty", "a:1")
-    facts = FACTS.model_copy(update={"summary": foreign if where == "summary" else ""})
+    more = {
+        "summary": {"summary": foreign},
+        "facts": {"facts": (("called", foreign),)},
+        "files": {"files": ((foreign, foreign),)},
+        "fields": {"fields": (("text", foreign),)},
+        "against": {"against": (foreign,)},
+    }
+    facts = FACTS.model_copy(update=more.get(where, {}))
     text = card(counted([row(example("q", "a", **tags), licence=licence)], dropped=tally.reasons()), facts)
     assert set(head_of(text)) == {"pretty_name", "license", "size_categories", "task_categories"}
     body = text.split("---\n", 2)[2]
@@ -184,7 +192,9 @@ def test_nothing_foreign_breaks_out_of_the_card(foreign: str, where: str) -> Non
     assert "\x1b" not in body
     plain = card(counted([row(example("q", "a"), licence="MIT")]), FACTS)
     headings = {line for line in body.splitlines() if line.startswith("#")}
-    assert headings - {"### By task"} <= {line for line in plain.splitlines() if line.startswith("#")}
+    assert headings - {"### By task", "## Files"} <= {
+        line for line in plain.splitlines() if line.startswith("#")
+    }
     for line in body.splitlines():
         if line.startswith("|"):
             assert len(line.replace("\\|", "").split("|")) in (4, 5, 9)
@@ -193,3 +203,31 @@ def test_nothing_foreign_breaks_out_of_the_card(foreign: str, where: str) -> Non
 def test_long_lists_are_cut_with_their_sum() -> None:
     given_ = [row(example("q", "a", task=f"task{number}"), number, licence="MIT") for number in range(30)]
     assert "| 10 more | 10 |" in card(counted(given_), FACTS)
+
+
+def test_what_stands_against_publication_and_what_the_build_kept_is_said() -> None:
+    tally = Tally()
+    tally.add("near duplicate", "a:1")
+    found = counted([row(example("q", "a"), licence="MIT")], dropped=tally.reasons())
+    told = card(found, FACTS.model_copy(update={"against": ("nobody looked for secrets",), "build_rows": 7}))
+    assert "**Not publishable**" in told
+    assert "- nobody looked for secrets" in told
+    assert "which kept 7 rows in all its datasets" in told
+    assert "which kept" not in card(found, FACTS.model_copy(update={"build_rows": 1}))
+    assert "not built from collections" in card(counted([row(example("q", "a"))]), FACTS)
+
+
+def test_several_files_of_one_side_are_one_split() -> None:
+    splits = tuple(Split(name="train", file=name, rows=1) for name in ("rows.jsonl", "rows-2.jsonl"))
+    told = card(counted([row(example("q", "a"))]), FACTS.model_copy(update={"splits": splits}))
+    assert head_of(told)["configs"][0]["data_files"] == [
+        {"split": "train", "path": ["rows.jsonl", "rows-2.jsonl"]}
+    ]
+
+
+def test_rows_without_lineage_are_counted_under_no_licence() -> None:
+    counter = StatisticsCounter()
+    counter.add_stored(example("q", "a", task="t"), None)
+    found = counter.statistics()
+    assert (found.rows, found.groups, found.by, found.publishable) == (1, 0, {"task": {"t": 1}}, False)
+    assert found.licences[0].licence == "unknown"

@@ -47,7 +47,7 @@ def test_only_the_beginning_is_looked_at(tmp_path: Path) -> None:
         ({"instruction": "q", "response": "a"}, "'instruction', 'response'", "the nearest is alpaca"),
         ({"original_prompt": "q", "gold_standard": "a"}, "'original_prompt'", "missing: suboptimal_response"),
         ({}, "no keys", "none is near; known are openai_preference,"),
-        ({"x\x1b[2J\u202e": 1}, "'x[2J'", "none is near"),
+        ({"x\x1b[2J\u202e": 1}, "a name of 6 characters", "none is near"),
         ({"issue_id": "gt-1", "event_type": "closed"}, "'issue_id'", "a source of kind beads"),
         ({"mapping": {}, "title": "t"}, "'mapping'", "a source of kind conversations"),
         ({"ts": "t", "actor": "a", "type": "done"}, "'ts'", "a source of kind events"),

@@ -59,6 +59,10 @@ def kinds(scrubber: Scrubber, text: str) -> list[str]:
         base64.b64encode(base64.b64encode(f"export TOKEN={GITHUB}\n".encode())).decode(),
         f'key = "{GITHUB[:17]}" +\n    "{GITHUB[17:]}"',
         f"key={GITHUB[:17]}\\\n  {GITHUB[17:]}",
+        f"//api.net/ password%3D%27{''.join(f'%{byte:02X}' for byte in PASSWORD.encode())}%27",
+        f"token&#61;&#34;{GITHUB[:20]}&#{ord(GITHUB[20])};{GITHUB[21:]}&#34;",
+        "xoxa" + "-37grwg476dmi",
+        "Authorization: SSWS " + "00" + "uQ7hXk2mZp9LtR4vB6nC8wY1sD3fG5jH0aKe2MxT",
         f"postgres%3A%2F%2Fsvc%3A{PASSWORD.replace('#', '')}%40db.prod.net%2Fapp",
         KEY,
         KEY.replace("\n", "\\n"),
@@ -95,6 +99,17 @@ def test_a_secret_does_not_pass(scrubber: Scrubber, text: str) -> None:
         "mail nobody@example.com from 192.0.2.7 or 10.1.2.3 with version 1.2.3.4",
         "public_key = 9Cnzj4p4WGeKLs1Pt8QuKUpRKfFLfRYC9AIKjbJTWit",
         "-----BEGIN PUBLIC KEY-----",
+        "rookTable = 0023452Lllk2KqjLBvaxANWEgTd7bqjsxjo8aZj0wd",
+        "        uses: codecov/codecov-action@57e3a136b779b570ffcdbf80b3bdc90e7fab3de2 # v6",
+        '"@algolia/client": ["5.46.2", "sha512-oWknd6wpfNrmRcH0vzed3UPX0i17o4kYLM5OMITyMVM2xLgaRbIafoxL0=="]',
+        "    #2 0x00010074ab50 in flecs_token flecs/src/addons/parser/tokenizer.c:606:11",
+        'run_tests = { next_on_pass = "merge", next_on_fail = "notify_witness" }',
+        "  4. Add as GitHub secret: WINDOWS_SIGNING_CERT_PFX_BASE64",
+        "tiles = PackedByteArray("
+        + "A" * 23
+        + "E"
+        + "AAAAAAAAAAAAAAIAAAAAAAAAAAAAAAMAAAAAAAAAAAAAAAQAAAAAAA" * 2
+        + ")",
         'if strings.HasPrefix(s, "-----BEGIN RSA PRIVATE' + ' KEY-----") {',
     ],
 )
@@ -195,6 +210,8 @@ def test_kinds_of_personal_data_are_chosen() -> None:
         ("IBAN DE82 5001 0517 0648 4898 91", "iban"),
         ("/home/annika/project", "home"),
         ("C:\\Users\\annika\\project", "home"),
+        ("file:///mnt/c/Users/annika/project", "home"),
+        ('{"cwd": "a\\n/home/annika/project"}', "home"),
     ],
 )
 def test_personal_data_is_found(scrubber: Scrubber, text: str, kind: str) -> None:
@@ -211,6 +228,13 @@ def test_personal_data_is_found(scrubber: Scrubber, text: str, kind: str) -> Non
         "192.0.2.1 198.51.100.2 203.0.113.3 127.0.0.1 10.0.0.1 172.16.0.1 192.168.1.1 2001:db8:1:2:3:4:5:6",
         "version 93.184.216.34",
         "1.2.3.4.5",
+        "sentinel announce-ip 1.2.3.4",
+        'assert.Equal(t, "40.40.40.40", c.ClientIP())',
+        "** $Id: lauxlib.c,v 1.159.1.3 2008/01/21 13:20:51 roberto Exp $",
+        "- Bumped `fastmcp` from 2.13.0.1 to 2.13.0.2",
+        "alice@test.com jane@corp.com a@b.com security@somewhere.org",
+        'binding_path = "/user/hand/left/input/home/click"',
+        "C:/Users/YOUR_USERNAME/AppData https://somewhere.org/home/settings",
         "card 4539 5787 6362 1487",
         "card 4111 1111 1111 1111",
         "GB82 WEST 1234 5698 7654 32",
@@ -221,6 +245,29 @@ def test_personal_data_is_found(scrubber: Scrubber, text: str, kind: str) -> Non
 )
 def test_documentation_values_are_nobody_s(scrubber: Scrubber, text: str) -> None:
     assert kinds(scrubber, text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'password := "my-federation-password-123!"',
+        'value: "Basic YWRtaW46cGFzc3dvcmQ=",',
+        '// "https://x-access-token:ghp_abc@github.com/org/repo"',
+        "meraki-api-key: acdeFf05b1a6d4c890237bf08c5e6e8d2b4d0f2e",
+    ],
+)
+def test_what_may_be_an_example_is_asked_about_and_not_replaced(scrubber: Scrubber, text: str) -> None:
+    result = scrubber.scrub_text(text)
+    assert (result.text, result.verdict) == (text, Verdict.QUARANTINED)
+
+
+def test_many_values_are_found_again_as_few_are(scrubber: Scrubber) -> None:
+    values = [f"{GITHUB[:-3]}{number:03}" for number in range(40)]
+    told = "\n".join(f"export TOKEN={value}" for value in values)
+    again = " ".join(f"{value};" for value in values)
+    result = scrubber.scrub_text(f"{told}\n{again}")
+    assert not [value for value in values if value in result.text]
+    assert len(result.findings) == 80
 
 
 def test_what_is_allowed_is_not_found() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from realm.core.errors import CorruptError, DataError, NotFoundError, RefusedError
 from realm.corpus.scrub import Scrubber, Verdict
 from realm.corpus.scrubbing.decisions import KEY_SUFFIX, Decision, Decisions
-from realm.corpus.scrubbing.review import Quarantine, Sample, sampled
+from realm.corpus.scrubbing.review import Quarantine, Reading, Sample, sampled
 from realm.corpus.scrubbing.scan import RowFinding, Totals, scan
 from realm.corpus.scrubbing.score import score
 
@@ -105,6 +105,74 @@ def test_decisions_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
         Decisions(path).of(b"a")
 
 
+def test_what_another_process_decides_is_followed(tmp_path: Path) -> None:
+    here, there = Decisions(tmp_path / "d" / "decisions.json"), Decisions(tmp_path / "d" / "decisions.json")
+    assert here.digest(b"x") == there.digest(b"x")
+    assert here.of(b"a") is None
+    there.remember({b"a": Decision.SECRET})
+    assert here.of(b"a") is Decision.SECRET
+    here.remember({b"b": Decision.NOT_SECRET})
+    assert (there.of(b"a"), there.of(b"b")) == (Decision.SECRET, Decision.NOT_SECRET)
+
+
+def read_at(item: str, before: str | None) -> Reading:
+    return Reading(source="mine", item=item, document=f"{item}#1", before=before)
+
+
+def test_a_document_waits_once_its_reading_is_published(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path / "q")
+    quarantine.settle("mine", {})
+    assert not quarantine.folder.exists()
+    for item in ("a", "b"):
+        assert quarantine.hold_document(read_at(item, None), f"mine/{item}", {"text": item}, ())
+    quarantine.settle("mine", {"a": "first"})
+    [row] = quarantine.waiting("mine")
+    assert quarantine.held(row).where == "mine/a"
+    assert [reading.item for reading in quarantine.pending("mine").values()] == ["b"]
+    quarantine.settle("other", {})
+    assert quarantine.waiting() == [row]
+    quarantine.hold_document(read_at("a", "first"), "mine/a", {"text": "new"}, ())
+    quarantine.settle("mine", {"a": "first"})
+    assert quarantine.held(row).value == {"text": "a"}  # until what replaces it is published
+    quarantine.settle("mine", {"a": "second", "b": "first"})
+    assert {quarantine.held(one).where: quarantine.held(one).value for one in quarantine.waiting()} == {
+        "mine/a": {"text": "new"},
+        "mine/b": {"text": "b"},
+    }
+    assert quarantine.pending("mine") == {}
+    assert modes(quarantine.folder) == {0o600}
+
+
+def test_a_dropped_document_is_not_held_again(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path / "q")
+    quarantine.hold_document(read_at("a", None), "mine/a", {"text": "x", "n": float("nan")}, ())
+    quarantine.settle("mine", {"a": "first"})
+    quarantine.drop(quarantine.waiting()[0])
+    value = {"n": float("nan"), "text": "x"}
+    assert quarantine.hold_document(read_at("a", "first"), "mine/a", value, ()) is None
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    quarantine, _, _ = held(tmp_path)
+    gone, own = (quarantine.folder / f".x.row.json.{pid}.part" for pid in (2**22 + 1, os.getpid()))
+    gone.write_bytes(b"half")
+    own.write_bytes(b"half")
+    quarantine.settle("mine", {})
+    assert (gone.exists(), own.exists()) == (False, True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.binary(max_size=200)
+    | st.recursive(st.none() | st.text(), st.lists).map(lambda v: json.dumps(v).encode())
+)
+def test_any_file_is_a_held_row_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    quarantine = Quarantine(tmp_path_factory.mktemp("any"))
+    (quarantine.folder / "ab.row.json").write_bytes(data)
+    with pytest.raises(CorruptError):
+        quarantine.held("ab")
+
+
 def test_looking_makes_no_file(tmp_path: Path) -> None:
     decisions = Decisions(tmp_path / "none" / "decisions.json")
     assert decisions.of(b"x") is None
@@ -131,6 +199,18 @@ def test_a_sample_depends_on_the_seed_alone(tmp_path: Path) -> None:
     assert taken(1, "a") == taken(1, "b") != taken(2, "c")
     assert 10 < len(taken(1, "a")) <= 40
     assert modes(tmp_path) == {0o600}
+
+
+def test_a_sample_is_drawn_from_all_rows(tmp_path: Path) -> None:
+    sample = Sample(tmp_path / "s", 1.0, 1, most=50)
+    taken = [number for number in range(1000) if sample.takes(f"r{number}")]
+    for number in range(1000):
+        sample.offer(f"r{number}", number)
+    sample.write()
+    kept = [row["value"] for row in sampled(tmp_path / "s")]
+    assert len(kept) == sample.rows == 50
+    assert sum(number >= 500 for number in kept) > 10
+    assert len(taken) == 1000
 
 
 def run(file: Path, **more: object) -> tuple[list[RowFinding], Totals]:

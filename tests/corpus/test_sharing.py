@@ -10,6 +10,7 @@ from made_rows import example, row
 from realm.corpus.assembly.sharing import (
     Contribution,
     ContributionCounter,
+    DistinctContributions,
     SharingConfig,
     may_train,
     may_use,
@@ -73,3 +74,20 @@ def test_who_gave_enough_may_use_the_model() -> None:
     assert refused.reason == "99 accepted rows are too few: 100 are needed"
     assert not may_use("eve", [first, second], config).allowed
     assert not may_use("eve", [], SharingConfig()).allowed
+
+
+def test_a_row_in_several_datasets_is_given_once() -> None:
+    counter = DistinctContributions()
+    given_ = [
+        row(example("q", "a"), contributor="ann", rig="one"),
+        row(example("q", "a", level=2), contributor="ann"),
+        row(example("q", "a"), contributor="bob"),
+        row(example("q", "b"), contributor="ann"),
+        row(example("q", "c")),
+    ]
+    for each in given_:
+        counter.add(each.example, each.origin)
+    assert counter.contributions() == (
+        Contribution(contributor="ann", rows=2, rigs=("one",)),
+        Contribution(contributor="bob", rows=1, rigs=()),
+    )

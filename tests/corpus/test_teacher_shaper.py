@@ -13,6 +13,7 @@ import textwrap
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def test_a_unit_becomes_the_answer_to_the_request_that_the_model_wrote(
     assert row.example.tags == {"domain": "flecs", "role": "helper", "task": "reverse"}
     assert (row.origin.made_by, row.origin.generator) == ("model", f"sage@{endpoint.url}")
     assert (row.origin.path, row.origin.first_line, row.origin.licence) == ("a.md", 2, "MIT")
-    assert (row.document, row.shaper, row.group) == ("a.md#1", "teacher@1", "docs/a.md")
+    assert (row.document, row.shaper, row.group) == ("a.md#1", "teacher@2", "docs/a.md")
     specs.verify("chat_sft_v1", row.example)
 
 
@@ -382,6 +383,52 @@ def test_json_has_to_be_json(endpoint: Endpoint, tmp_path: Path) -> None:
     rows, counts = _shape(_shaper(endpoint, tmp_path, tasks=["answer"], domains=domains), [_chat("one")])
     assert counts == {}
     assert rows[0].example.messages[-1].content == '```json\n{"a": 1}\n```'
+
+
+LUA = """local held = {}
+
+-- Add one thing.
+local function add(thing)
+    held[#held + 1] = thing
+end
+
+function broken(a
+    return ) a
+end
+
+function M.drop_piece(at)
+    table.remove(held, at)
+end
+"""
+
+
+def test_a_file_of_code_is_shown_function_by_function(endpoint: Endpoint, tmp_path: Path) -> None:
+    rows, counts = _shape(_shaper(endpoint, tmp_path), [_text(1, text=LUA, language="lua")])
+    assert counts == {}
+    assert [(row.origin.first_line, row.origin.last_line) for row in rows] == [(5, 7), (13, 15)]
+    assert rows[1].example.messages[-1].content.startswith("```lua\nfunction M.drop_piece(at)\n")
+    assert {row.document for row in rows} == {"a.md#1"}
+    assert len({row.origin.first_line for row in rows}) == len(endpoint.asked) == 2
+
+
+def test_code_that_does_not_parse_costs_no_request(endpoint: Endpoint, tmp_path: Path) -> None:
+    documents = [_text(1, text="local a = = 1 -- and more of it", language="lua")]
+    assert _shape(_shaper(endpoint, tmp_path), documents) == ([], {"a text whose code does not parse": 1})
+    assert endpoint.asked == []
+
+
+def test_functions_of_two_domains_are_joined(endpoint: Endpoint, tmp_path: Path) -> None:
+    documents = [_text(1, text=LUA, language="lua"), _text(2, "godot", text=LUA, language="lua")]
+    rows, counts = _shape(_shaper(endpoint, tmp_path, tasks=[], cross=[{**CROSS, "pairs": 2}]), documents)
+    assert (len(rows), counts) == (2, {})
+    assert {str(row.example.tags["with"]) for row in rows} == {"docs/a.md#2:6", "docs/a.md#2:14"}
+
+
+def test_code_is_parsed_in_several_threads() -> None:
+    good, bad = "\n".join(f"local a{n} = f({n})" for n in range(3000)), "local a = ( 1"
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        found = list(pool.map(lambda code: syntax_gate("lua", code), [good, bad] * 12))
+    assert found == [True, False] * 12
 
 
 CROSS = {"domains": ["flecs", "godot"], "pairs": 3, "system": "You know both."}

@@ -12,6 +12,7 @@ from realm.core.errors import RefusedError, UsageError
 from realm.core.records import ArtifactKind
 from realm.corpus.check import Depth
 from realm.corpus.dataset import read_examples, read_info
+from realm.corpus.scrub import Scrubber
 from realm.flows import collect as collecting
 from realm.flows.build import BuildPlan
 from realm.flows.lineage import lineage_of
@@ -51,7 +52,12 @@ def test_a_file_becomes_two_disjoint_datasets_that_know_their_lines(lab: Realm, 
     for dataset in report.datasets:
         folder = lab.lab.store.verified(ArtifactKind.DATASET, dataset.hash)
         rows[dataset.side] = {row.messages[0].content for row in read_examples(folder)}
-        assert read_info(folder).scrub == {"clean": 100, "replaced": 0, "quarantined": 0, "versions": ["1"]}
+        assert read_info(folder).scrub == {
+            "clean": 100,
+            "replaced": 0,
+            "quarantined": 0,
+            "versions": [Scrubber.version],
+        }
     assert len(rows["train"]) + len(rows["eval"]) == 100
     assert not rows["train"] & rows["eval"]
     train = next(each for each in report.datasets if each.side == "train")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,53 +15,48 @@ if TYPE_CHECKING:
     from realm.corpus.assembly.assembler import Assembly
     from realm.corpus.tally import Reason
     from realm.flows.build import BuildReport
-    from realm.flows.collect import Collected
 
 
 def add(
     ctx: typer.Context,
-    paths: list[Path] = typer.Argument(None, help="Files and folders; none collects what is new everywhere."),
+    paths: list[str] = typer.Argument(
+        None, help="Files, folders and git URLs; none collects what is new everywhere."
+    ),
     kind: str | None = typer.Option(None, help="Kind of source; else what the path shows."),
     name: str | None = typer.Option(None, help="What the lab calls the source; else the path's name."),
-) -> None:
+    setting: list[str] = typer.Option(
+        [], metavar="KEY=VALUE", help="A setting of the source, such as licence=MIT. May be repeated."
+    ),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Write nothing; show what would be collected."),
+    sample: int = typer.Option(3, min=0, max=100, help="Documents that a dry run shows."),
+    from_hook: bool = typer.Option(
+        False, "--from-hook", help="Take the session that an agent's hook names on standard input."
+    ),
+) -> int:
     """Collect from sources: read what is new, scrub it, keep it in the vault.
 
-    A second call takes only what is new or has changed. Interrupted, it goes on where it was.
+    A second call takes only what is new or has changed. Interrupted, it goes on where it was. Without a path,
+    the sources of `realm.yaml` and those that were added before; one that fails keeps no other from it, and
+    the command leaves with 1.
 
-    Example: realm data add ~/flecs --kind repo --name flecs
+    Example: realm data add ~/flecs --name flecs --setting licence=MIT
     """
+    from realm.cli import adding
+    from realm.core.errors import UsageError
+
     options: Options = ctx.obj
-    with options.realm() as realm, _bar() as tell:
-
-        def show(progress: Any) -> None:
-            tell(f"{progress.source}: {progress.documents:,} documents", progress.bytes, progress.bytes_total)
-
-        found: list[Collected] = []
-        wanted: list[Path | None] = [*paths] if paths else [None]
-        for path in wanted:
-            found += realm.collect(path, kind=kind, name=name, progress=show)
-    if options.json:
-        print_json(found)
-        return
-    print_table(
-        ("source", "kind", "items", "new", "documents", "replaced", "quarantined", "left out"),
-        (
-            (
-                each.source,
-                each.kind,
-                each.items,
-                each.new,
-                each.documents,
-                each.replaced,
-                each.quarantined,
-                sum(reason.count for reason in each.left_out),
-            )
-            for each in found
-        ),
-        empty="No sources yet: realm data add PATH",
-    )
-    for each in found:
-        _print_reasons(each.left_out)
+    paths = paths or []
+    if from_hook:
+        return adding.from_hook(options)
+    if name and len(paths) > 1:
+        raise UsageError("--name names one source", hint="add one path at a time")
+    if not paths and (dry_run or kind or name or setting):
+        raise UsageError("no path", hint="name a file, a folder or a git URL")
+    settings = adding.settings_of(setting)
+    if dry_run:
+        adding.preview(options, paths, kind=kind, name=name, settings=settings, sample=sample)
+        return 0
+    return adding.collect(options, paths, kind=kind, name=name, settings=settings)
 
 
 def build(

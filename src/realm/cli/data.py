@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from realm.cli.corpus import add, build, lineage
+from realm.cli.datasets import export, stats
 from realm.cli.groups import Commands, add_group
+from realm.cli.hook import hook
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line
 from realm.cli.scrub import review, scrub
@@ -26,8 +28,11 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     commands: Commands = {
         "add": add,
+        "hook": hook,
         "build": build,
         "lineage": lineage,
+        "stats": stats,
+        "export": export,
         "check": check,
         "tokens": tokens,
         "scrub": scrub,

@@ -12,8 +12,9 @@ import typer
 
 from realm.cli.groups import add_group
 from realm.cli.options import Options
-from realm.cli.output import print_json, print_line
+from realm.cli.output import ago, print_json, print_line
 from realm.cli.play import show_events
+from realm.core.clock import utc_now
 
 if TYPE_CHECKING:
     from realm.flows.reconcile import Reconciled
@@ -140,6 +141,14 @@ def _print_status(found: Status) -> None:
         )
         for level in skill.too_small:
             print_line(f"          level {level} is too small to test")
+    for source in found.sources:
+        collected = (
+            f"collected {ago(source.collected_at, utc_now())} ago"
+            if source.collected_at
+            else "never collected"
+        )
+        waits = f" · {source.waiting} wait: realm data review" if source.waiting else ""
+        print_line(f"source    {source.name} ({source.kind}): {collected}{waits}")
 
 
 def hero(ctx: typer.Context) -> None:

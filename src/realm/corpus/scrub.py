@@ -64,10 +64,13 @@ class Scrubber:
         """Values that are never taken for a secret, exactly as they stand in texts."""
         decisions: Path | None = None
         """File of decisions from review; see `realm.corpus.scrubbing.decisions`."""
+        audit: Share = Field(default=0.001, exclude=True)
+        """Share of the documents that pass which a collection keeps for inspection, at most 200. It changes
+        no finding, so it is no part of the config's hash."""
         engine: Engine = Field(default="auto", exclude=True)
         """What looks for candidates. It changes the speed alone, so it is no part of the config's hash."""
 
-    version = "1"
+    version = "2"
     """Raised when the same text would give other findings."""
 
     def __init__(self, config: Config | None = None) -> None:
@@ -90,7 +93,7 @@ class Scrubber:
 
     def scrub_value(self, value: Any) -> ScrubbedValue:
         """Scrub every string of a JSON value, keys included, as one unit."""
-        places = list(walk(value))
+        places = walk(value)
         changed, findings, verdict = self._scrub_places(places)
         return ScrubbedValue(
             value=put(value, changed) if changed else value, findings=findings, verdict=verdict
@@ -158,7 +161,7 @@ class Scrubber:
             start, end = hit.start - starts[at], min(hit.end - starts[at], len(pieces[at]))
             if start < end:
                 of_place.setdefault(at, []).append(hit._replace(start=start, end=end))
-        telling = tuple(places[at].pointer[:-1] for at in of_place if places[at].pointer.endswith("#"))
+        telling = frozenset(places[at].pointer[:-1] for at in of_place if places[at].pointer.endswith("#"))
         for at, own in of_place.items():
             findings += _findings(pieces[at], own, _where(places[at], telling))
             certain = self._certain(own)
@@ -218,10 +221,14 @@ def _findings(data: bytes, hits: Iterable[Hit], where: str) -> Iterator[Finding]
         )
 
 
-def _where(place: Place, telling: tuple[str, ...]) -> str:
+def _where(place: Place, telling: frozenset[str]) -> str:
     """Name a string without the keys in which something was found."""
-    below = place.pointer.removesuffix("#") + "/"
-    return f"#{place.number}" if any(below.startswith(f"{key}/") for key in telling) else place.pointer
+    below = place.pointer.removesuffix("#")
+    while below and telling:
+        if below in telling:
+            return f"#{place.number}"
+        below = below.rpartition("/")[0]
+    return place.pointer
 
 
 def _named(place: Place, piece: bytes, start: int) -> Iterator[Hit]:

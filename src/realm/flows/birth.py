@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from realm.core.events import CheckpointStaged, Emit, Event
+from realm.core.paths import expanded
 from realm.core.records import ArtifactKind, Record
 from realm.core.seeds import seed
 from realm.flows.checkpoints import publish_checkpoint
@@ -98,7 +99,7 @@ def _job(lab: Lab, run: str) -> BirthJob:
     return BirthJob(
         run=run,
         blank=lab.hero.blank.model_dump(mode="json") if lab.hero.blank else None,
-        base=str(lab.home.root / lab.hero.base.expanduser()) if lab.hero.base else None,
+        base=str(lab.home.root / expanded(lab.hero.base)) if lab.hero.base else None,
         vocabulary_size=lab.hero.vocabulary_size,
         seed=seed("birth", lab.campaign, lab.hero_name, lab.hero.seed),
         texts=tuple(texts),

@@ -13,7 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from realm.core.config import Config
 from realm.core.errors import RefusedError
+from realm.core.paths import expanded
 from realm.core.records import ArtifactKind, Record
 from realm.corpus.assembly.assembler import Assembler, Assembly
 from realm.corpus.assembly.conventions import Resolution, Resolver
@@ -27,6 +29,7 @@ from realm.corpus.document import Document
 from realm.corpus.duplicates.dedupe import EXACT, NEAR, Deduplicator
 from realm.corpus.examining.examine import Examination, Examiner, checks_of
 from realm.corpus.shaper import SHAPERS, Row
+from realm.corpus.source import SOURCES
 from realm.corpus.tally import Reason, Tally
 from realm.flows.built import BuiltDataset, BuiltDatasets
 from realm.flows.context import Lab
@@ -189,14 +192,18 @@ class _Build:
         self._tell("rows", total, total)
 
     def _chosen(self, feed: Feed) -> frozenset[str]:
-        """Return the sources that a feed names, by name or by kind."""
-        known = self._documents.sources
-        return frozenset(s.name for s in known if s.name in feed.sources or s.kind in feed.sources)
+        """Return the sources that a feed names; the name of a kind means all of the kind, and only these."""
+        names = frozenset(feed.sources).difference(SOURCES.names())
+        return frozenset(
+            source.name
+            for source in self._documents.sources
+            if source.kind in feed.sources or source.name in names
+        )
 
     def _rows(
         self, feed: Feed, names: frozenset[str], excluded: frozenset[tuple[str, str]], total: int
     ) -> Iterator[Row]:
-        shaper, tally, count = SHAPERS.build(feed.shaper), Tally(), 0
+        shaper, tally, count = SHAPERS.build(self._placed(feed.shaper)), Tally(), 0
         identity = ""
         for row in shaper.shape(self._given(names, excluded, total), tally):
             identity = row.shaper
@@ -205,6 +212,13 @@ class _Build:
         self._left_out.merge(tally.reasons())
         if identity:
             self._yields.append(yield_of(identity, count, tally))
+
+    def _placed(self, config: Config) -> Config:
+        """Return a config whose paths begin at the realm's folder."""
+        paths = {
+            name: self._lab.home.root / expanded(value) for name, value in config if isinstance(value, Path)
+        }
+        return config.model_copy(update=paths)
 
     def _given(
         self, names: frozenset[str], excluded: frozenset[tuple[str, str]], total: int

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from realm.core.errors import MissingExtraError
+from realm.core.paths import expanded
 from realm.corpus.check import Context
 from realm.flows.checkpoints import verified_checkpoint
 from realm.flows.config import load_recipe
@@ -58,4 +59,4 @@ def _tokenizer_folder(lab: Lab) -> Path | None:
     latest = lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name)
     if latest is not None:
         return Path(verified_checkpoint(lab, latest))
-    return lab.home.root / lab.hero.base.expanduser() if lab.hero.base else None
+    return lab.home.root / expanded(lab.hero.base) if lab.hero.base else None

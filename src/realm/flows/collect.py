@@ -8,9 +8,11 @@ Nothing unscrubbed is written but to the quarantine.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Protocol
 
 from realm.core.errors import DataError
 from realm.core.hashing import hash_json
@@ -21,15 +23,24 @@ from realm.corpus.source import SOURCES, Item, Source, SourceConfig
 from realm.corpus.tally import Reason, Tally
 from realm.flows.context import Lab
 from realm.flows.shards import Note, Shard, scrub_settings
-from realm.ledger.records import CollectionRecord, SourceRecord
+from realm.ledger.records import CollectedRecord, CollectionRecord, SourceRecord
 
 SHARD_BYTES = 32 << 20
 SHARD_ITEMS = 2000
-_TOLD_EVERY = 200
-"""Documents between two words of progress."""
+_TOLD_EVERY_S = 0.2
+"""Between two words of progress; whoever hears them may end the collection."""
 
-Hold = Callable[[str, Document, ScrubbedDocument], None]
-"""Puts a document of an item into the quarantine."""
+
+class Hold(Protocol):
+    """Puts documents into the quarantine."""
+
+    def __call__(self, item: str, document: Document, found: ScrubbedDocument) -> None:
+        """Hold a document of an item."""
+        ...
+
+    def flush(self) -> None:
+        """Make durable what was held; called before what was read beside it is published."""
+        ...
 
 
 class CollectProgress(Record):
@@ -76,10 +87,20 @@ def add_source(lab: Lab, config: SourceConfig) -> SourceRecord:
     )
 
 
-def collect(lab: Lab, source: SourceRecord, scrubber: Scrubber, hold: Hold, progress: Progress) -> Collected:
-    """Take what is new in a source. Raises DataError or NotFoundError where it cannot be read at all."""
+def collect(
+    lab: Lab,
+    record: SourceRecord,
+    scrubber: Scrubber,
+    hold: Hold,
+    progress: Progress,
+    source: Source | None = None,
+) -> Collected:
+    """Take what is new in a source, or in the part of it that `source` is.
+
+    Raises DataError or NotFoundError where it cannot be read at all.
+    """
     lab.store.clear_stages(ArtifactKind.COLLECTION)
-    return _Collecting(lab, source, scrubber, hold, progress).run()
+    return _Collecting(lab, record, source or SOURCES.build(record.config), scrubber, hold, progress).run()
 
 
 def preview(source: Source, scrubber: Scrubber, limit: int) -> Iterator[tuple[Item, ScrubbedDocument]]:
@@ -97,20 +118,27 @@ class _Collecting:
     """One collection being made."""
 
     def __init__(
-        self, lab: Lab, source: SourceRecord, scrubber: Scrubber, hold: Hold, progress: Progress
+        self,
+        lab: Lab,
+        record: SourceRecord,
+        source: Source,
+        scrubber: Scrubber,
+        hold: Hold,
+        progress: Progress,
     ) -> None:
         self._ledger = lab.ledger.sources
-        self._record = source
-        self._source = SOURCES.build(source.config)
+        self._record = record
+        self._source = source
         self._scrubber = scrubber
         self._hold = hold
         self._progress = progress
-        self._shard = partial(Shard, lab, source, self._source.version, scrubber)
-        self._settings = {"source": source.config, "scrub": scrub_settings(scrubber)}
+        self._shard = partial(Shard, lab, record, source.version, scrubber)
+        self._settings = {"source": record.config, "scrub": scrub_settings(scrubber)}
         self._left_out = Tally()
         self._verdicts: Counter[Verdict] = Counter()
         self._findings: Counter[str] = Counter()
-        self._items = self._bytes = 0
+        self._items = self._bytes = self._item_bytes = 0
+        self._told_at = 0.0
         self._unreadable: set[str] = set()
 
     def run(self) -> Collected:
@@ -122,7 +150,7 @@ class _Collecting:
             if item.key not in known or known[item.key].fingerprint != self._fingerprint(item)
         ]
         self._bytes_total = sum(item.size_bytes for item in self._new)
-        self._tell(0)
+        self._tell()
         collections = [record.hash for shard in shards(self._new) for record in self._taken(shard)]
         verdicts = self._verdicts
         return Collected(
@@ -166,10 +194,12 @@ class _Collecting:
         """Publish part after part, going on behind those that are there already."""
         fingerprint, tally, last = self._fingerprint(item), Tally(), False
         begun = self._ledger.begun(self._record.name, item.key, fingerprint)
-        documents, read = self._read(item, tally), begun.read if begun else 0
-        for _ in range(read):
-            next(documents, None)
-        if read:
+        documents, read = self._read(item, tally), 0
+        if begun:
+            read = begun.read
+            self._item_bytes = self._read_bytes(begun)
+            for _ in range(read):
+                next(documents, None)
             tally.take()  # counted with the parts that are there
         while not last:
             with self._shard() as shard:
@@ -193,15 +223,23 @@ class _Collecting:
         found = self._scrubber.scrub_document(document)
         if found.verdict is Verdict.QUARANTINED:
             self._hold(item.key, document, found)
+        before = shard.bytes
         shard.add(item.key, found)
         self._verdicts[found.verdict] += 1
-        if self._verdicts.total() % _TOLD_EVERY == 0:
-            self._tell(min(shard.bytes, item.size_bytes))
+        self._item_bytes = min(self._item_bytes + shard.bytes - before, item.size_bytes)
+        if time.monotonic() - self._told_at >= _TOLD_EVERY_S:
+            self._tell()
 
     def _end(self, item: Item) -> None:
         self._items += 1
         self._bytes += item.size_bytes
-        self._tell(0)
+        self._item_bytes = 0
+        self._tell()
+
+    def _read_bytes(self, begun: CollectedRecord) -> int:
+        """Return what was read of the parts that are there."""
+        known = self._ledger.collections(self._record.name)
+        return sum(each.read_bytes for each in known if each.hash in begun.collections)
 
     def _publish(
         self, shard: Shard, items: Sequence[Item], read_bytes: int, tally: Tally, note: Note
@@ -209,6 +247,7 @@ class _Collecting:
         self._findings.update(shard.findings)
         reasons = tally.take()
         self._left_out.merge(reasons)
+        self._hold.flush()
         return shard.publish(len(items), read_bytes, reasons, note)
 
     def _read(self, item: Item, tally: Tally) -> Iterator[Document]:
@@ -219,15 +258,15 @@ class _Collecting:
             tally.add("an item that cannot be read", f"{item.key}: {error.reason}")
             self._unreadable.add(item.key)
 
-    def _tell(self, more_bytes: int) -> None:
-        """Tell how far it is, with so many bytes of the item in work."""
+    def _tell(self) -> None:
+        self._told_at = time.monotonic()
         quarantined = self._verdicts[Verdict.QUARANTINED]
         self._progress(
             CollectProgress(
                 source=self._record.name,
                 items=self._items,
                 items_total=len(self._new),
-                bytes=self._bytes + more_bytes,
+                bytes=self._bytes + self._item_bytes,
                 bytes_total=self._bytes_total,
                 documents=self._verdicts.total() - quarantined,
             )

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from realm.core.errors import StateError, StorageError
+from realm.core.paths import expanded
 from realm.flows.config import template_text
 from realm.flows.home import Home
 
 
 def create_home(path: Path, template: str, settings: Mapping[str, str]) -> Home:
     """Make a new realm at a path; `settings` fill the template's places. Refuses an existing one."""
-    root = path.expanduser().resolve()
+    root = expanded(path).resolve()
     home = Home(root)
     if home.config.exists():
         raise StateError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from realm.core.events import DatasetAdded
 from realm.core.records import ArtifactKind, ArtifactRef
@@ -13,9 +12,7 @@ from realm.flows.context import Lab
 from realm.ledger.records import DatasetRecord
 
 
-def publish_dataset(
-    lab: Lab, write: Callable[[Path], DatasetInfo], *, source: str, generator: dict[str, Any] | None = None
-) -> DatasetRecord:
+def publish_dataset(lab: Lab, write: Callable[[Path], DatasetInfo], *, source: str) -> DatasetRecord:
     """Let `write` fill a stage, publish it under its content's name, and register it."""
     stage = lab.store.stage(ArtifactKind.DATASET)
     try:
@@ -23,12 +20,10 @@ def publish_dataset(
     except BaseException:
         lab.store.discard(stage)
         raise
-    return publish_stage(lab, stage, info, source=source, generator=generator)
+    return publish_stage(lab, stage, info, source=source)
 
 
-def publish_stage(
-    lab: Lab, stage: Path, info: DatasetInfo, *, source: str, generator: dict[str, Any] | None = None
-) -> DatasetRecord:
+def publish_stage(lab: Lab, stage: Path, info: DatasetInfo, *, source: str) -> DatasetRecord:
     """Publish a filled stage under its content's name and register the dataset."""
 
     def commit(ref: ArtifactRef) -> DatasetRecord:
@@ -40,7 +35,7 @@ def publish_stage(
                 rows=info.rows,
                 size_bytes=ref.size_bytes,
                 source=source,
-                generator=generator,
+                generator=info.generator,
                 scrub=info.scrub,
                 build=info.build,
                 created_at=lab.clock(),

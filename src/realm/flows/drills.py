@@ -53,5 +53,5 @@ def _queue(lab: Lab, name: str) -> Job:
     def write(stage: Path) -> DatasetInfo:
         return write_examples(examples(), stage, name=title, spec="chat_sft_v1", generator=generator)
 
-    dataset = publish_dataset(lab, write, source=f"skill:{name}", generator=generator)
+    dataset = publish_dataset(lab, write, source=f"skill:{name}")
     return queue_run(lab, dataset, title=title, source=DRILL, priority=Priority.LOW)

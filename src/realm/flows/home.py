@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from realm.core.errors import NotFoundError, StorageError
+from realm.core.paths import expanded
 
 CONFIG_NAME = "realm.yaml"
 PRIVATE = ".realm"
@@ -94,7 +95,7 @@ def find_home(explicit: Path | None = None) -> Home:
     """Return the home: the one given, else $REALM_HOME, else the nearest parent with a realm.yaml."""
     given = explicit or (Path(os.environ["REALM_HOME"]) if os.environ.get("REALM_HOME") else None)
     if given is not None:
-        root = given.expanduser().resolve()
+        root = expanded(given).resolve()
         if not (root / CONFIG_NAME).is_file():
             raise NotFoundError(f"{root}: no realm here", hint=f"create one with `realm init {given}`")
         return Home(root)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime
 from itertools import pairwise
 
 from realm.core.events import Interval
@@ -9,7 +11,9 @@ from realm.core.records import Record
 from realm.evaluation.intervals import wilson
 from realm.flows.context import Lab
 from realm.flows.control import waiting_for
+from realm.flows.holding import quarantine_of
 from realm.flows.skills import skill_state
+from realm.flows.sources import configured, kind_name
 from realm.growth import rules
 from realm.growth.rules import Facts, HeroSheet, SkillFacts, Stretch
 from realm.jobs.queue import Job, JobState
@@ -33,6 +37,17 @@ class SkillStatus(Record):
     """Levels below the first that can be tested."""
 
 
+class SourceStatus(Record):
+    """A source, and what was collected of it."""
+
+    name: str
+    kind: str
+    collected_at: datetime | None
+    """When something new was last collected; None for never."""
+    waiting: int
+    """Documents that wait for `realm data review`."""
+
+
 class Status(Record):
     """One look at a lab."""
 
@@ -52,6 +67,7 @@ class Status(Record):
     checkpoints: int
     latest: CheckpointRecord | None
     skills: tuple[SkillStatus, ...]
+    sources: tuple[SourceStatus, ...]
 
 
 def status(lab: Lab) -> Status:
@@ -74,7 +90,19 @@ def status(lab: Lab) -> Status:
         checkpoints=len(saved),
         latest=saved[-1] if saved else None,
         skills=tuple(_skill(lab, name) for name in lab.hero.skills),
+        sources=tuple(_sources(lab)),
     )
+
+
+def _sources(lab: Lab) -> Iterator[SourceStatus]:
+    """Yield the sources that the lab knows, and those of `realm.yaml` that nobody has collected yet."""
+    quarantine = quarantine_of(lab)
+    newest = {record.source: record.created_at for record in lab.ledger.sources.collections()}
+    kinds = {config.name: kind_name(config) for config in configured(lab)}
+    kinds.update({record.name: record.kind for record in lab.ledger.sources.list()})
+    for name, kind in sorted(kinds.items()):
+        waiting = len(quarantine.waiting(name))
+        yield SourceStatus(name=name, kind=kind, collected_at=newest.get(name), waiting=waiting)
 
 
 def _skill(lab: Lab, name: str) -> SkillStatus:

@@ -51,4 +51,4 @@ def _publish(
     def write(stage: Path) -> DatasetInfo:
         return write_examples(answered.rows, stage, name=name, spec="chat_sft_v1", generator=generator)
 
-    return publish_dataset(lab, write, source=f"teacher:{dataset.hash}", generator=generator)
+    return publish_dataset(lab, write, source=f"teacher:{dataset.hash}")

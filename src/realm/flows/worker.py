@@ -1,4 +1,4 @@
-"""`realm up`: hold the home, take files from the inbox, work the queue, keep it filled."""
+"""`realm up`: hold the home, take what the inbox and the sources have, work the queue, keep it filled."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from realm.flows.context import Lab
 from realm.flows.control import waiting_for
 from realm.flows.drills import queue_drills
 from realm.flows.intake import start_watching
+from realm.flows.live import start_watching_sources
 from realm.flows.reconcile import Reconciled, reconcile
 from realm.flows.runs import TRAIN
 from realm.flows.training import train_step
@@ -48,16 +49,20 @@ def held(lab: Lab) -> Iterator[WarmLauncher]:
 
 
 def up(lab: Lab, until: Callable[[], bool], on_ready: Callable[[Reconciled], None]) -> None:
-    """Hold the home, watch the inbox and work the queue until `until` is true."""
+    """Hold the home, watch the inbox and the sources, and work the queue until `until` is true."""
     with held(lab) as launcher:
         on_ready(reconcile(lab))
         ended = threading.Event()
-        watcher = start_watching(lab, ended.is_set, _report)
+        watchers = (
+            start_watching(lab, ended.is_set, _report),
+            start_watching_sources(lab, ended.is_set, _report_source),
+        )
         try:
             work(lab, launcher, until)
         finally:
             ended.set()
-            watcher.join(timeout=WATCHER_TIMEOUT_S)
+            for watcher in watchers:
+                watcher.join(timeout=WATCHER_TIMEOUT_S)
 
 
 def work(lab: Lab, launcher: WarmLauncher, until: Callable[[], bool], *, fill: bool = True) -> None:
@@ -77,6 +82,10 @@ def work(lab: Lab, launcher: WarmLauncher, until: Callable[[], bool], *, fill: b
 
 def _report(error: RealmError) -> None:
     log.warning("%s", error)
+
+
+def _report_source(source: str, error: RealmError) -> None:
+    log.warning("source %s: %s", source, error)
 
 
 class Filler:

@@ -10,18 +10,32 @@ the command prints nothing and fails with 1 at most.
 
 from __future__ import annotations
 
+import itertools
+import json
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from realm.core.errors import ConfigError, DataError
+from realm.core.errors import ConfigError, DataError, StorageError
+from realm.core.records import Record
 from realm.corpus.files import lines
 
 EVENTS = ("SessionEnd", "Stop")
 _MARK = "data add --from-hook"
 _TIMEOUT_S = 60
-_PAYLOAD_BYTES = 1_000_000
+PAYLOAD_BYTES = 1_000_000
+_SETTINGS_BYTES = 10_000_000
+
+
+class Written(Record):
+    """What became of an agent's settings."""
+
+    settings: Path
+    changed: bool
+    backup: Path | None
+    """Where the former content is; None where there was none, or nothing changed."""
 
 
 def hook_entry(
@@ -58,9 +72,29 @@ def merge_into(settings: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[st
     return {**settings, "hooks": merged}
 
 
+def write_into(file: Path, entry: Mapping[str, Any]) -> Written:
+    """Merge the entry into a settings file, whole or not at all; its former content is kept beside it.
+
+    A symlink is followed: settings often lie in a repository of their own. Raises ConfigError where the file
+    is no JSON object, StorageError where it cannot be written.
+    """
+    target = file.resolve()
+    before = _content(target)
+    settings = _object(before, target) if before is not None and before.strip() else {}
+    merged = merge_into(settings, entry)
+    if merged == settings:
+        return Written(settings=target, changed=False, backup=None)
+    mode = target.stat().st_mode & 0o777 if before is not None else 0o600
+    backup = _free_backup(target) if before is not None else None
+    if backup is not None and before is not None:
+        _write(backup, before, mode)
+    _write(target, json.dumps(merged, ensure_ascii=False, indent=2).encode() + b"\n", mode)
+    return Written(settings=target, changed=True, backup=backup)
+
+
 def transcript_of(payload: bytes) -> Path:
     """Return the session's file that a hook was told of. Raises DataError for any other input."""
-    if len(payload) > _PAYLOAD_BYTES:
+    if len(payload) > PAYLOAD_BYTES:
         raise DataError("more input than a hook gets", file="hook input")
     if not payload.strip():
         raise DataError("no input", file="hook input", hint="this is run by an agent's hook")
@@ -71,10 +105,58 @@ def transcript_of(payload: bytes) -> Path:
     path = told.get("transcript_path")
     if not isinstance(path, str) or not path.endswith(lines.SUFFIX) or "\0" in path:
         raise DataError("no transcript_path of a session", file="hook input")
-    file = Path(path).expanduser()
+    try:
+        file = Path(path).expanduser()
+    except RuntimeError:
+        raise DataError("transcript_path names no known user", file="hook input") from None
     if not file.is_absolute():
         raise DataError("transcript_path is not absolute", file="hook input")
     return file
+
+
+def _content(file: Path) -> bytes | None:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_SETTINGS_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"{file}: not readable: {error.strerror}", hint="mend its permissions") from None
+    if len(content) > _SETTINGS_BYTES:
+        raise ConfigError(f"{file}: too large to be an agent's settings", hint="name another file")
+    return content
+
+
+def _object(content: bytes, file: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{file}: not JSON", hint="mend it first; nothing was written") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{file}: no JSON object", hint="mend it first; nothing was written")
+    return settings
+
+
+def _free_backup(file: Path) -> Path:
+    numbers = itertools.count(1)
+    names = itertools.chain([f"{file.name}.bak"], (f"{file.name}.bak{number}" for number in numbers))
+    return next(path for path in (file.with_name(name) for name in names) if not os.path.lexists(path))
+
+
+def _write(file: Path, content: bytes, mode: int) -> None:
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.chmod(part, mode)  # the umask may have taken from it
+        os.rename(part, file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"{file}: not written: {error.strerror}", hint="mend its permissions") from None
 
 
 def _without_ours(group: Any) -> Any:

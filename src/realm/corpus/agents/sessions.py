@@ -4,20 +4,45 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from realm.core.errors import NotFoundError
 from realm.core.text import printable
 from realm.corpus.agents.workitem import WorkItem
 from realm.corpus.files.folders import Found, walk
 from realm.corpus.files.lines import SUFFIX
+from realm.corpus.source import Item
 from realm.corpus.tally import Tally
 
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{7,127}")
 _AGENT = re.compile(r"agent-([A-Za-z0-9][A-Za-z0-9_-]{0,63})")
 _COMPANIONS = frozenset({"tool-results", "memory", "todos"})
 """Folders beside sessions that hold none."""
+
+
+@runtime_checkable
+class KeepsSessions(Protocol):
+    """A source of sessions, which can be handed single ones."""
+
+    @property
+    def root(self) -> Path:
+        """Return where the sessions lie."""
+        ...
+
+    def sessions(self, wanted: Collection[str], tally: Tally) -> Iterator[Item]:
+        """List the items of these sessions, by id, with those of their subagents."""
+        ...
+
+
+@runtime_checkable
+class NamesSessions(Protocol):
+    """A source of work items, which knows the sessions that closed them."""
+
+    def closing_sessions(self) -> Iterator[str]:
+        """Yield the ids of sessions that closed an item, as the source says now."""
+        ...
 
 
 def default_projects() -> Path:
@@ -79,6 +104,11 @@ def find_session(root: Path, session: str) -> Path:
         f"{printable(session)}: no such session beneath {printable(str(root), 300)}",
         hint="agents' tools delete their logs after some days: collect early",
     )
+
+
+def belongs_to(key: str, sessions: Collection[str]) -> bool:
+    """Tell whether a file is one of these sessions, or a subagent's in the folder of one."""
+    return name_of(key) in sessions or parent_of(key) in sessions
 
 
 def _is_main(key: str) -> bool:

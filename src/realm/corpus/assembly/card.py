@@ -55,6 +55,16 @@ class CardFacts(Record):
     splits: tuple[Split, ...] = ()
     created_by: str
     """Version of Realm."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """What a reader wants to know first, as names and values: spec, side, sources, what the scrubber did."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Every file beside the card, and what it holds."""
+    fields: tuple[tuple[str, str], ...] = ()
+    """The keys or columns of a row, and what they mean."""
+    build_rows: Annotated[int, Field(ge=0)] | None = None
+    """Of all datasets that one build made together; None where this is not one of a build."""
+    against: tuple[str, ...] = ()
+    """What stands against publication, licences included; empty where the licences alone decide."""
 
 
 class Publishability(Record):
@@ -81,10 +91,13 @@ def card(statistics: DatasetStatistics, facts: CardFacts) -> str:
     sections = [
         f"# {escaped(facts.name)}",
         escaped(facts.summary, 2000) if facts.summary else "",
-        f"{statistics.rows:,} rows of {statistics.groups:,} sessions, files and work items; content name "
-        f"`{_plain(facts.hash)}`; made by {escaped(facts.created_by)}.",
-        _licence_text(statistics),
+        _opening(statistics, facts),
+        _table(("", " "), facts.facts) if facts.facts else "",
+        _licence_text(statistics, facts.against),
+        "## Files" if facts.files else "",
+        _table(("file", "holds"), facts.files) if facts.files else "",
         "## Rows",
+        _table(("field", "meaning"), facts.fields) if facts.fields else "",
         _table(("form", "rows"), statistics.forms.items()),
         *(
             part
@@ -94,11 +107,19 @@ def card(statistics: DatasetStatistics, facts: CardFacts) -> str:
         "## Lengths",
         _lengths(statistics),
         "## Left out",
-        _dropped(statistics),
+        _dropped(statistics, facts.build_rows),
         "## Checks",
         _checks(statistics),
     ]
     return f"---\n{_head(statistics, facts)}---\n\n" + "\n\n".join(part for part in sections if part) + "\n"
+
+
+def _opening(statistics: DatasetStatistics, facts: CardFacts) -> str:
+    of = f" of {statistics.groups:,} sessions, files and work items" if statistics.groups else ""
+    return (
+        f"{statistics.rows:,} rows{of}; content name `{_plain(facts.hash)}`; "
+        f"made by {escaped(facts.created_by)}."
+    )
 
 
 def escaped(text: str, limit: int = 200) -> str:
@@ -121,7 +142,12 @@ def _head(statistics: DatasetStatistics, facts: CardFacts) -> str:
     if facts.languages:
         head["language"] = list(facts.languages)
     if facts.splits:
-        files = [{"split": split.name, "path": split.file} for split in facts.splits]
+        paths: dict[str, list[str]] = {}
+        for split in facts.splits:
+            paths.setdefault(split.name, []).append(split.file)
+        files = [
+            {"split": name, "path": found[0] if len(found) == 1 else found} for name, found in paths.items()
+        ]
         head["configs"] = [{"config_name": "default", "data_files": files}]
     written: str = yaml.safe_dump(head, sort_keys=False, allow_unicode=False, width=100)
     return written
@@ -138,7 +164,7 @@ def _licence_ids(statistics: DatasetStatistics) -> list[str]:
     return found or [_OTHER]
 
 
-def _licence_text(statistics: DatasetStatistics) -> str:
+def _licence_text(statistics: DatasetStatistics, against: tuple[str, ...]) -> str:
     found = publishability(statistics)
     lines = [
         "## Licences",
@@ -150,7 +176,10 @@ def _licence_text(statistics: DatasetStatistics) -> str:
             ),
         ),
     ]
-    if found.allowed:
+    if against:
+        lines.append("**Not publishable**: this copy is for use in house.")
+        lines.append("\n".join(f"- {escaped(reason, 500)}" for reason in against))
+    elif found.allowed:
         lines.append("The dataset as a whole is under all of these licences; each row is under its own.")
     else:
         rows = sum(found.against.values())
@@ -173,10 +202,18 @@ def _lengths(statistics: DatasetStatistics) -> str:
     return _table(("", *Lengths.model_fields), ((name, *each.model_dump().values()) for name, each in rows))
 
 
-def _dropped(statistics: DatasetStatistics) -> str:
+def _dropped(statistics: DatasetStatistics, build_rows: int | None) -> str:
     if not statistics.dropped:
-        return "Nothing."
-    return _table(("reason", "rows"), ((each.reason, each.count) for each in statistics.dropped))
+        return (
+            "Nothing."
+            if build_rows is not None
+            else "Not known: this dataset was not built from collections."
+        )
+    table = _table(("reason", "count"), ((each.reason, each.count) for each in statistics.dropped))
+    if build_rows is None or build_rows == statistics.rows:
+        return table
+    whole = f"Documents and rows of the whole build, which kept {build_rows:,} rows in all its datasets."
+    return f"{whole}\n\n{table}"
 
 
 def _checks(statistics: DatasetStatistics) -> str:

@@ -10,14 +10,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from realm.core.records import Record
+from realm.core.records import Example, Record
+from realm.corpus.lineage import RowLineage
 from realm.corpus.shaper import Row
 from realm.corpus.tally import Reason
-from realm.corpus.texts.wording import digest_int, tag, texts
+from realm.corpus.texts.wording import digest_int, texts
 
 Count = Annotated[int, Field(ge=0)]
 
 OTHERS = "others"
+UNKNOWN = "unknown"
+"""Licence of a row that nobody gave one; never published."""
 _OPERATORS = ("AND", "OR", "WITH")
 _OPEN = re.compile(
     r"0BSD|AFL-[\d.]+|AGPL-[\d.]+(?:-only|-or-later)?|Apache-[\d.]+|Artistic-[\d.]+|BSD-[1-4]-Clause(?:-[A-Za-z]+)?"
@@ -134,14 +137,19 @@ class StatisticsCounter:
 
     def add(self, row: Row) -> None:
         """Count one row."""
+        self.add_stored(row.example, row)
+
+    def add_stored(self, example: Example, made_of: Row | RowLineage | None) -> None:
+        """Count a row of a dataset; one whose making nobody noted has no group and an unknown licence."""
         self._rows += 1
-        self._groups.add(digest_int(row.group))
-        self._forms[_form(row)] += 1
-        self._licences[row.origin.licence] += 1
-        for name, value in _facts(row):
+        self._forms[_form(example)] += 1
+        self._licences[UNKNOWN if made_of is None else made_of.origin.licence] += 1
+        if made_of is not None:
+            self._groups.add(digest_int(made_of.group))
+        for name, value in _facts(example, made_of):
             counts = self._by.setdefault(name, Counter())
             counts[value if value in counts or len(counts) < _VALUES else OTHERS] += 1
-        said = texts(row.example)
+        said = texts(example)
         self._chars.add(sum(map(len, said)))
         if self._count_tokens is not None:
             self._tokens.add(sum(map(self._count_tokens, said)))
@@ -179,8 +187,7 @@ def is_publishable(licence: str) -> bool:
     return all(index in exceptions or _OPEN.fullmatch(name) for index, name in enumerate(names))
 
 
-def _form(row: Row) -> str:
-    example = row.example
+def _form(example: Example) -> str:
     if example.text is not None:
         return "text"
     if example.rejected:
@@ -188,10 +195,13 @@ def _form(row: Row) -> str:
     return "prompt" if example.messages[-1].role == "user" else "chat"
 
 
-def _facts(row: Row) -> list[tuple[str, str]]:
-    origin = row.origin
-    facts = [("source", origin.source), ("made_by", origin.made_by), ("shaper", row.shaper)]
-    facts += [(name, value) for name in ("role", "task", "domain", "language") if (value := tag(row, name))]
+def _facts(example: Example, made_of: Row | RowLineage | None) -> list[tuple[str, str]]:
+    names = ("role", "task", "domain", "language")
+    facts = [(name, str(example.tags[name])) for name in names if example.tags.get(name, "") != ""]
+    if made_of is None:
+        return facts
+    origin = made_of.origin
+    facts += [("source", origin.source), ("made_by", origin.made_by), ("shaper", made_of.shaper)]
     if origin.generator:
         facts.append(("generator", origin.generator))
     if origin.contributor:

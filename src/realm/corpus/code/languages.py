@@ -10,6 +10,11 @@ _HEADER_SAMPLE = 65_536
 _CPP_HEADER = re.compile(
     r"^[ \t]*(?:namespace\s|class\s+\w|template\s*<|using\s+\w+\s*=|(?:public|private|protected)\s*:)", re.M
 )
+_CPP_PART = re.compile(
+    r"::|\)[ \t]*const\b|\boperator\b|\b(?:nullptr|noexcept|constexpr|static_cast|reinterpret_cast)\b"
+    r"|^[ \t]*(?:template|using|class|namespace|virtual)\b",
+    re.M,
+)
 _SHEBANG = re.compile(r"#!\s*\S*?/?(?:env\s+(?:-S\s+)?)?([A-Za-z]+)[0-9.]*(?:\s|$)")
 
 
@@ -78,12 +83,14 @@ def by_shebang(first_line: str) -> str | None:
 
 
 def language_of(path: str, text: str) -> str | None:
-    """Return the language of a file by its name, else its first line; a `.h` may be C++."""
+    """Return the language of a file by its name, else its first line; `.h` and `.inl` are of C or C++."""
     language = by_name(path)
     if language is None:
         return by_shebang(text[:256].partition("\n")[0])
     if language == "c" and path.endswith((".h", ".H")) and _CPP_HEADER.search(text[:_HEADER_SAMPLE]):
         return "cpp"
+    if path.endswith(".inl") and not _CPP_PART.search(text[:_HEADER_SAMPLE]):
+        return "c"
     return language
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from textwrap import dedent
 from typing import NamedTuple
 
 from realm.corpus.code.languages import fenced
@@ -16,6 +17,7 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})([^\n]{0,200})$")
 _HEADING = re.compile(r" {0,3}(#{1,6})[ \t]+(.{1,300}?)[ \t]*#*$")
 _MARKUP = re.compile(r"\s*(?:<[^\n]*>?\s*$|!\[|\[!|\|)|\s*(?:[-*_] ?){3,}$")
 _LINK = re.compile(r"\[([^\]\n]{1,200})\]\([^)\n]{0,500}\)")
+_STEP = re.compile(r"\s*[-*+] \[[ xX]\] ")
 _PROSE_CHARS = 1_500
 
 
@@ -30,6 +32,8 @@ class Block(NamedTuple):
     prose: str
     """Text between it and the block or heading before it; of blocks in a row (the same in several
     languages) that before the first."""
+    is_step: bool
+    """It stands below a list of things to do, so that it belongs to a state of work that is not shown."""
     first_line: int
     last_line: int
 
@@ -39,6 +43,7 @@ def blocks(text: str) -> Iterator[Block]:
     headings: dict[int, str] = {}
     said: list[str] = []
     prose = ""
+    is_step = False
     lines = text.split("\n")
     at = 0
     while at < len(lines):
@@ -49,20 +54,21 @@ def blocks(text: str) -> Iterator[Block]:
             end = _end(lines, at + 1, fence.group(1))
             if end is None:
                 return
-            code = "\n".join(lines[at + 1 : end])
+            code = dedent("\n".join(lines[at + 1 : end]))
             if code.strip():
                 language = fenced(fence.group(2))
                 prose = _prose(said) or prose
-                yield Block(language, code, " / ".join(headings.values()), prose, at + 1, end + 1)
+                yield Block(language, code, " / ".join(headings.values()), prose, is_step, at + 1, end + 1)
             said = []
             at = end
         elif heading:
             level = len(heading.group(1))
             headings = {depth: words for depth, words in headings.items() if depth < level}
             headings[level] = _LINK.sub(r"\1", heading.group(2))
-            said, prose = [], ""
+            said, prose, is_step = [], "", False
         else:
             said.append(line)
+            is_step = is_step or _STEP.match(line) is not None
         at += 1
 
 

@@ -8,68 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from realm.corpus.code import comments, syntax
+from realm.corpus.code.grammars import SECTIONS, TABLE
+from realm.corpus.code.names import Call, calls, declared_name, name_of, text_of
+from realm.corpus.code.parts import Neighbours, neighbours
+from realm.corpus.code.pieces import pieces
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
 
 
-class _Grammar(NamedTuple):
-    """What one language calls the things looked for."""
-
-    units: str
-    calls: str = ""
-    comments: tuple[str, ...] = ("comment",)
-    wrappers: tuple[str, ...] = ()
-    """Nodes around a unit that belong to it: decorators, templates."""
-
-
-_C_CALLS = "(call_expression function: (identifier) @c)"
-_GRAMMARS: dict[str, _Grammar] = {
-    "bash": _Grammar("(function_definition) @u", "(command name: (command_name (word) @c))"),
-    "c": _Grammar("(function_definition) @u", _C_CALLS),
-    "cpp": _Grammar(
-        "(function_definition) @u",
-        _C_CALLS
-        + "(call_expression function: (field_expression field: (field_identifier) @c))"
-        + "(call_expression function: (qualified_identifier name: (identifier) @c))"
-        + "(call_expression function: (template_function name: (identifier) @c))"
-        + "(call_expression function: (field_expression field: (template_method (field_identifier) @c)))",
-        wrappers=("template_declaration",),
-    ),
-    "gdscript": _Grammar(
-        "(function_definition) @u (constructor_definition) @u",
-        "(call (identifier) @c) (attribute_call (identifier) @c)",
-    ),
-    "go": _Grammar(
-        "(function_declaration) @u (method_declaration) @u",
-        "(call_expression function: (identifier) @c)"
-        "(call_expression function: (selector_expression field: (field_identifier) @c))",
-    ),
-    "json": _Grammar("(document (object (pair) @u)) (document (object (pair (object (pair) @u))))"),
-    "lua": _Grammar(
-        "(function_declaration) @u(assignment_statement (expression_list value: (function_definition))) @u",
-        "(function_call name: (identifier) @c)"
-        "(function_call name: (dot_index_expression field: (identifier) @c))"
-        "(function_call name: (method_index_expression method: (identifier) @c))",
-    ),
-    "python": _Grammar(
-        "(function_definition) @u",
-        "(call function: (identifier) @c) (call function: (attribute attribute: (identifier) @c))",
-        wrappers=("decorated_definition",),
-    ),
-    "toml": _Grammar("(table) @u (table_array_element) @u"),
-}
-_SECTIONS = frozenset({"json", "toml"})
-_PROTOTYPES = "(declaration) @p (field_declaration) @p"
 _ATTRIBUTES_BEFORE = re.compile(rb"^[ \t]*((?:" + syntax.ATTRIBUTE + rb"[ \t]*\n?[ \t]*){1,4})\Z", re.M)
-_NAME = re.compile(r"~?[A-Za-z_$][\w$]*|operator\s*\S{1,12}")
-_NO_NAMES = frozenset({"if", "for", "while", "switch", "catch", "return", "sizeof", "defined", "else", "do"})
 _MOST_UNITS = 20_000
-_MOST_CALLS = 200
 _COMMENT_CHARS = 20_000
 _RIGHTS = re.compile(rb"copyright|spdx-license", re.IGNORECASE)
 _LONG_COMMENT_LINES = 4
@@ -96,8 +49,10 @@ class Unit:
     last_line: int
     doc_line: int
     """First line of the doc comment, or `first_line`."""
-    calls: tuple[str, ...]
-    """Names of what it calls, each once, in the order of the text."""
+    calls: tuple[Call, ...]
+    """What it calls, each name once, in the order of the text."""
+    parts: tuple[Neighbours, ...]
+    """Lines of `text`, from 0, that may be taken out of its body whole."""
 
     @property
     def lines(self) -> int:
@@ -131,45 +86,84 @@ class Found(NamedTuple):
 def find(text: str, language: str) -> Found | str:
     """Return the units of a file, or why it was not parsed. `language` is one of GRAMMARS."""
     source = text.encode("utf-8", "replace")
-    reason = syntax.refusal(source)
+    reason = syntax.refusal(source, language)
     if reason is not None:
         return reason
     budget = syntax.Budget(len(source))
     tree = syntax.parse(syntax.unattributed(source, language), language, budget)
     if tree is None:
         return "too slow to parse"
-    root, grammar = tree.root_node, _GRAMMARS[language]
-    if syntax.is_shattered(root):
+    if syntax.is_shattered(tree.root_node):
         return "too broken to parse"
-    units: list[Unit] = []
-    refused: list[range] = []
-    ends = 0
-    for node in syntax.captures(root, language, grammar.units, "u")[:_MOST_UNITS]:
-        if budget.spent:
-            break
-        if node.start_byte < ends:
-            continue
-        name = _name(node, source, language)
-        if name is None and language in _SECTIONS:
-            continue
-        unit = _unit(node, name, source, language, budget) if name is not None else None
-        if unit is None:
-            # What looks like one broken function may hold whole ones.
-            refused.append(_rows(node))
-        else:
-            units.append(unit)
-            ends = node.end_byte
-    prototypes = tuple(_prototypes(root, source, language, budget)) if language in ("c", "cpp") else ()
-    asides = tuple(_asides(root, source, language)) if language not in _SECTIONS else ()
+    nodes = syntax.all_captures(tree.root_node, language, TABLE[language].everything)
+    units, refused = _units(nodes.get("u", []), source, language, budget)
+    if tree.root_node.has_error:
+        units = _with_pieces(units, text, language, budget)
+    prototypes = tuple(_prototypes(nodes.get("p", []), source, language, budget))
+    asides = tuple(_asides(nodes.get("a", []), source)) if language not in SECTIONS else ()
     if budget.spent:
         return "too slow to parse"
     return Found(tuple(units), prototypes, tuple(refused), asides)
 
 
-def _asides(root: Node, source: bytes, language: str) -> Iterator[range]:
+def _units(
+    nodes: list[Node], source: bytes, language: str, budget: syntax.Budget
+) -> tuple[list[Unit], list[range]]:
+    """Return units, and the lines of what is none."""
+    units: list[Unit] = []
+    refused: list[range] = []
+    ends = 0
+    for node in nodes[:_MOST_UNITS]:
+        if budget.spent:
+            break
+        if node.start_byte < ends:
+            continue
+        name = name_of(node, source, language)
+        if name is None and language in SECTIONS:
+            continue
+        unit = _unit(node, name, source, language, budget) if name is not None else None
+        if unit is None:
+            # What looks like one broken function may hold whole ones.
+            refused.append(_rows(_outer(node, language)))
+        else:
+            units.append(unit)
+            ends = node.end_byte
+    return units, refused
+
+
+def _with_pieces(units: list[Unit], text: str, language: str, budget: syntax.Budget) -> list[Unit]:
+    """Return units with those that are found in the pieces of a broken file."""
+    taken = bytearray(text.count("\n") + 1)
+    for unit in units:
+        taken[unit.doc_line - 1 : unit.last_line] = b"\1" * (unit.last_line - unit.doc_line + 1)
+    added: list[Unit] = []
+    for first_row, piece in pieces(text, language, taken):
+        if budget.spent or len(added) == _MOST_UNITS:
+            break
+        source = piece.encode("utf-8", "replace")
+        tree = syntax.parse(source, language, budget)
+        if tree is None or syntax.is_shattered(tree.root_node):
+            continue
+        nodes = syntax.captures(tree.root_node, language, TABLE[language].units, "u")
+        for unit in _units(nodes, source, language, budget)[0]:
+            rows = slice(first_row + unit.doc_line - 1, first_row + unit.last_line)
+            if not any(taken[rows]):
+                taken[rows] = b"\1" * (unit.last_line - unit.doc_line + 1)
+                added.append(
+                    replace(
+                        unit,
+                        first_line=unit.first_line + first_row,
+                        last_line=unit.last_line + first_row,
+                        doc_line=unit.doc_line + first_row,
+                    )
+                )
+    return sorted([*units, *added], key=lambda unit: unit.first_line)
+
+
+def _asides(nodes: list[Node], source: bytes) -> Iterator[range]:
     """Yield runs of comments that are long block comments, or speak of rights."""
     run: list[Node] = []
-    for node in syntax.captures(root, language, "(comment) @a", "a"):
+    for node in nodes:
         if run and node.start_point.row > run[-1].end_point.row + 1:
             yield from _aside(run, source)
             run = []
@@ -190,12 +184,18 @@ def _rows(node: Node) -> range:
     return range(node.start_point.row + 1, node.end_point.row + 2)
 
 
+def _outer(node: Node, language: str) -> Node:
+    """Return a node with the decorators or template around it."""
+    while node.parent is not None and node.parent.type in TABLE[language].wrappers:
+        node = node.parent
+    return node
+
+
 def _unit(node: Node, name: str, source: bytes, language: str, budget: syntax.Budget) -> Unit | None:
-    grammar = _GRAMMARS[language]
-    outer = node
-    while outer.parent is not None and outer.parent.type in grammar.wrappers:
-        outer = outer.parent
+    outer = _outer(node, language)
     start, row = _start(outer, source, language)
+    if language in ("c", "cpp") and _is_continued(start, source):
+        return None
     margin = _margin(start, source)
     doc, doc_line = _doc(outer, row, source, language)
     text = _dedented(source[start : outer.end_byte], margin)
@@ -209,26 +209,35 @@ def _unit(node: Node, name: str, source: bytes, language: str, budget: syntax.Bu
         return None
     body = _body(node)
     header = source[start : body.start_byte] if body else source[start : outer.end_byte].partition(b"\n")[0]
-    docless = text
+    body_at = body.start_point.row - row if body else 1
+    docless, least = text, body_at
     if language == "python" and body is not None:
         inner = _docstring(body, source)
         if inner is not None:
             doc, docless = comments.spoken(inner[0]), _without(text, inner[1], row)
-    signature = _dedented(header, margin).rstrip()
+            least = inner[1].stop - row
+    raw = text.encode()
     return Unit(
         language=language,
         name=name,
-        is_function=language not in _SECTIONS,
-        signature=signature,
+        is_function=language not in SECTIONS,
+        signature=_dedented(header, margin).rstrip(),
         text=text.rstrip(),
-        body_at=body.start_point.row - row if body else 1,
+        body_at=body_at,
         doc=doc,
         docless=docless.rstrip(),
         first_line=row + 1,
         last_line=row + len(text.rstrip().split("\n")),
         doc_line=doc_line,
-        calls=_calls(tree.root_node, language),
+        calls=calls(tree.root_node, raw, language),
+        parts=neighbours(tree.root_node, raw.split(b"\n"), max(least, 1)),
     )
+
+
+def _is_continued(start: int, source: bytes) -> bool:
+    """Say whether a unit stands in a macro: the line above it goes on."""
+    line = source.rfind(b"\n", 0, start)
+    return line > 0 and source[line - 1 : line] == b"\\"
 
 
 def _gate(text: str, language: str, budget: syntax.Budget) -> Tree | None:
@@ -246,45 +255,6 @@ def _body(node: Node) -> Node | None:
         return None
     initialisers = [child for child in node.named_children if child.type == "field_initializer_list"]
     return initialisers[0] if initialisers else body
-
-
-def _name(node: Node, source: bytes, language: str) -> str | None:
-    """Return the name of a unit, or None where it cannot be one."""
-    if language in ("c", "cpp"):
-        return _declared_name(node, source)
-    if language == "json":
-        key = node.child_by_field_name("key")
-        large = node.end_point.row > node.start_point.row + 1
-        return _text(key, source).strip('"') if key is not None and large else None
-    if language == "toml":
-        keys = [c for c in node.named_children if c.type in ("bare_key", "dotted_key", "quoted_key")]
-        return _text(keys[0], source) if keys else None
-    if node.type == "constructor_definition":
-        return "_init"
-    if node.type == "assignment_statement":
-        return _text(node.named_children[0], source) if node.named_children else None
-    named = node.child_by_field_name("name")
-    return _text(named, source) if named is not None else None
-
-
-def _declared_name(node: Node, source: bytes) -> str | None:
-    """Follow a C declarator to its name. C functions have a type, which tells them from macros."""
-    declarator = node.child_by_field_name("declarator")
-    while declarator is not None and declarator.type not in ("function_declarator", "operator_cast"):
-        inner = declarator.child_by_field_name("declarator")
-        declarator = inner or next((c for c in declarator.named_children if "declarator" in c.type), None)
-    if declarator is None:
-        return None
-    if declarator.type == "operator_cast":
-        return "operator"
-    named = declarator.child_by_field_name("declarator")
-    if named is None:
-        return None
-    name = _text(named, source)
-    last = name.rpartition("::")[2].strip()
-    if not _NAME.match(last) or last in _NO_NAMES:
-        return None
-    return name
 
 
 def _start(node: Node, source: bytes, language: str) -> tuple[int, int]:
@@ -322,14 +292,14 @@ def _doc(node: Node, row: int, source: bytes, language: str) -> tuple[str, int]:
             sibling.end_point.column == 0 and sibling.end_byte > sibling.start_byte
         )
         if (
-            sibling.type not in _GRAMMARS[language].comments
+            sibling.type not in TABLE[language].comments
             or last != row - 1
             or not _opens_line(sibling, source)
         ):
             break
         above.append(sibling)
         row = sibling.start_point.row
-    raw = "\n".join(_text(comment, source) for comment in reversed(above))
+    raw = "\n".join(text_of(comment, source) for comment in reversed(above))
     if not raw or len(raw) > _COMMENT_CHARS:
         return "", first + 1
     doc = comments.prose(raw, language)
@@ -349,7 +319,8 @@ def _docstring(body: Node, source: bytes) -> tuple[str, range] | None:
         string = first.named_children[0]
     if first is None or string is None or string.type != "string":
         return None
-    words = "".join(_text(child, source) for child in string.named_children if child.type == "string_content")
+    said = [child for child in string.named_children if child.type == "string_content"]
+    words = "".join(text_of(child, source) for child in said)
     return words, range(first.start_point.row, first.end_point.row + 1)
 
 
@@ -357,20 +328,13 @@ def _without(text: str, rows: range, first: int) -> str:
     return "\n".join(line for number, line in enumerate(text.split("\n"), first) if number not in rows)
 
 
-def _calls(root: Node, language: str) -> tuple[str, ...]:
-    query = _GRAMMARS[language].calls
-    if not query:
-        return ()
-    found = (node.text for node in syntax.captures(root, language, query, "c"))
-    names = dict.fromkeys(name.decode("utf-8", "replace") for name in found if name)
-    return tuple(names)[:_MOST_CALLS]
-
-
-def _prototypes(root: Node, source: bytes, language: str, budget: syntax.Budget) -> Iterator[Prototype]:
-    for node in syntax.captures(root, language, _PROTOTYPES, "p")[:_MOST_UNITS]:
+def _prototypes(
+    nodes: list[Node], source: bytes, language: str, budget: syntax.Budget
+) -> Iterator[Prototype]:
+    for node in nodes[:_MOST_UNITS]:
         if budget.spent:
             return
-        name = _declared_name(node, source)
+        name = declared_name(node, source, language)
         if name is None or node.has_error:
             continue
         start, row = _start(node, source, language)
@@ -378,7 +342,3 @@ def _prototypes(root: Node, source: bytes, language: str, budget: syntax.Budget)
         if doc:
             text = _dedented(source[start : node.end_byte], _margin(start, source))
             yield Prototype(language, name, text, doc, row + 1, node.end_point.row + 1)
-
-
-def _text(node: Node, source: bytes) -> str:
-    return source[node.start_byte : node.end_byte].decode("utf-8", "replace")

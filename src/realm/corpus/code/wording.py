@@ -38,15 +38,18 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "Fill the gap marked `{gap}` in this excerpt of `{path}`:\n\n{code}",
     ),
     "usage": (
-        "How is `{call}` used in {language}? Show an example.",
-        "Show me {language} code that uses `{call}`.",
-        "I want to use `{call}`. What does a working example look like in {language}?",
-        "Give an example of a {language} function that calls `{call}`.",
+        "How is `{call}` used in {language}? Show an example that would fit into `{path}`.",
+        "Show me {language} code that uses `{call}`, as in `{path}`.",
+        "I want to use `{call}` in `{path}`. What does a working example look like in {language}?",
+        "Give an example of a {language} function for `{path}` that calls `{call}`.",
     ),
     "find_definition": (
-        "This function from `{path}` calls `{call}`. Write the definition that it needs.\n\n{code}",
-        "What does `{call}` look like, as called here?\n\n{code}",
-        "The following {language} code needs `{call}`, which lives in another file. Define it.\n\n{code}",
+        "This function from `{path}` calls `{call}`:\n\n{code}\n\n"
+        "`{other}` begins what it needs like this. Write it whole.\n\n{signature}",
+        "Write the definition of `{call}` for `{other}`:\n\n{signature}\n\n"
+        "It is called here, in `{path}`:\n\n{code}",
+        "The following {language} code needs `{call}` from another file, `{other}`.\n\n{code}\n\n"
+        "Complete its definition:\n\n{signature}",
     ),
     "use_definition": (
         "`{other}` defines `{call}`:\n\n{definition}\n\nUse it to implement this in `{path}`:\n\n{signature}",

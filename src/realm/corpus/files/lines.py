@@ -138,6 +138,10 @@ def strip(line: bytes, number: int) -> bytes:
     """Return a line without blanks around it, and the first one without its byte order mark."""
     return (line.removeprefix(_BOM) if number == 1 else line).strip(_BLANK)
 
+_NAME = re.compile(r"(?=.{1,40}\Z)[^\W_]{0,16}(?:[\s_.:/@$-]+[^\W_]{1,16})*[\s_.:/@$-]*")
+"""Short words with signs between them; tokens and keys are longer than words, or full of digits."""
+_NAME_DIGITS = 3
+
 
 def parse(line: bytes, json_depth: int) -> dict[str, Any]:
     """Read one JSON object strictly. Raises DataError without file and line."""
@@ -235,9 +239,11 @@ def refusal(reason: str, hint: str = "", line: int | None = None) -> DataError:
     return DataError(reason, file="row", line=line, hint=hint)
 
 
-def quoted(text: str) -> str:
-    """Return foreign text, safe to show, in quotes."""
-    return f"'{printable(text, 60)}'"
+def quoted(name: str) -> str:
+    """Return a foreign name (a key, a role) in quotes; what may be no name but a secret is only described."""
+    if _NAME.fullmatch(name) and sum(map(str.isdigit, name)) <= _NAME_DIGITS:
+        return f"'{printable(name, 60)}'"
+    return f"a name of {len(name):,} characters"
 
 
 def kind_of(value: Any) -> str:

@@ -8,13 +8,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
-from realm.core.errors import NotFoundError
+from realm.core.errors import RealmError
 from realm.corpus.source import Source
 from realm.corpus.tally import Tally
 
-POLL_S = 1.0
-LOOK_S = 30.0
-REST_S = 5.0
+POLL_S = 0.5
+SETTLE_S = 1.0
+BLIND_S = 5.0
+LOOK_S = 60.0
+RARE_S = 900.0
+REFRESH_S = 5.0
 
 S = TypeVar("S", bound=Source)
 
@@ -24,43 +27,81 @@ class Live(Protocol):
     """A source that knows where to listen."""
 
     def folders(self) -> tuple[Path, ...]:
-        """Return the folders and files in which something may change."""
+        """Return the folders and files in which something may change; cheap, asked all the time."""
         ...
 
 
-def watch(
-    sources: Sequence[S], stop: Callable[[], bool], *, rest_s: float = REST_S, look_s: float = LOOK_S
-) -> Iterator[S]:
-    """Yield a source whenever it has new or changed items, until `stop` says so; asked every second.
+class Watch(Generic[S]):
+    """Watch sources that may come and go, one thread.
 
-    Each source is looked at first thing and yielded where it has any item. After that it is looked at when
-    the system tells of a change in its folders, at the latest every `look_s` (a source without folders,
-    a network drive), and yielded at most once in `rest_s`, because a live session changes all the time.
-    A folder that is not there yet is waited for. Items that went away are no news.
+    Each source is looked at first thing and told of where it has any item. After that it is looked at when
+    the system tells of a change in its folders, `settle_s` later, at the latest every `look_s` (a network
+    drive tells nothing), and every `rare_s` where it names no folders. One that cannot be listed is told of
+    too: whoever reads it finds out why. A folder that is not there yet is waited for. Items that went away
+    are no news.
     """
-    watched = [_Watched(source) for source in sources]
-    due = time.monotonic()
-    places = _places(sources)
-    while not stop():
-        with closing(_changes(places)) as changes:
-            while not stop() and places == _places(sources):
-                now = time.monotonic()
-                if now >= due:
-                    due = now + look_s
-                    for one in watched:
-                        one.pending = True
-                for one in watched:
-                    if one.is_due(now, rest_s) and one.has_news():
-                        yield one.source
-                        if stop():
-                            return
-                changed = next(changes, None)
-                if changed is None:
-                    time.sleep(POLL_S)
-                    due = min(due, time.monotonic() + POLL_S)
-                for one in watched:
-                    one.hear(changed or frozenset())
-        places, due = _places(sources), time.monotonic()
+
+    def __init__(
+        self,
+        sources: Callable[[], Sequence[S]],
+        *,
+        settle_s: float = SETTLE_S,
+        look_s: float = LOOK_S,
+        rare_s: float = RARE_S,
+    ) -> None:
+        """Watch what `sources` returns, asked every few seconds; the same object stays the same source."""
+        self._sources = sources
+        self._settle_s, self._look_s, self._rare_s = settle_s, look_s, rare_s
+        self._watched: list[_Watched[S]] = []
+        self._refresh_at = float("-inf")
+
+    def news(self, stop: Callable[[], bool]) -> Iterator[S]:
+        """Yield a source whenever it has new or changed items, until `stop` says so; asked every second."""
+        while not stop():
+            self._refresh()
+            places = self._places()
+            with closing(_changes(places)) as changes:
+                while not stop() and places == self._places():
+                    # Listen before looking: what changes in between would be missed.
+                    self._hear(next(changes, None))
+                    self._refresh()
+                    for one in list(self._watched):
+                        if one.is_due(time.monotonic(), self._settle_s) and one.has_news():
+                            yield one.source
+                            if stop():
+                                return
+
+    def rest(self, source: S, pause_s: float) -> None:
+        """Leave a source alone for a while; what changes meanwhile is told of afterwards."""
+        self._of(source).rest(pause_s)
+
+    def again(self, source: S, pause_s: float) -> None:
+        """Tell of a source again after a while even where nothing has changed."""
+        one = self._of(source)
+        one.forget()
+        one.rest(pause_s)
+
+    def _of(self, source: S) -> _Watched[S]:
+        return next((one for one in self._watched if one.source is source), _Watched(source))
+
+    def _refresh(self) -> None:
+        now = time.monotonic()
+        if now >= self._refresh_at:
+            self._refresh_at = now + REFRESH_S
+            self._watched = [self._of(source) for source in self._sources()]
+
+    def _places(self) -> tuple[Path, ...]:
+        """Return what can be listened to now; a source whose places are new is looked at at once."""
+        return tuple(sorted({path for one in self._watched for path in one.look_for_places()}))
+
+    def _hear(self, changed: frozenset[str] | None) -> None:
+        look_s = self._look_s
+        if changed is None:  # the system cannot tell
+            time.sleep(POLL_S)
+            look_s = min(look_s, BLIND_S)
+        now = time.monotonic()
+        for one in self._watched:
+            one.hear(changed or frozenset(), now, look_s if one.listens else self._rare_s)
 
 
 class _Watched(Generic[S]):
@@ -68,45 +109,57 @@ class _Watched(Generic[S]):
 
     def __init__(self, source: S) -> None:
         self.source = source
-        self.pending = True
+        self.listens = isinstance(source, Live)
+        self._pending = True
         self._seen: dict[str, str] = {}
-        self._told_at = float("-inf")
+        self._places: tuple[Path, ...] = ()
+        self._looked_at = self._changed_at = self._rests_until = float("-inf")
 
-    def is_due(self, now: float, rest_s: float) -> bool:
+    def look_for_places(self) -> tuple[Path, ...]:
+        """Return the folders and files of the source that are there."""
+        try:
+            named: tuple[Path, ...] = self.source.folders() if isinstance(self.source, Live) else ()
+            places = tuple(path.absolute() for path in named if path.exists())
+        except (RealmError, OSError):  # looking at the source says so
+            places = ()
+        if places != self._places:
+            self._places, self._pending, self._rests_until = places, True, float("-inf")
+        return places
+
+    def is_due(self, now: float, settle_s: float) -> bool:
         """Tell whether it is time to look."""
-        return self.pending and now - self._told_at >= rest_s
+        return self._pending and now >= self._rests_until and now - self._changed_at >= settle_s
 
     def has_news(self) -> bool:
-        """Look, and tell whether an item is new or changed."""
-        self.pending = False
+        """Look, and tell whether an item is new or changed, or the source cannot be listed."""
+        self._pending = False
+        self._looked_at = time.monotonic()
         try:
             items = {item.key: item.fingerprint for item in self.source.items(Tally())}
-        except NotFoundError:
-            items = {}
+        except (RealmError, OSError, ValueError):
+            return True
         news = any(self._seen.get(key) != fingerprint for key, fingerprint in items.items())
         self._seen = items
-        if news:
-            self._told_at = time.monotonic()
         return news
 
-    def hear(self, changed: frozenset[str]) -> None:
-        """Take word of changed paths."""
-        own = [str(folder) for folder in _folders(self.source)]
-        if any(path == folder or path.startswith(folder + "/") for path in changed for folder in own):
-            self.pending = True
+    def hear(self, changed: frozenset[str], now: float, look_s: float) -> None:
+        """Take word of changed paths; look without word where the last look is long ago."""
+        own = [str(place) for place in self._places]
+        if any(path == place or path.startswith(place + "/") for path in changed for place in own):
+            if not self._pending:  # else something that changes all the time would never settle
+                self._changed_at, self._pending = now, True
+        elif now - self._looked_at >= look_s:
+            self._pending = True
 
+    def rest(self, pause_s: float) -> None:
+        self._rests_until = time.monotonic() + pause_s
 
-def _folders(source: Source) -> tuple[Path, ...]:
-    return tuple(path.absolute() for path in source.folders()) if isinstance(source, Live) else ()
-
-
-def _places(sources: Sequence[Source]) -> tuple[Path, ...]:
-    """Return what can be listened to now."""
-    return tuple(sorted({path for source in sources for path in _folders(source) if path.exists()}))
+    def forget(self) -> None:
+        self._seen, self._pending = {}, True
 
 
 def _changes(places: tuple[Path, ...]) -> Generator[frozenset[str], None, None]:
-    """Return changed paths at least once a second; end at once where the system cannot tell."""
+    """Return changed paths at least twice a second; end at once where the system cannot tell."""
     try:
         from watchfiles import watch as listen
     except ImportError:
@@ -116,7 +169,7 @@ def _changes(places: tuple[Path, ...]) -> Generator[frozenset[str], None, None]:
     told = listen(
         *places,
         watch_filter=None,
-        debounce=500,
+        debounce=200,
         yield_on_timeout=True,
         rust_timeout=int(POLL_S * 1000),
         raise_interrupt=True,

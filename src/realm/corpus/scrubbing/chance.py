@@ -6,6 +6,7 @@ import itertools
 import re
 import string
 from functools import cache
+from operator import eq
 
 from realm.corpus.scrubbing.lists import listed
 
@@ -25,14 +26,20 @@ _PAIRS = listed(
 
 _RUNS = re.compile(r"[A-Za-z0-9]+")
 _SHUFFLE = re.compile(r"(?<=[0-9])[A-Za-z]|(?<=[A-Za-z])[0-9]|(?<=[a-z])[A-Z]")
-_STAND_IN = re.compile(
-    r"(?i)x{4,}|\*{3,}|\.{3,}|…|<[^<>]{1,60}>|\$"
-    r"\{|\$\(|\{\{|%\(|%[sdv]\b|\$[A-Za-z_]|^#\{|^@[A-Za-z]|^%[A-Z_]+%$"
-    r"|example|sample|placeholder|change[_-]?me|changeit|your[_-]?|redacted|dummy|fixme|todo\b|foobar|lorem"
-    r"|here$|(?:1234567890){2}|insert[_-]|replace[_-]|my[_-](?:token|key|secret|pass)|secret[_-]?here|"
-    r"(?:key|token)[_-]?here"
-    r"|^0123456789|^123456789|abcdefghijklmnopqrstuvwxyz(?:$|0)|<SECRET:|<PERSON:"
+_MARKS = (
+    *("xxxx", "***", "...", "…", "${", "$(", "{{", "%(", "example", "sample", "placeholder", "changeme"),
+    *("change_me", "change-me", "changeit", "your", "redacted", "dummy", "fixme", "foobar", "lorem"),
+    *("12345678901234567890", "insert_", "insert-", "replace_", "replace-", "secrethere", "secret_here"),
+    *("secret-here", "keyhere", "key_here", "key-here", "tokenhere", "token_here", "token-here"),
+    *("my_token", "my-token", "my_key", "my-key", "my_secret", "my-secret", "my_pass", "my-pass"),
+    *("<secret:", "<person:", string.ascii_lowercase + "0"),
 )
+"""Parts of values, in small letters, that say that a value is none."""
+_MARKED = re.compile(r"<[^<>]{1,60}>|%[sdv]\b|^\$[A-Za-z_]|\$[A-Z_]{4,}|^#\{|^@[A-Za-z]|^%[A-Z_]+%$")
+_SIGNS = frozenset("<%$#@")
+"""One of these is in whatever `_MARKED` matches."""
+_COUNTED_UP = ("012345678", "123456789")
+_ENDS = ("here", "todo", string.ascii_lowercase)
 _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 _FEW = 4
@@ -45,16 +52,21 @@ def oddness(value: str) -> float:
 
     Drawn letters and digits give 0.75 or more, names in code 0.1 to 0.4.
     """
-    ordinary = _ordinary()
-    pairs = [left + right for left, right in itertools.pairwise(value)]
-    counted = [pair for pair in pairs if pair.isascii() and pair.isalnum()]
-    return sum(pair not in ordinary for pair in counted) / len(counted) if counted else 0.0
+    rare, counted = _pairs()
+    pairs = list(itertools.pairwise(value))
+    whole = len(pairs) if value.isascii() and value.isalnum() else sum(map(counted.__contains__, pairs))
+    return sum(map(rare.__contains__, pairs)) / whole if whole else 0.0
+
+
+_Pairs = frozenset[tuple[str, str]]
 
 
 @cache
-def _ordinary() -> frozenset[str]:
+def _pairs() -> tuple[_Pairs, _Pairs]:
+    """Return the neighbours that are rare, and all that count."""
     letters = string.ascii_letters + string.digits
-    return frozenset(a + b for a in letters for b in letters if not _odd(a, b))
+    counted = frozenset((a, b) for a in letters for b in letters)
+    return frozenset(pair for pair in counted if _odd(*pair)), counted
 
 
 def _odd(left: str, right: str) -> bool:
@@ -85,10 +97,10 @@ def _is_odd(value: str, solid: str) -> bool:
     if any(len(part) >= _HASH and is_hex(part) and not part.isdigit() for part in value.split("-")):
         return True
     if is_hex(value) or is_uuid(value):
-        return any(char.isdigit() for char in solid) and any(char.isalpha() for char in solid)
-    digits = sum(char.isdigit() for char in solid)
+        return any(map(str.isdigit, solid)) and any(map(str.isalpha, solid))
+    digits = sum(map(str.isdigit, solid))
     if not digits:
-        mixed = any(char.islower() for char in solid) and any(char.isupper() for char in solid)
+        mixed = any(map(str.islower, solid)) and any(map(str.isupper, solid))
         return oddness(value) >= (0.5 if mixed else 0.6)
     if digits == len(solid):
         return False
@@ -113,7 +125,10 @@ def is_stand_in(value: str) -> bool:
 
 def is_marker(value: str) -> bool:
     """Tell whether a value says that it is none: `<KEY>`, `xxxx`, `${VAR}`, `EXAMPLE`."""
-    return _STAND_IN.search(value) is not None
+    small = value.lower()
+    if any(map(small.__contains__, _MARKS)) or small.startswith(_COUNTED_UP) or small.endswith(_ENDS):
+        return True
+    return not _SIGNS.isdisjoint(value) and _MARKED.search(value) is not None
 
 
 def is_pattern(value: str) -> bool:
@@ -125,5 +140,8 @@ def is_pattern(value: str) -> bool:
 def is_sequence(value: str) -> bool:
     """Tell whether most characters follow on the one before, as in `abcdef1234567890`."""
     solid = "".join(_RUNS.findall(value))
-    steps = sum(ord(b) - ord(a) == 1 for a, b in itertools.pairwise(solid))
+    steps = sum(map(eq, solid[1:], solid.translate(_NEXT)))
     return len(solid) >= 8 and steps >= _STEPS_SHARE * (len(solid) - 1) and len(set(solid.lower())) > _FEW
+
+
+_NEXT = {ord(char): ord(char) + 1 for char in string.ascii_letters + string.digits}

@@ -118,7 +118,7 @@ def assess(name: str, value: str, *, quoted: bool) -> float:
     if is_uuid(value):
         return 0.85 if weight >= words.TOKEN else 0.5
     if is_random(value, 14):
-        if weight < words.TOKEN or (len(value) == _MD5 and is_hex(value) and weight < words.PASSWORD):
+        if weight < words.TOKEN or (is_hex(value) and _is_doubtful_hex(value, weight)):
             return ASK
         return REPLACE if len(value) >= 20 or (weight == words.PASSWORD and quoted) else ASK
     if weight < words.TOKEN or not quoted:
@@ -130,9 +130,17 @@ def assess(name: str, value: str, *, quoted: bool) -> float:
     return 0.5 if _mixed(value) and len(value) >= 8 and oddness(value) > 0.3 else 0.0
 
 
+def _is_doubtful_hex(value: str, weight: int) -> bool:
+    """Tell whether it has the length of MD5, or large and small digits, which no program writes."""
+    mixed = not value.islower() and not value.isupper()
+    return mixed or (len(value) == _MD5 and weight < words.PASSWORD)
+
+
 def _password(value: str, *, quoted: bool) -> float:
     if " " in value or len(value) < 4 or value.lower() in _TRIVIAL:
         return 0.0
+    if _of_words(value):
+        return ASK if _mixed(value) else 0.5 if quoted else 0.0
     if _mixed(value) and len(value) >= 7:
         return REPLACE if len(value) >= 8 and (quoted or "." not in value) else ASK
     if any(not char.isalnum() and char not in "_-. " for char in value) and len(value) >= 6:
@@ -140,6 +148,15 @@ def _password(value: str, *, quoted: bool) -> float:
     if value.isdigit():
         return 0.5 if quoted and len(value) >= 4 else 0.0
     return 0.5 if quoted and len(value) >= 5 and "_" not in value.strip("_") else 0.0
+
+
+_SPOKEN = ("password", "passwd", "secret", "token", "passphrase", "testpass", "pass123", "test123")
+
+
+def _of_words(value: str) -> bool:
+    """Tell whether a value is made of the words that say what it is, as in `my-password-1`."""
+    small = value.lower()
+    return any(map(small.__contains__, _SPOKEN)) and oddness(value) < 0.45
 
 
 _TRIVIAL = listed(
@@ -153,7 +170,7 @@ _TRIVIAL = listed(
 
 
 def _mixed(value: str) -> bool:
-    return any(char.isdigit() for char in value) and any(char.isalpha() for char in value)
+    return any(map(str.isdigit, value)) and any(map(str.isalpha, value))
 
 
 def _is_reference(value: str) -> bool:
@@ -273,7 +290,20 @@ def _url(data: bytes, match: Match) -> Iterator[Hit]:
     if value.isdigit() and len(value) < 6 and not match.group(1):
         return
     weak = value.lower() in _GUESSED or value == text_of(data, match.start(1), match.end(1))
-    yield Hit("url_credentials", start, end, DOUBT if weak else 0.95)
+    if weak:
+        yield Hit("url_credentials", start, end, DOUBT)
+    else:
+        yield Hit("url_credentials", start, end, 0.95 if _is_strong(value) else ASK)
+
+
+_JOINS = str.maketrans("", "", "_-")
+
+
+def _is_strong(value: str) -> bool:
+    """Tell whether a value is no plain word, nor made of words."""
+    signs = (str.isdigit, str.isupper, str.islower)
+    kinds = sum(any(map(sign, value)) for sign in signs) + (not value.translate(_JOINS).isalnum())
+    return len(value) >= 6 and kinds >= 2 and not _of_words(value)
 
 
 def _random(kind: str, confidence: float, data: bytes, match: Match) -> Iterator[Hit]:
@@ -299,7 +329,9 @@ def _header(scheme: int, group: int, data: bytes, match: Match) -> Iterator[Hit]
     if kind == b"basic":
         pair = _decoded_pair(value)
         if pair is not None and not is_stand_in(pair):
-            yield Hit("basic_credentials", start, end, 0.95)
+            password = pair.partition(":")[2].lower()
+            weak = not password or password in _WEAK | _GUESSED or password == pair.partition(":")[0].lower()
+            yield Hit("basic_credentials", start, end, DOUBT if weak else 0.95)
             return
     if is_random(value, 12) or is_uuid(value) or (_mixed(value) and len(value) >= 24):
         yield Hit("authorization", start, end, REPLACE if len(value) >= 16 else ASK)

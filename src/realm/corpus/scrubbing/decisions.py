@@ -12,6 +12,9 @@ import hmac
 import json
 import os
 import secrets
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,10 +22,14 @@ from pydantic import Field, ValidationError
 
 from realm.core.errors import CorruptError, StorageError
 from realm.core.records import Record
+from realm.storage.durable import fsync_dir, fsync_file
+from realm.storage.lock import exclusive
 
 KEY_SUFFIX = ".key"
 _MODE = 0o600
 _KEY_BYTES = 32
+_FLUSHING = 16
+"""Files that are flushed at once."""
 
 
 class Decision(StrEnum):
@@ -39,28 +46,35 @@ class _File(Record):
 
 
 class Decisions:
-    """The decisions of one file. Reading makes no file; deciding writes it as a whole, atomically."""
+    """The decisions of one file. Reading makes no file; deciding writes it as a whole, atomically.
+
+    What another process decides meanwhile is followed at once.
+    """
 
     def __init__(self, path: Path) -> None:
         """Raises CorruptError for a file or key that is not what this class writes."""
         self.path = path
         self._key: bytes | None = None
+        self._stamp = self._state()
         self._known = self._read()
 
     def of(self, value: bytes) -> Decision | None:
         """Return what was decided about a value, if anything."""
+        stamp = self._state()
+        if stamp != self._stamp:
+            self._stamp, self._known = stamp, self._read()
         return self._known.get(self.digest(value)) if self._known else None
 
     def remember(self, values: dict[bytes, Decision]) -> None:
         """Add decisions and write the file. Raises StorageError when it cannot be written."""
         if not values:
             return
-        self._known = {
-            **self._read(),
-            **{self.digest(value): decision for value, decision in values.items()},
-        }
-        content = _File(decisions=dict(sorted(self._known.items()))).model_dump_json(indent=1)
-        write_private(self.path, content.encode())
+        digests = {self.digest(value): decision for value, decision in values.items()}
+        with self._alone():
+            known = {**self._read(), **digests}
+            content = _File(decisions=dict(sorted(known.items()))).model_dump_json(indent=1)
+            write_private(self.path, content.encode())
+            self._stamp, self._known = self._state(), known
 
     def __len__(self) -> int:
         return len(self._known)
@@ -70,6 +84,17 @@ class Decisions:
         if self._key is None:
             self._key = self._read_key()
         return hmac.new(self._key, value, hashlib.sha256).hexdigest()
+
+    def _state(self) -> tuple[int, int, int] | None:
+        """Return what differs once the file has been written again."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def _alone(self) -> AbstractContextManager[None]:
+        return exclusive(self.path.with_name(self.path.name + ".lock"))
 
     def _read(self) -> dict[str, Decision]:
         try:
@@ -87,22 +112,30 @@ class Decisions:
         try:
             key = file.read_bytes()
         except FileNotFoundError:
-            if self._known:
-                raise CorruptError(
-                    f"{file.name}: the key of the decisions is missing",
-                    hint="restore it from a backup, or move the decisions away",
-                ) from None
-            key = secrets.token_bytes(_KEY_BYTES)
-            write_private(file, key)
+            key = self._make_key(file)
         if len(key) != _KEY_BYTES:
             raise CorruptError(f"{file.name}: not a key of {_KEY_BYTES} bytes")
         return key
 
+    def _make_key(self, file: Path) -> bytes:
+        """Make the key, unless another process is quicker."""
+        if self._known:
+            raise CorruptError(
+                f"{file.name}: the key of the decisions is missing",
+                hint="restore it from a backup, or move the decisions away",
+            )
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._alone():
+            if not file.exists():
+                write_private(file, secrets.token_bytes(_KEY_BYTES))
+            return file.read_bytes()
 
-def write_private(path: Path, content: bytes) -> None:
+
+def write_private(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write a file that only its owner may read, as a whole or not at all.
 
-    Raises StorageError when it cannot be written.
+    What is not written `durable` survives the process, and a power cut only after `flush_private`. Raises
+    StorageError when it cannot be written.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -111,13 +144,20 @@ def write_private(path: Path, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.rename(part, path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        if durable:
+            fsync_dir(path.parent)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise StorageError(f"{path.name}: not written: {error.strerror}", hint="free some space") from None
+
+
+def flush_private(paths: Sequence[Path]) -> None:
+    """Make files of one folder durable, several at a time: the disk then writes them together."""
+    if not paths:
+        return
+    with ThreadPoolExecutor(_FLUSHING) as threads:
+        list(threads.map(fsync_file, paths))
+    fsync_dir(paths[0].parent)

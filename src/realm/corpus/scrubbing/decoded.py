@@ -24,11 +24,14 @@ _BASE64_RUN = re.compile(rb"[A-Za-z0-9+/_-]{28,}={0,2}")
 _BASE64_LINES = re.compile(
     rb"(?:[A-Za-z0-9+/]{60,80}(?:\r?\n|\\n|\\r\\n)[ \t]{0,16})+[A-Za-z0-9+/]{2,80}={0,2}"
 )
-_CODED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-")
+_CODED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-"
+_STEP = 4096
 _FILLER = re.compile(rb"\\r|\\n|\s")
 _LONGEST = 1 << 20
 _PRINTABLE_SHARE = 0.97
-_TEXT = frozenset(range(32, 127)) | {9, 10, 13}
+_TEXT = bytes([9, 10, 13, *range(32, 127)])
+_TASTE = 64
+"""Bytes in Base64 that are read first: most of what looks coded holds no text."""
 
 
 class Reading(NamedTuple):
@@ -38,13 +41,15 @@ class Reading(NamedTuple):
     starts: list[int]
     """Positions in `data` at which a part begins, ascending, the first 0."""
     origins: list[tuple[int, int]]
-    """For each part its start in the original, and 1 where characters stand one for one, else 0."""
+    """For each part its start in the original, and how many bytes stand for one, 0 where that varies."""
 
-    def back(self, position: int) -> int:
-        """Return the position in the original."""
-        part = bisect_right(self.starts, position) - 1
-        origin, step = self.origins[part]
-        return origin + (position - self.starts[part]) * step
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Return the span in the original of a span that is not empty."""
+        first, last = bisect_right(self.starts, start) - 1, bisect_right(self.starts, end - 1) - 1
+        begin, step = self.origins[first]
+        origin, wide = self.origins[last]
+        stop = origin + (end - self.starts[last]) * wide if wide else self.origins[last + 1][0]
+        return begin + (start - self.starts[first]) * step, stop
 
 
 def base64_blobs(data: bytes, places: Iterable[int]) -> Iterator[tuple[int, int, bytes]]:
@@ -53,11 +58,11 @@ def base64_blobs(data: bytes, places: Iterable[int]) -> Iterator[tuple[int, int,
     for place in places:
         if place < seen_to:
             continue
-        start = place
-        while start > seen_to and data[start - 1] in _CODED:
-            start -= 1
-        for pattern in (_BASE64_LINES, _BASE64_RUN):
-            match = pattern.match(data, start)
+        start = _begin(data, place, seen_to)
+        run = _BASE64_RUN.match(data, start)
+        if run is None:
+            continue
+        for match in (_BASE64_LINES.match(data, start), run):
             raw = _decode(_FILLER.sub(b"", match[0])) if match else None
             if match and raw is not None:
                 yield match.start(), match.end(), raw
@@ -66,65 +71,86 @@ def base64_blobs(data: bytes, places: Iterable[int]) -> Iterator[tuple[int, int,
                 break
 
 
+def _begin(data: bytes, place: int, least: int) -> int:
+    """Return where the coded characters before a place begin, not before `least`."""
+    while place > least:
+        piece = data[max(least, place - _STEP) : place]
+        solid = len(piece) - len(piece.rstrip(_CODED))
+        place -= solid
+        if solid < len(piece):
+            break
+    return place
+
+
 def _decode(value: bytes) -> bytes | None:
     if len(value) > _LONGEST:
         return None
     solid = value.rstrip(b"=")
     solid = solid[: len(solid) - (len(solid) % 4 == 1)]
+    other = b"-_" if b"-" in solid or b"_" in solid else None
+    taste = _plain(solid[:_TASTE], other)
+    return _plain(solid, other) if taste is not None and len(solid) > _TASTE else taste
+
+
+def _plain(solid: bytes, other: bytes | None) -> bytes | None:
+    """Return what Base64 holds where that is text."""
     try:
-        raw = base64.b64decode(
-            solid + b"=" * (-len(solid) % 4), altchars=b"-_" if set(solid) & set(b"-_") else None
-        )
+        raw = base64.b64decode(solid + b"=" * (-len(solid) % 4), altchars=other)
     except (binascii.Error, ValueError):
         return None
-    plain = sum(byte in _TEXT for byte in raw[:64])
-    if plain < _PRINTABLE_SHARE * len(raw[:64]):
-        return None
-    return raw if sum(byte in _TEXT for byte in raw) >= _PRINTABLE_SHARE * len(raw) else None
+    return raw if len(raw.translate(None, _TEXT)) <= (1 - _PRINTABLE_SHARE) * len(raw) else None
 
 
 _SPLIT = re.compile(
-    rb"[\"'`][ \t]{0,40}(?:\+|\.\.?|&)?[ \t]{0,40}\\?\r?\n[ \t]{0,80}(?:\+|\.\.?|&)?[ \t]{0,40}[\"'`]"
-    rb"|[\"'`][ \t]{0,40}(?:\+|\.\.?|&)[ \t]{0,40}[\"'`]|(?<=[A-Za-z0-9_-])\\\r?\n[ \t]{0,80}(?=[A-Za-z"
-    rb"0-9_-])"
+    rb"[\"'`\\](?:(?<=[\"'`])[ \t]{0,40}(?:(?:\+|\.\.?|&)?[ \t]{0,40}\\?\r?\n[ \t]{0,80}(?:\+|\.\.?|&)?"
+    rb"|(?:\+|\.\.?|&))[ \t]{0,40}[\"'`]|(?<=[A-Za-z0-9_-]\\)\r?\n[ \t]{0,80}(?=[A-Za-z0-9_-]))"
 )
-_PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
-_ESCAPE = re.compile(rb"\\u00([0-7][0-9a-fA-F])|\\(/)|&(amp|quot|lt|gt);|&#x?([0-9a-f]{2,4});")
+_PERCENT = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+_ESCAPE = re.compile(
+    rb"\\u00([0-7][0-9a-fA-F])|\\(/)|&(amp|quot|lt|gt);|&#(?:x([0-9a-fA-F]{2,4})|([0-9]{2,4}));"
+)
 _ENTITIES = {b"amp": b"&", b"quot": b'"', b"lt": b"<", b"gt": b">"}
 
 
 def joined(data: bytes) -> Reading:
     """Read strings that were split over literals or lines as one."""
-    return _rewritten(data, _SPLIT, lambda _match: b"")
+    return _rewritten(data, _SPLIT, lambda _match: b"", 0)
 
 
 def unquoted(data: bytes) -> Reading:
     """Read `%40` as the character it stands for."""
-    return _rewritten(data, _PERCENT, lambda match: bytes([int(match[1], 16)]).replace(b"\x00", b" "))
+    return _rewritten(data, _PERCENT, _unquoted, 3)
+
+
+def _unquoted(match: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(match[0].replace(b"%", b"").decode()).replace(b"\x00", b" ")
 
 
 def unescaped(data: bytes) -> Reading:
     """Read the escapes of JSON within JSON, and of HTML, as what they stand for."""
-
-    def plain(match: re.Match[bytes]) -> bytes:
-        if match[1]:
-            return bytes([int(match[1], 16)]).replace(b"\x00", b" ")
-        if match[3]:
-            return _ENTITIES[match[3]]
-        return b"/" if match[2] else b" "
-
-    return _rewritten(data, _ESCAPE, plain)
+    return _rewritten(data, _ESCAPE, _unescaped, 0)
 
 
-def _rewritten(data: bytes, pattern: re.Pattern[bytes], write: Callable[[re.Match[bytes]], bytes]) -> Reading:
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    if match[1]:
+        return bytes([int(match[1], 16)]).replace(b"\x00", b" ")
+    if match[3]:
+        return _ENTITIES[match[3]]
+    number = int(match[4], 16) if match[4] else int(match[5] or 0)
+    return b"/" if match[2] else bytes([number]) if 32 <= number < 127 else b" "
+
+
+def _rewritten(
+    data: bytes, pattern: re.Pattern[bytes], write: Callable[[re.Match[bytes]], bytes], step: int
+) -> Reading:
     parts: list[bytes] = []
     starts, origins = [], []
     at = length = 0
     for match in pattern.finditer(data):
-        for piece, origin, step in ((data[at : match.start()], at, 1), (write(match), match.start(), 0)):
+        for piece, origin, wide in ((data[at : match.start()], at, 1), (write(match), match.start(), step)):
             if piece:
                 starts.append(length)
-                origins.append((origin, step))
+                origins.append((origin, wide))
                 parts.append(piece)
                 length += len(piece)
         at = match.end()

@@ -15,17 +15,18 @@ from realm.corpus.scrubbing.rules import Hit, Match, Rule, line_around, text_of
 _C = r"[A-Za-z0-9_+=~\-]"
 _DLD = r"[0-9][A-Za-z_+=~\-]{1,9}[0-9]"
 TOKEN = (
-    rf"({_C}{{2,}}{_DLD}{_C}{{4,}}(?:[./]{_C}{{4,}}){{0,4}}|{_C}{{0,1}}{_DLD}{_C}{{6,}}(?:[./"
-    rf"]{_C}{{4,}}){{0,4}}|{_C}{{6,}}{_DLD}{_C}{{0,3}})"
+    rf"{_C}{{2,}}{_DLD}{_C}{{4,}}(?:[./]{_C}{{4,}}){{0,4}}|{_C}{{0,1}}{_DLD}{_C}{{6,}}(?:[./"
+    rf"]{_C}{{4,}}){{0,4}}|{_C}{{6,}}{_DLD}{_C}{{0,3}}"
 )
 _TOKEN_SIGN = rf"{_DLD}{_C}{{3}}|{_C}{{3}}{_DLD}"
 LITERAL = (
     r"[\"'`]([A-Za-z0-9_+=~\-/.!@#$%^&*]{4,}[0-9][A-Za-z_]{1,9}[0-9][A-Za-z0-9_+=~\-/.!@#$%^&*]{8,})[\"'`]"
 )
-UUID = r"([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})"
+UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 
 _NEAR_BYTES = 70
-_NAME = re.compile(r"([A-Za-z0-9_.\-]{1,60})[\"'`\]]{0,3}[ \t]*(?::=|=>|[:=>])[ \t]*[\"'`]{0,2}$")
+_NAME = re.compile(r"[\"'`]{0,2}[ \t]*(?:=:|>=|[:=>])[ \t]*[\"'`\]]{0,3}([A-Za-z0-9_.\-]{1,60})")
+"""The name to which a value is given, read from its end."""
 _ID = re.compile(r"(?i)(?:id|ids|uuid|guid|ref|arn)$")
 _LEAST = 14
 _LEAST_ALONE = 28
@@ -38,14 +39,19 @@ _SECRET = listed(
     """
 )
 _SECRET_FOR_UUID = frozenset({"token", "secret", "apikey", "password", "bearer"})
-_CONTENT_NAMES = re.compile(
-    r"(?i)ENC\[|sha-?(?:1|256|384|512)|md5|checksum|integrity|digest|commit|\brev(?:ision)?\b|\bhash|blake|c"
-    r"rc|etag|fingerprint|\bsri\b|srcrev"
-    r"|signature|nonce|public|\bpub|csrf|uuid|guid|build.?id|image|\.(?:png|jpe?g|gif|svg|webp|js|css|"
-    r"woff2?|map|pack|zip|gz|tgz|whl|bin)\b"
-    r"|data:[a-z]+/|certificate|ssh-(?:rsa|ed25519|dss)|ecdsa-sha2|changeset|tree |parent |blob |index"
-    r" |resolved|version|go\.sum|h1:|nixpkgs"
+_CONTENT_PARTS = (
+    *("enc[", "sha1", "sha-1", "sha256", "sha-256", "sha384", "sha-384", "sha512", "sha-512", "md5"),
+    *("checksum", "integrity", "digest", "commit", "blake", "crc", "etag", "fingerprint", "srcrev"),
+    *("signature", "nonce", "public", "csrf", "uuid", "guid", "buildid", "build-id", "build_id", "build id"),
+    *("image", "certificate", "ssh-rsa", "ssh-ed25519", "ssh-dss", "ecdsa-sha2", "changeset", "tree "),
+    *("parent ", "blob ", "index ", "resolved", "version", "go.sum", "h1:", "nixpkgs", "uses:"),
 )
+"""Of what stands before a value: it is made from content, or names some."""
+_CONTENT_WORDS = re.compile(r"\b(?:rev(?:ision)?\b|hash|sri\b|pub)|data:[a-z]+/")
+_CONTENT_ENDINGS = re.compile(
+    r"\.(?:png|jpe?g|gif|svg|webp|js|css|woff2?|map|pack|zip|gz|tgz|whl|bin)\b", re.IGNORECASE
+)
+_CONTENT_VALUES = ("sha1-", "sha256-", "sha384-", "sha512-", "0x")
 _ORDINARY = listed(
     """
     front host column float live box rev orbit square linear monday swell segment phrase hive current
@@ -66,17 +72,17 @@ def rules() -> Iterator[Rule]:
 
 
 def _drawn(data: bytes, match: Match) -> Iterator[Hit]:
-    start, end = match.start(1), match.end(1)
+    start, end = match.start(), match.end()
     value = text_of(data, start, end)
     name, sign, rest = value.partition("=")
     if sign and rest.strip("=") and words.weigh(name):
         start, value = start + len(name) + 1, rest
-    if len(value) < _LEAST or value.isdigit() or _inside(data, start, end) or not is_random(value, _LEAST):
+    if len(value) < _LEAST or value.isdigit() or value.startswith(_CONTENT_VALUES):
+        return
+    if _inside(data, start, end) or not is_random(value, _LEAST):
         return
     before, behind = line_around(data, start, end, _NEAR_BYTES)
-    if is_uuid(value) or _named_as_id(before):
-        return
-    if _CONTENT_NAMES.search(before[-_NEAR_BYTES:]) or _CONTENT_NAMES.match(behind.lstrip(".")):
+    if is_uuid(value) or _named_as_id(before) or _is_content(before, behind):
         return
     near = _near(before, behind)
     if near & (words.PROVIDERS - _ORDINARY) or (near & words.PROVIDERS and near & _SECRET):
@@ -97,8 +103,9 @@ def _literal(data: bytes, match: Match) -> Iterator[Hit]:
         _named_as_id(before)
         or "://" in value
         or value.startswith(("/", "."))
+        or value.startswith(_CONTENT_VALUES)
         or not is_random(value, 20)
-        or _CONTENT_NAMES.search(before)
+        or _is_content(before, "")
     ):
         return
     near = _near(before, "")
@@ -125,7 +132,7 @@ def _in_block(data: bytes, start: int, end: int) -> bool:
 
 
 def _near(before: str, behind: str) -> set[str]:
-    found = [word.lower() for word in _WORDS.findall(f"{before} {behind}")]
+    found = " ".join(_WORDS.findall(f"{before} {behind}")).lower().split()
     pairs = (left + right for left, right in itertools.pairwise(found))
     triples = (a + b + c for a, b, c in zip(found, found[1:], found[2:], strict=False))
     return {*found, *pairs, *triples}
@@ -150,10 +157,9 @@ def _stands_out(value: str, before: str, behind: str, *, in_block: bool) -> bool
 
 
 def _uuid(data: bytes, match: Match) -> Iterator[Hit]:
-    start, end = match.start(1), match.end(1)
+    start, end = match.start(), match.end()
     before, behind = line_around(data, start, end, _NEAR_BYTES)
-    name = _NAME.search(before)
-    if (name is not None and words.weigh(name[1]) >= words.TOKEN) or _named_as_id(before):
+    if words.weigh(_name_of(before)) >= words.TOKEN or _named_as_id(before):
         return
     near = _near(before, behind)
     if near & {"uuid", "guid"}:
@@ -163,6 +169,22 @@ def _uuid(data: bytes, match: Match) -> Iterator[Hit]:
         yield Hit("drawn_token", start, end, 0.5)
 
 
+def _is_content(before: str, behind: str) -> bool:
+    small = before.lower()
+    return (
+        any(map(small.__contains__, _CONTENT_PARTS))
+        or _CONTENT_WORDS.search(small) is not None
+        or _CONTENT_ENDINGS.search(before) is not None
+        or _CONTENT_ENDINGS.match(behind) is not None
+    )
+
+
+def _name_of(before: str) -> str:
+    """Return the name to which what follows is given, else nothing."""
+    name = _NAME.match(before[::-1])
+    return name[1][::-1] if name is not None else ""
+
+
 def _named_as_id(before: str) -> bool:
-    name = _NAME.search(before)
-    return name is not None and (_ID.search(name[1]) is not None or words.ends_harmless(name[1]))
+    name = _name_of(before)
+    return bool(name) and (_ID.search(name) is not None or words.ends_harmless(name))

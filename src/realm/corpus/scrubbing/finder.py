@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
@@ -14,6 +15,8 @@ _DEPTH = 3
 """Readings of readings that are looked at; a longer chain of encodings is not followed."""
 _ENCODED_CONFIDENCE = 0.9
 _LEAST_REPEATED = 8
+_FEW = 16
+"""Values that are looked for one by one; more of them are looked for together, where words begin."""
 _FOLLOWS, _FOLLOWING = 0xC0, 0x80
 """Mask and value of the second and later bytes of a character in UTF-8."""
 _LEAST_DECODED = 0.5
@@ -63,27 +66,41 @@ class Finder:
         rules = self._may_match(data)
         if not rules:
             return []
-        return merged(_outside_stand_ins(data, self._hits(data, rules, 0)))
+        hits = list(self._hits(data, rules, 0))
+        return merged(_outside_stand_ins(data, hits)) if hits else []
 
-    def _hits(self, data: bytes, rules: Iterable[int], depth: int) -> Iterator[Hit]:
+    def _hits(
+        self, data: bytes, rules: Iterable[int], depth: int, seams: list[int] | None = None
+    ) -> Iterator[Hit]:
+        """Judge what some rules match; in a rewritten text only what was not in the text before."""
         readings = []
         for number in rules:
             rule = self.rules[number]
-            if rule.judge is _nothing:
+            if rule.judge is _nothing and seams is None:
                 readings.append(rule.name)
                 continue
             for match in self._patterns[number].finditer(data):
+                if seams is not None and not _has_one(seams, match.start(), match.end()):
+                    continue
+                if rule.judge is _nothing:
+                    readings.append(rule.name)
+                    break
                 yield from rule.judge(data, match)
         if depth < _DEPTH:
             for name in readings:
-                yield from self._decoded(data, depth) if name == _BASE64 else self._reread(data, name, depth)
+                if name == _BASE64:
+                    yield from self._decoded(data, depth, seams)
+                else:
+                    yield from self._reread(data, name, depth)
 
-    def _decoded(self, data: bytes, depth: int) -> Iterator[Hit]:
+    def _decoded(self, data: bytes, depth: int, seams: list[int] | None) -> Iterator[Hit]:
         places = (match.start() for match in self._base64.finditer(data))
         for start, end, raw in decoded.base64_blobs(data, places):
+            if seams is not None and not _has_one(seams, start, end):
+                continue
             found = [
                 hit
-                for hit in self._inner(raw, depth)
+                for hit in self._hits(raw, self._may_match(raw), depth + 1)
                 if hit.confidence >= _LEAST_DECODED and not hit.personal
             ]
             if found:
@@ -94,14 +111,16 @@ class Finder:
         reading = _REWRITES[name](data)
         if len(reading.starts) < 2:
             return
-        for hit in self._inner(reading.data, depth):
-            start, end = reading.back(hit.start), reading.back(hit.end - 1) + 1
-            if end - start != hit.end - hit.start and hit.end < len(reading.data):
-                end = max(end, reading.back(hit.end))
+        rules = self._may_match(reading.data)
+        for hit in self._hits(reading.data, rules, depth + 1, reading.starts):
+            start, end = reading.span(hit.start, hit.end)
             yield hit._replace(start=start, end=end, confidence=min(hit.confidence, _ENCODED_CONFIDENCE))
 
-    def _inner(self, data: bytes, depth: int) -> Iterator[Hit]:
-        return self._hits(data, self._may_match(data), depth + 1)
+
+def _has_one(ascending: list[int], start: int, end: int) -> bool:
+    """Tell whether one of some positions lies in a span; the first is where the text begins."""
+    at = bisect_left(ascending, start, 1)
+    return at < len(ascending) and ascending[at] < end
 
 
 def merged(hits: Iterable[Hit]) -> list[Hit]:
@@ -127,8 +146,10 @@ def merged(hits: Iterable[Hit]) -> list[Hit]:
 def _outside_stand_ins(data: bytes, hits: Iterable[Hit]) -> Iterator[Hit]:
     """Leave out what an earlier scrubbing wrote, so that scrubbing again changes nothing."""
     spans = [match.span() for match in _STAND_IN.finditer(data) if match[1].decode() in _kinds()]
+    ends = [end for _, end in spans]
     for hit in hits:
-        if not any(start < hit.end and hit.start < end for start, end in spans):
+        at = bisect_right(ends, hit.start)
+        if at == len(spans) or spans[at][0] >= hit.end:
             yield _of_whole_characters(data, hit)
 
 
@@ -160,16 +181,33 @@ def repeated(data: bytes, hits: Iterable[Hit], least: float) -> list[Hit]:
         ):
             values.setdefault(value, hit)
     further = []
-    for value, hit in values.items():
-        at = data.find(value)
-        while at >= 0:
-            end = at + len(value)
-            if not data[at - 1 : at].isalnum() and not data[end : end + 1].isalnum():
-                further.append(hit._replace(start=at, end=end))
-            at = data.find(value, end)
+    for start, end in _places(data, list(values)):
+        if not data[start - 1 : start].isalnum() and not data[end : end + 1].isalnum():
+            further.append(values[data[start:end]]._replace(start=start, end=end))
     return further
 
 
+def _places(data: bytes, values: list[bytes]) -> Iterator[tuple[int, int]]:
+    """Yield where some values stand; many of them are looked for at once."""
+    if len(values) <= _FEW:
+        for value in values:
+            at = data.find(value)
+            while at >= 0:
+                yield at, at + len(value)
+                at = data.find(value, at + len(value))
+        return
+    lengths: dict[bytes, set[int]] = {}
+    for value in values:
+        lengths.setdefault(value[:_LEAST_REPEATED], set()).add(len(value))
+    known_values = frozenset(values)
+    for match in _WORD_BEGIN.finditer(data):
+        at = match.start()
+        for length in lengths.get(match[1], ()):
+            if data[at : at + length] in known_values:
+                yield at, at + length
+
+
+_WORD_BEGIN = re.compile(rb"(?<![A-Za-z0-9])(?=(.{%d}))" % _LEAST_REPEATED, re.DOTALL)
 _STAND_IN = re.compile(rb"<(?:SECRET|PERSON):([a-z0-9_]{1,40}):[0-9]{1,9}>")
 _OTHER_KINDS = (
     "password",

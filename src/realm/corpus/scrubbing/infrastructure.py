@@ -113,6 +113,7 @@ CLOUD = (
 
 CHAT = (
     _P("slack_token", "xoxb- xoxp- xoxa- xoxr- xoxs- xoxo- xoxe- xoxc-", r"[0-9]{1,16}-[A-Za-z0-9-]{9,}"),
+    Format("slack_legacy_token", r"xox[aor]-(?:[0-9]{1,2}-)?[0-9A-Za-z]{8,48}", LIKELY, prefix=5),
     _P("slack_cookie", "xoxd-", r"[A-Za-z0-9%+/=-]{20,}"),
     _P("slack_config_token", "xoxe. xoxe-", r"(?:xox[bp]-)?[0-9]{1,2}-[A-Za-z0-9]{100,}"),
     _P("slack_app_token", "xapp-", r"[0-9]{1,2}-[A-Z0-9]{8,14}-[0-9]{8,16}-[a-z0-9]{20,80}"),
@@ -143,6 +144,6 @@ CHAT = (
     Format("facebook_token", r"EAA[A-Za-z0-9]{60,}\b", prefix=3),
     Format("facebook_token", r"([0-9]{13,16}\|[A-Za-z0-9_-]{26,30})", LIKELY, bare=False),
     Format("instagram_token", r"IGQ[WV][A-Za-z0-9_-]{60,}"),
-    Format("twitter_bearer_token", r"A{22}[A-Za-z0-9%]{60,110}"),
+    Format("twitter_bearer_token", r"A{22}[A-Za-z0-9%]{60,110}", proof=proofs.many_kinds),
     Format("twitch_token", r"oauth:([a-z0-9]{30})\b"),
 )  # fmt: skip

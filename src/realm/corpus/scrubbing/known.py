@@ -55,21 +55,20 @@ def _judge(form: Format, data: bytes, match: Match) -> Iterator[Hit]:
     if form.proof is not None and not form.proof(value):
         return
     tail = value[form.prefix :]
-    if (form.prefix < _SHORT and len(tail) < _LONG and not any(char.isdigit() for char in tail)) or _is_cut(
-        data, end
-    ):
+    if (form.prefix < _SHORT and len(tail) < _LONG and not any(map(str.isdigit, tail))) or _is_cut(data, end):
         return
     confidence = form.confidence
     confirmed = form.confirms is not None and form.confirms(value)
     if form.bare and not confirmed and is_stand_in(tail):
-        if is_marker(value) or not (is_sequence(tail) or _is_one_letter(tail)):
+        counted = is_sequence(tail) and form.prefix >= _TELLING and not is_marker(tail.lstrip("0123456789"))
+        if not counted and (is_marker(value) or not (is_sequence(tail) or _is_one_letter(tail))):
             return
         confidence = min(confidence, POSSIBLE)
     yield Hit(form.kind, start, end, confidence)
 
 
 def _is_name(tail: str) -> bool:
-    return len(tail) < _LONG and not any(char.isdigit() for char in tail)
+    return len(tail) < _LONG and not any(map(str.isdigit, tail))
 
 
 def _is_cut(data: bytes, end: int) -> bool:

@@ -25,7 +25,10 @@ CARD = (
     r"]{6}[ \-]?[0-9]{5})"
 )
 IBAN = r"(?:^|[^0-9A-Za-z])([A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?)"
-HOME = r"(?:/home/|/Users/|[A-Za-z]:\\{1,4}Users\\{1,4}|/export/home/)([A-Za-z0-9][A-Za-z0-9._\-]{0,63})"
+HOME = (
+    r"(?:(?:^|[^A-Za-z0-9_.\-})]|\\[nrt])(?:/mnt)?(?:/[a-z])?(?:/var|/export|/System/Volumes/Data)?/(?:home|Use"
+    r"rs)/|[A-Za-z]:[\\/]{1,4}Users[\\/]{1,4})([A-Za-z0-9][A-Za-z0-9._\-]{0,63})"
+)
 
 _SIGNS = {
     "email": r"[A-Za-z0-9._%+\-]@[A-Za-z0-9]",
@@ -34,6 +37,7 @@ _SIGNS = {
     "phone": r"\+[1-9][0-9 ().\-]{5}|[0-9]{3}\)?[ \-.][2-9][0-9]{2}[\-. ][0-9]{4}",
     "card": r"[3-6][0-9]{3}[ \-]?[0-9]{4}[ \-]?[0-9]{4}",
     "iban": r"[A-Z]{2}[0-9]{2} ?[A-Z0-9]{4} ?[A-Z0-9]{4}",
+    "home": r"/(?:home|Users)/[A-Za-z0-9]|:[\\/]{1,4}Users[\\/]{1,4}[A-Za-z0-9]",
 }
 KINDS = ("email", "ip", "phone", "card", "iban", "home")
 
@@ -41,11 +45,12 @@ _RESERVED = re.compile(
     r"(?i)(?:^|\.)(?:example(?:\.(?:com|org|net|edu|co\.uk|de))?|test|invalid|local|localhost|localdom"
     r"ain|lan|internal|home|corp|domain\.(?:com|tld)"
     r"|email\.com|company\.com|yourdomain\.com|mydomain\.com|acme\.com|foo\.com|bar\.com|site\.com|hos"
-    r"t\.com|users\.noreply\.github\.com|example\.[a-z]{2,6})$"
+    r"t\.com|test\.com|corp\.com|(?:your|my)(?:company|site|host|app)\.com|[a-wyz]\.(?:com|org|net)|users\.noreply\.github\.com|example\.[a-z]{2,6})$"
 )
 _ROBOTS = re.compile(
     r"(?i)^(?:no-?reply|do-?not-?reply|noreply.*|git|mailer-daemon|postmaster|user(?:name)?|you|your[."
-    r"_-]?.*|name|email|foo|bar|me|someone|somebody|test|example)$"
+    r"_-]?.*|name|email|foo|bar|me|someone|somebody|test|example|info|contact|security|support|admin|abuse|webmaste"
+    r"r|hostmaster|root|help|bugs?|patches|sales|press|privacy|legal|conduct)$"
 )
 _FILE_ENDINGS = listed(
     """
@@ -59,6 +64,8 @@ _NOBODY = listed(
     default admin administrator vagrant ec2-user dev test tests linuxbrew jenkins circleci travis build
     builder ci docker someone somebody foo bar user1 user2 myuser guest www www-data nobody pi debian centos
     fedora alice bob jane john johndoe example xxx opam conda jovyan coder gitpod codespace runneradmin all
+    yourusername your_username your-username your_name your-name yourname my_user my-user your_user agent
+    appuser hello ubuntu deploy service steam oracle postgres username1 testuser test-user test_user
     """
 )
 _KNOWN_CARDS = listed(
@@ -82,13 +89,13 @@ _PHONE_WORDS = re.compile(
     r"(?i)phone|\btel\b|tel[:.]|mobile|cell|call|fax|whatsapp|sms|contact|telefon|handy|\bt:|number|re"
     r"ach|dial"
 )
-_IP_WORDS = re.compile(
-    r"(?i)\bips?\b|addr|host|server|client|from|ping|ssh|peer|remote|http|connect|listen|proxy|dns|\bv"
+_HOST_WORDS = re.compile(
+    r"(?i)\bips?\b|addr|host|server|client|ping|ssh|peer|remote|http|connect|listen|proxy|dns|\bv"
     r"ps\b|login|ban"
 )
 _VERSION_WORDS = re.compile(
     r"(?i)version|ver\.|\bv$|release|==|>=|<=|~=|\^|package|upgrade|section|§|oid|chapter|chrome/|fire"
-    r"fox/|safari/"
+    r"fox/|safari/|,v $|\$id|\$rev|bump|\bc(?:89|99|11|17)\b|rfc"
 )
 
 
@@ -115,9 +122,15 @@ def _email(data: bytes, match: Match) -> Iterator[Hit]:
     if data[end : end + 1] == b"(" or (data[end : end + 1] == b":" and user == "git"):
         return
     before = data[max(0, start - 3) : start]
-    if before.endswith((b"//", b":", b"%40")) and b"/" in before:
+    if before.endswith((b"//", b":", b"%40")) and (b"/" in before or _in_address(data, start)):
         return
     yield Hit("email", start, end, 0.95, True)
+
+
+def _in_address(data: bytes, start: int) -> bool:
+    """Tell whether this is the end of `scheme://user:password@host`, which has a rule of its own."""
+    word = data[max(0, start - 120) : start].rpartition(b"://")
+    return bool(word[1]) and not any(map(bytes.isspace, (word[2], word[2][:1]))) and b" " not in word[2]
 
 
 def _ipv4(data: bytes, match: Match) -> Iterator[Hit]:
@@ -140,8 +153,11 @@ def _ipv4(data: bytes, match: Match) -> Iterator[Hit]:
     before, behind = line_around(data, start, end, 40)
     if _VERSION_WORDS.search(before[-24:]):
         return
-    small = all(int(part) < 32 for part in value.split("."))
-    if small and not (_IP_WORDS.search(before) or re.match(r":[0-9]{2,5}\b|/[0-9]{1,2}\b", behind)):
+    parts = value.split(".")
+    if len({*parts}) == 1 or value in ("1.2.3.4", "4.3.2.1", "1.2.3.5", "5.6.7.8"):
+        return
+    small = all(int(part) < 32 for part in parts)
+    if small and not (_HOST_WORDS.search(before) or re.match(r":[0-9]{2,5}\b|/[0-9]{1,2}\b", behind)):
         return
     yield Hit("ip", start, end, 0.85, True)
 
@@ -209,7 +225,7 @@ def _iban(data: bytes, match: Match) -> Iterator[Hit]:
     packed = value.replace(" ", "")
     if data[end : end + 1].isalnum() or packed in _KNOWN_IBANS or not 15 <= len(packed) <= 34:
         return
-    if proofs.mod97(packed) and sum(char.isdigit() for char in packed) >= 8:
+    if proofs.mod97(packed) and sum(map(str.isdigit, packed)) >= 8:
         yield Hit("iban", start, end, 0.95, True)
 
 
@@ -218,7 +234,8 @@ def _home(data: bytes, match: Match) -> Iterator[Hit]:
     value = text_of(data, start, end).rstrip(".-")
     if (
         value.lower() in _NOBODY
-        or not any(char.isalpha() for char in value)
+        or len(value) == 1
+        or not any(map(str.isalpha, value))
         or data[end : end + 1] in (b"$", b"{", b"}")
     ):
         return

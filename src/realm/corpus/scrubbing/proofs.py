@@ -59,6 +59,14 @@ def stellar(value: str) -> bool:
     return binascii.crc_hqx(raw[:-2], 0) == int.from_bytes(raw[-2:], "little")
 
 
+_KINDS_OF_CHARACTERS = 16
+
+
+def many_kinds(value: str) -> bool:
+    """Tell whether there are as many different characters as chance gives, unlike in tables of numbers."""
+    return len(set(value)) >= _KINDS_OF_CHARACTERS and value.count("A") * 2 < len(value) + 22
+
+
 _PEM_BODY = 20
 _PEM_SHARE = 0.85
 _PEM_FILLER = re.compile(r"\\[nrt]|[\s\\\"',+]|^[A-Z][A-Za-z-]+: .*$", re.MULTILINE)

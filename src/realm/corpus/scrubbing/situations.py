@@ -64,6 +64,9 @@ PGPASS = (
     r"]{1,80}:)([^\s\x00]{3,200})[ \t]*\r?$"
 )
 KUBERNETES = r"(?i)\bkind:[ \t]*[\"']?secret\b"
+KUBERNETES_KIND = re.compile(rb"(?i)\bkind:[ \t]*[\"']?secret\b")
+"""As the rule; of several in one manifest the first tells."""
+KUBERNETES_DATA = re.compile(rb"(?m)^[ \t]*(?:data|stringData):")
 KUBERNETES_VALUE = re.compile(
     rb"(?m)^[ \t]+([A-Za-z0-9_.\-]{1,120}):[ \t]*[\"']?([A-Za-z0-9+/]{8,4000}={0,2})[\"']?[ \t]*\r?$"
 )
@@ -94,6 +97,7 @@ BEFORE_ADDRESS = (
     r"?[A-Za-z0-9._%+\-]{1,64}@[A-Za-z0-9]"
 )
 """A password and the account that it opens, as people note them."""
+_ADDRESS = r"[A-Za-z0-9._%+\-]@[A-Za-z0-9]"
 
 
 def rules() -> Iterator[Rule]:
@@ -105,10 +109,12 @@ def rules() -> Iterator[Rule]:
     yield Rule("pgpass", PGPASS, _second)
     yield Rule("kubernetes", KUBERNETES, _kubernetes)
     yield Rule("talk", TALK, _talk)
-    yield Rule("before_address", BEFORE_ADDRESS, _before_address)
+    yield Rule("before_address", BEFORE_ADDRESS, _before_address, sign=_ADDRESS)
     yield Rule("login_pair", LOGIN_PAIR, _login_pair)
 
 
+_REACH = 64 << 10
+"""How far a manifest is followed."""
 _NOT_VALUES = listed(
     """
     password token secret pass the true false none null yes
@@ -124,9 +130,9 @@ def _argument(name: str, data: bytes, match: Match) -> Iterator[Hit]:
         return
     if value.lower() in _NOT_VALUES or " " in value:
         return
-    mixed = any(char.isalpha() for char in value) and not value.isalpha()
+    mixed = any(map(str.isalpha, value)) and not value.isalpha()
     if name == "flag":
-        if not mixed or not any(char.isdigit() for char in value) or oddness(value) < 0.2:
+        if not mixed or not any(map(str.isdigit, value)) or oddness(value) < 0.2:
             return
         yield Hit("command_password", start, end, REPLACE if is_random(value, 12) else ASK)
         return
@@ -135,7 +141,7 @@ def _argument(name: str, data: bytes, match: Match) -> Iterator[Hit]:
     ):
         return
     unquoted = group == 3
-    digits = any(char.isdigit() for char in value)
+    digits = any(map(str.isdigit, value))
     if (
         name in ("sql", "redis_file", "netrc_default", "openssl")
         and unquoted
@@ -162,7 +168,7 @@ def _user(data: bytes, match: Match) -> Iterator[Hit]:
     if password.isdigit() and len(password) < 6:
         return
     start = match.start(group) + len(f"{name}:".encode())
-    certain = is_random(password, 12) or (not password.isalnum()) or any(char.isdigit() for char in password)
+    certain = is_random(password, 12) or (not password.isalnum()) or any(map(str.isdigit, password))
     yield Hit("command_password", start, match.end(group), REPLACE if certain and len(password) > 5 else ASK)
 
 
@@ -177,18 +183,23 @@ def _second(data: bytes, match: Match) -> Iterator[Hit]:
 
 
 def _kubernetes(data: bytes, match: Match) -> Iterator[Hit]:
-    begin = data.rfind(b"\n---", 0, match.start()) + 1
-    stop = data.find(b"\n---", match.end())
-    stop = stop if stop >= 0 else len(data)
-    nul = data.find(b"\x00", match.end(), stop)
-    block = data[max(begin, data.rfind(b"\x00", 0, match.start()) + 1) : nul if nul >= 0 else stop]
-    offset = max(begin, data.rfind(b"\x00", 0, match.start()) + 1)
-    at = re.search(rb"(?m)^[ \t]*(?:data|stringData):", block)
+    begin, end = _manifest(data, match.start(), match.end())
+    if KUBERNETES_KIND.search(data, begin, match.start()) is not None:
+        return
+    at = KUBERNETES_DATA.search(data, begin, end)
     if at is None:
         return
-    for found in KUBERNETES_VALUE.finditer(block, at.end()):
+    for found in KUBERNETES_VALUE.finditer(data, at.end(), end):
         if _is_base64_text(found[2]):
-            yield Hit("kubernetes_secret", offset + found.start(2), offset + found.end(2), 0.85)
+            yield Hit("kubernetes_secret", found.start(2), found.end(2), 0.85)
+
+
+def _manifest(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """Return the bounds of the manifest in which a span lies."""
+    left, right = max(0, start - _REACH), end + _REACH
+    begin = max(data.rfind(b"\n---", left, start), data.rfind(b"\x00", left, start), left - 1) + 1
+    stops = (data.find(b"\n---", end, right), data.find(b"\x00", end, right), min(right, len(data)))
+    return begin, min(stop for stop in stops if stop >= 0)
 
 
 def _is_base64_text(value: bytes) -> bool:
@@ -199,6 +210,7 @@ def _is_base64_text(value: bytes) -> bool:
     return len(raw) >= 5 and (raw.isascii() or len(value) > 24)
 
 
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _VERBS = listed(
     """
     required invalid incorrect wrong not the set stored hashed encrypted too missing empty correct valid
@@ -223,10 +235,12 @@ def _talk(data: bytes, match: Match) -> Iterator[Hit]:
         or "[" in solid
     ):
         return
-    digits = any(char.isdigit() for char in solid)
-    letters = any(char.isalpha() for char in solid)
+    digits = any(map(str.isdigit, solid))
+    letters = any(map(str.isalpha, solid))
     odd = any(not char.isalnum() and char not in "-_./'’" for char in solid)
     if solid.startswith(("$", "@", "/", "-", "#", "{", "<", "&", "*", "\\")) and not is_random(solid, 12):
+        return
+    if _VARIABLE.fullmatch(solid) or (not digits and solid.endswith(("**", "__", "\\n", "()"))):
         return
     if not ((digits and letters) or (odd and letters and len(solid) >= 6)) or re.fullmatch(
         r"[\w]+\.[a-z_]\w*[\w.]*", solid
@@ -245,13 +259,13 @@ def _talk(data: bytes, match: Match) -> Iterator[Hit]:
 
 def _login_pair(data: bytes, match: Match) -> Iterator[Hit]:
     value = text_of(data, match.start(2), match.end(2)).rstrip(".,;)")
-    mixed = any(char.isdigit() for char in value) and any(char.isalpha() for char in value)
+    mixed = any(map(str.isdigit, value)) and any(map(str.isalpha, value))
     if mixed and not is_stand_in(value) and "/" not in value and "(" not in value:
         yield Hit("password", match.start(2), match.start(2) + len(value.encode()), 0.55)
 
 
 def _before_address(data: bytes, match: Match) -> Iterator[Hit]:
     value = text_of(data, match.start(1), match.end(1))
-    mixed = any(char.isdigit() for char in value) and any(char.isalpha() for char in value)
+    mixed = any(map(str.isdigit, value)) and any(map(str.isalpha, value))
     if mixed and not is_marker(value) and "://" not in value and "@example" not in value:
         yield Hit("password", match.start(1), match.end(1), 0.55)

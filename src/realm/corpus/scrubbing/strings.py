@@ -22,15 +22,16 @@ class Place(NamedTuple):
     text: str
 
 
-def walk(value: Any) -> Iterator[Place]:
-    """Yield every string, keys included, in the order in which `put` expects them."""
-    numbers = itertools.count()
-    yield from _walk(value, "", "", numbers, 0)
+def walk(value: Any) -> list[Place]:
+    """Return every string, keys included, in the order in which `put` expects them."""
+    places: list[Place] = []
+    _walk(value, "", "", places, 0)
+    return places
 
 
-def _walk(value: Any, pointer: str, name: str, numbers: Iterator[int], depth: int) -> Iterator[Place]:
+def _walk(value: Any, pointer: str, name: str, places: list[Place], depth: int) -> None:
     if isinstance(value, str):
-        yield Place(next(numbers), pointer, name, value)
+        places.append(Place(len(places), pointer, name, value))
     elif depth > _DEPTH:
         return
     elif isinstance(value, Mapping):
@@ -38,12 +39,12 @@ def _walk(value: Any, pointer: str, name: str, numbers: Iterator[int], depth: in
         for key, child in value.items():
             below = f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
             if isinstance(key, str):
-                yield Place(next(numbers), below + "#", "", key)
+                places.append(Place(len(places), below + "#", "", key))
             label = called[:80] if key in _VALUES and called else str(key)
-            yield from _walk(child, below, label, numbers, depth + 1)
+            _walk(child, below, label, places, depth + 1)
     elif isinstance(value, list | tuple):
         for at, child in enumerate(value):
-            yield from _walk(child, f"{pointer}/{at}", name, numbers, depth + 1)
+            _walk(child, f"{pointer}/{at}", name, places, depth + 1)
 
 
 def places_of(value: Any, where: str) -> Iterator[str]:

@@ -43,6 +43,13 @@ _HARMLESS = listed(
     integrity etag signature kid sbom image tag uuid guid
     """
 )
+_STEPS = listed(
+    """
+    on if all one two first second next last per single multi each render shadow light depth color base
+    forward opaque compiler optimization sub post pre full
+    """
+)
+"""A pass of these is a step of work, or a test that passes."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z\u00c0-\uffff]+|[0-9]+")
 
 PASSWORD, TOKEN, KEY, NONE = 3, 2, 1, 0
@@ -55,6 +62,8 @@ def weigh(key: str) -> int:
     if not words:
         return NONE
     joined = "".join(words)
+    if words[-1] == "pass" and len(words) > 1 and words[-2] in _STEPS:
+        return NONE
     if words[-1] in _HARMLESS or (
         len(words) > 1 and _HARMLESS & {"public", "pub", "csrf", "xsrf"} & set(words)
     ):

@@ -8,6 +8,7 @@ gets, with which wording, depends on its place alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -16,6 +17,7 @@ from realm.core.config import Config as BaseConfig
 from realm.core.records import Example, Message
 from realm.core.seeds import rng
 from realm.corpus.code import pairs
+from realm.corpus.code.context import Above
 from realm.corpus.code.joins import Joined, Joins
 from realm.corpus.code.markdown import blocks
 from realm.corpus.code.pairs import Pair, Place
@@ -28,14 +30,13 @@ from realm.corpus.tally import Tally
 
 Cap = Annotated[int, Field(ge=0, le=8)]
 _EXAMPLE_FOLDERS = ("example", "examples", "demo", "demos", "sample", "samples", "tutorial", "tutorials")
-_CONTEXT_CHARS = 2_000
-_CONTEXT_REACH = 1_000
+_MOST_SEEN = 1_000_000
 
 
 class Code:
     """Make rows of the functions and code blocks of text documents."""
 
-    version = "1"
+    version = "2"
 
     class Config(BaseConfig):
         """Which pairs are made of a function, and how many of each."""
@@ -74,20 +75,21 @@ class Code:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._joins = bool(config.usage or config.cross_file)
 
     def shape(self, documents: Iterable[Document], tally: Tally) -> Iterator[Row]:
         """Yield rows of code and Markdown; pairs of several files come last.
 
         Holds the units of at most `held_mb`. Raises MissingExtraError without tree-sitter.
         """
-        joins = Joins(self.config.held_mb * 1_000_000)
+        joins, seen = Joins(self.config.held_mb * 1_000_000), _Seen()
         for document in documents:
             if document.form != "text" or document.text is None:
                 tally.add("code: not a text", document.id)
             elif document.language == "markdown":
                 yield from self._manual(document, document.text, tally) if self.config.markdown else ()
             elif document.language in GRAMMARS:
-                yield from self._units(document, document.text, document.language, joins, tally)
+                yield from self._units(document, document.text, document.language, joins, seen, tally)
             else:
                 tally.add("code: a language without a grammar", document.id)
         for joined in joins.usages(self.config.usage) if self.config.usage else ():
@@ -96,7 +98,7 @@ class Code:
             yield self._joined_row(joined)
 
     def _units(
-        self, document: Document, text: str, language: str, joins: Joins, tally: Tally
+        self, document: Document, text: str, language: str, joins: Joins, seen: _Seen, tally: Tally
     ) -> Iterator[Row]:
         found = find(text, language)
         if isinstance(found, str):
@@ -107,25 +109,25 @@ class Code:
             tally.add("code: a function does not parse by itself", where, len(found.refused))
         if not found.units and not found.prototypes:
             tally.add("code: no function or section", document.id)
-        for prototype in found.prototypes:
+        for prototype in found.prototypes if self._joins else ():
             joins.declare(prototype, document, tally)
         is_example = self._is_example(document.origin.path)
-        lines = text.split("\n")
-        covered = bytearray(len(lines) + 2)
-        for aside in (*found.refused, *found.asides):
-            covered[aside.start : aside.stop] = b"\1" * len(aside)
+        above = Above(text, (*found.refused, *found.asides))
         for unit in found.units:
             where = f"{document.id}:{unit.first_line}"
-            context = self._context(lines, covered, unit)
-            covered[unit.doc_line : unit.last_line + 1] = b"\1" * (unit.last_line + 1 - unit.doc_line)
+            if unit.is_function and self._joins:
+                joins.name(unit, document, tally)
+            context = above.of(unit, self.config.context_lines)
             if unit.lines < self.config.min_lines:
                 tally.add("code: a unit too short", where)
             elif unit.lines > self.config.max_lines:
                 tally.add("code: a unit too long", where)
+            elif not seen.is_new(document.origin.source, unit):
+                tally.add("code: a unit seen before", where)
             else:
                 place = Place(document.origin.source, document.origin.path, context)
                 yield from self._rows(document, unit, place, where, tally)
-                if unit.is_function:
+                if unit.is_function and self._joins:
                     joins.add(unit, place, document, is_example, tally)
 
     def _rows(self, document: Document, unit: Unit, place: Place, where: str, tally: Tally) -> Iterator[Row]:
@@ -151,6 +153,8 @@ class Code:
             where = f"{document.id}:{block.first_line}"
             if block.language is None or block.language not in GRAMMARS:
                 tally.add("code: a block without a gated language", where)
+            elif block.is_step:
+                tally.add("code: a block of a list of things to do", where)
             elif not parses(block.code, block.language):
                 tally.add("code: a block does not parse", where)
             else:
@@ -190,21 +194,22 @@ class Code:
         folders = path.lower().split("/")[:-1]
         return "*" in self.config.examples or any(folder in self.config.examples for folder in folders)
 
-    def _context(self, lines: list[str], covered: bytearray, unit: Unit) -> str:
-        """Return the last lines above a unit that are not covered by another one."""
-        if not self.config.context_lines or not unit.is_function:
-            return ""
-        kept: list[str] = []
-        size = 0
-        for number in range(unit.doc_line - 1, max(unit.doc_line - _CONTEXT_REACH, 0), -1):
-            line = lines[number - 1].rstrip()
-            if covered[number] or (not line and (not kept or not kept[-1])):
-                continue
-            size += len(line) + 1
-            if len(kept) == self.config.context_lines or size > _CONTEXT_CHARS:
-                break
-            kept.append(line)
-        return "\n".join(reversed(kept)).strip("\n")
+
+class _Seen:
+    """Remember units by their text without its blanks; a copy in the same source gives no rows."""
+
+    def __init__(self) -> None:
+        self._digests: set[bytes] = set()
+
+    def is_new(self, source: str, unit: Unit) -> bool:
+        """Say whether a unit is the first of its text."""
+        text = f"{source}\0{unit.language}\0{''.join(unit.text.split())}"
+        digest = blake2b(text.encode(), digest_size=12).digest()
+        if digest in self._digests:
+            return False
+        if len(self._digests) < _MOST_SEEN:
+            self._digests.add(digest)
+        return True
 
 
 def _at(origin: Origin, unit: Unit) -> Origin:

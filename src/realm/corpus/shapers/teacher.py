@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import heapq
 import logging
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import partial
@@ -29,6 +28,7 @@ from realm.corpus.tally import Tally
 from realm.corpus.teaching import tasks
 from realm.corpus.teaching.asking import Asker, Missing, in_order
 from realm.corpus.teaching.budget import Budget, Left
+from realm.corpus.teaching.cutting import cut
 from realm.corpus.teaching.store import AnswerStore
 from realm.corpus.teaching.tasks import Domain, Pair, Task
 from realm.corpus.teaching.verifying import Fault, Gate, syntax_gate, without_thoughts
@@ -68,7 +68,7 @@ class _Job(NamedTuple):
 class Teacher:
     """Make rows with a served model."""
 
-    version = "1"
+    version = "2"
 
     class Config(BaseConfig):
         """Which model, what it is asked for, and how much at most."""
@@ -79,10 +79,12 @@ class Teacher:
         model: Annotated[str, Field(min_length=1, max_length=200)]
         key_variable: KeyVariable | None = None
         """Environment variable that holds the key; none sends no key."""
-        answers_file: Annotated[str, Field(min_length=1)]
-        """SQLite file in which answers are kept; made if need be, readable by its owner only."""
+        answers_file: Path
+        """SQLite file in which answers are kept; made if need be, readable by its owner only. Where it is
+        relative it begins at the realm's folder."""
         tasks: frozenset[Literal["reverse", "answer"]] = frozenset({"reverse"})
-        """`reverse` asks for the request behind every text, `answer` answers every chat anew."""
+        """`reverse` asks for the request behind every text, of code behind every function, and `answer`
+        answers every chat anew."""
         domains: dict[Name, Domain] = Field(default_factory=dict)
         """By the documents' tag `domain`. Where there are any, documents of others are left out."""
         cross: tuple[_Cross, ...] = ()
@@ -102,9 +104,9 @@ class Teacher:
         seed: int = 0
 
     def __init__(self, config: Config, gate: Gate = syntax_gate, limits: Limits | None = None) -> None:
-        """`gate` says whether code parses, `limits` bound the connection beyond the config."""
+        """`gate` says in several threads whether code parses, `limits` bound the connection."""
         self.config = config
-        self._gate = _one_at_a_time(gate)
+        self._gate = gate
         self._limits = limits or Limits(config.timeout_s, config.attempts)
         self._budget = Budget(config.max_requests, config.max_tokens)
 
@@ -119,7 +121,7 @@ class Teacher:
         Raises RefusedError or UnavailableError where the endpoint refuses or fails every request.
         """
         self._budget = Budget(self.config.max_requests, self.config.max_tokens)
-        store = AnswerStore(Path(self.config.answers_file))
+        store = AnswerStore(self.config.answers_file)
         try:
             asker = self._asker(store)
             jobs = self._jobs(documents, tally)
@@ -148,13 +150,13 @@ class Teacher:
     def _jobs(self, documents: Iterable[Document], tally: Tally) -> Iterator[_Job]:
         chosen = [_Chosen(cross, index, self.config.seed) for index, cross in enumerate(self.config.cross)]
         for document in documents:
-            fault = self._unfit(document)
-            if fault is not None:
-                tally.add(fault, _place(document))
-                continue
-            for choice in chosen:
-                choice.offer(document)
-            yield from self._own_job(document)
+            for part in self._parts(document):
+                if isinstance(part, str):
+                    tally.add(part, _place(document))
+                    continue
+                for choice in chosen:
+                    choice.offer(part)
+                yield from self._own_job(part)
         for choice in chosen:
             yield from choice.jobs(self._gate, tally)
 
@@ -167,18 +169,21 @@ class Teacher:
             task = tasks.answer(_asked(document), domain, self._gate)
             yield _Job(task, document, document.origin, system, {})
 
-    def _unfit(self, document: Document) -> str | None:
+    def _parts(self, document: Document) -> Iterator[Document | str]:
+        """Yield what the teacher is asked about, or why it is not."""
         c = self.config
         if c.domains and document.tags.get("domain") not in c.domains:
-            return "a domain that the teacher's config does not name"
-        if document.form == "text" and ("reverse" in c.tasks or c.cross):
-            length = len((document.text or "").strip())
-            if not _SHORTEST_UNIT <= length <= c.max_unit_chars:
-                return "a text too short or too long to be shown to the teacher"
-            return None
-        if document.form == "chat" and "answer" in c.tasks:
-            return None if _asked(document) else "a chat that asks nothing"
-        return "a document of a form that the teacher is not asked about"
+            yield "a domain that the teacher's config does not name"
+        elif document.form == "text" and ("reverse" in c.tasks or c.cross):
+            for part in cut(document, self._gate):
+                fits = isinstance(part, str) or (
+                    _SHORTEST_UNIT <= len((part.text or "").strip()) <= c.max_unit_chars
+                )
+                yield part if fits else "a text too short or too long to be shown to the teacher"
+        elif document.form == "chat" and "answer" in c.tasks:
+            yield document if _asked(document) else "a chat that asks nothing"
+        else:
+            yield "a document of a form that the teacher is not asked about"
 
     def _row(self, job: _Job, made: Pair) -> Row:
         c = self.config
@@ -210,7 +215,7 @@ class _Chosen:
         held = self._held.get(str(document.tags.get("domain", "")))
         if held is None or document.form != "text":
             return
-        name = f"{document.origin.source}/{document.id}"
+        name = f"{document.origin.source}/{document.id}:{document.origin.first_line}"
         # The count decides between equal numbers, so that documents themselves are never compared.
         self._offered += 1
         entry = (-seed("teacher/cross", *self._parts, name), -self._offered, document)
@@ -235,7 +240,7 @@ class _Chosen:
                 one,
                 joined(one.origin, other.origin),
                 self._cross.system,
-                {"domain": name, "with": f"{other.origin.source}/{other.id}"},
+                {"domain": name, "with": f"{other.origin.source}/{other.id}:{other.origin.first_line or 1}"},
             )
 
 
@@ -266,14 +271,3 @@ def _asked(document: Document) -> tuple[Message, ...]:
 
 def _place(document: Document) -> str:
     return f"{document.origin.source}/{document.id}"
-
-
-def _one_at_a_time(gate: Gate) -> Gate:
-    """Let one thread at a time through: a parser is not made for several."""
-    lock = threading.Lock()
-
-    def locked(language: str, code: str) -> bool | None:
-        with lock:
-            return gate(language, code)
-
-    return locked

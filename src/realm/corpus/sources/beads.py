@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from realm.core.errors import DataError, NotFoundError
 from realm.core.hashing import hash_json, short
+from realm.core.paths import expanded
 from realm.core.records import Name
-from realm.corpus.agents.issues import find_export, is_issue, newest, read_beside
+from realm.corpus.agents.issues import find_export, is_issue, newest, read_beside, read_items
 from realm.corpus.agents.sessions import session_of
 from realm.corpus.agents.workitem import TOMBSTONE, Beside, WorkItem, json_or_text, read_dependency, read_item
 from realm.corpus.document import Document, Origin
@@ -41,17 +42,18 @@ class Beads:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._path = expanded(config.path)
 
     def items(self, tally: Tally) -> Iterator[Item]:
         """List the export's files. Raises NotFoundError where there is none."""
-        export = find_export(self.config.path, tally)
+        export = find_export(self._path, tally)
         beside = short(hash_json([found.fingerprint for found in export.beside])) if export.beside else ""
         for found in export.main:
             yield found.item(more=beside)
 
     def read(self, item: Item, tally: Tally) -> Iterator[Document]:
         """Yield a document a line; what the files beside say is held in memory."""
-        export = find_export(self.config.path, Tally())
+        export = find_export(self._path, Tally())
         found = next((found for found in export.main if found.key == item.key), None)
         if found is None:
             raise NotFoundError(f"{item.key}: no file of this export")
@@ -63,6 +65,21 @@ class Beads:
                 told.add(document.id)
                 yield document
         _count_untold(beside, told, tally)
+
+    def folders(self) -> tuple[Path, ...]:
+        """Return where to listen for a new export: its folder, not the whole repository around it."""
+        try:
+            main = find_export(self._path, Tally()).main
+        except NotFoundError:
+            return (self._path if self._path.name == ".beads" else self._path / ".beads",)
+        return tuple({found.path.parent for found in main})
+
+    def closing_sessions(self) -> Iterator[str]:
+        """Yield the ids of sessions that closed an issue. Raises NotFoundError where there is no export."""
+        for item in read_items(self._path, Tally()):
+            session = session_of(item)
+            if session:
+                yield session
 
     def _document(
         self, row: dict[str, Any], number: int, found: Found, beside: Beside, tally: Tally

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
+from realm.core.paths import expanded
 from realm.corpus.document import Document, Maker
 from realm.corpus.files import folders
 from realm.corpus.rows import rowfiles
@@ -44,7 +45,7 @@ class ChatJsonl:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._root = config.path.expanduser()
+        self._root = expanded(config.path)
 
     def items(self, tally: Tally) -> Iterator[Item]:
         """List the files of rows. Raises NotFoundError where there is nothing."""

@@ -10,13 +10,14 @@ session as `fields.session.parent`. `fields`:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from realm.core.hashing import hash_json, short
+from realm.core.paths import expanded
 from realm.corpus.agents import sessions
 from realm.corpus.agents.blocks import Bounds
 from realm.corpus.agents.evidence import closes
@@ -44,6 +45,8 @@ class ClaudeCode:
         kind: Literal["claude_code"] = "claude_code"
         path: Path | None = None
         """Projects folder, one project's folder, or one session file; None: where the tool keeps them."""
+        handed_in: bool = False
+        """Take only sessions that are handed in, by an agent's hook or by a work item that was closed."""
         work_items: Path | None = None
         """A `beads` export, so that outcomes know the linked work items; a new one reads sessions anew."""
         towns: tuple[str, ...] = ("gt",)
@@ -60,7 +63,15 @@ class ClaudeCode:
         self._links: _Links | None = None
 
     def items(self, tally: Tally) -> Iterator[Item]:
-        """List session files. Raises NotFoundError where there is no such folder."""
+        """List session files; none where they are handed in. Raises NotFoundError without such a folder."""
+        if not self.config.handed_in:
+            yield from self._items(tally)
+
+    def sessions(self, wanted: Collection[str], tally: Tally) -> Iterator[Item]:
+        """List the files of these sessions and of their subagents, as `items` would."""
+        return (item for item in self._items(tally) if sessions.belongs_to(item.key, wanted))
+
+    def _items(self, tally: Tally) -> Iterator[Item]:
         self._links = self._load_links()
         linked = self._links.fingerprint()
         for found in sessions.session_files(self.root, tally):
@@ -81,12 +92,12 @@ class ClaudeCode:
 
     def folders(self) -> tuple[Path, ...]:
         """Return where to listen for new lines."""
-        return (self.root if self.root.is_dir() else self.root.parent,)
+        return () if self.config.handed_in else (self.root if not self.root.is_file() else self.root.parent,)
 
     @property
     def root(self) -> Path:
         """Where the sessions lie."""
-        return self.config.path or sessions.default_projects()
+        return expanded(self.config.path) if self.config.path else sessions.default_projects()
 
     def _document(self, key: str, transcript: Transcript, chain: Chain, tally: Tally) -> Document | None:
         talk = converse(chain, thinking=self.config.thinking, tally=tally, where=key)

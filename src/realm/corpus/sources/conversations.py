@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from realm.core.errors import DataError
+from realm.core.paths import expanded
 from realm.corpus.document import Document, Maker
 from realm.corpus.files import folders
 from realm.corpus.rows import rowfiles
@@ -36,7 +37,7 @@ class Conversations:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._root = config.path.expanduser()
+        self._root = expanded(config.path)
 
     def items(self, tally: Tally) -> Iterator[Item]:
         """List the files of conversations. Raises NotFoundError where there is nothing."""

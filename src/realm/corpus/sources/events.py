@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from realm.core.errors import DataError
+from realm.core.paths import expanded
 from realm.corpus.agents.townlog import Event, read_daemon_line, read_object, read_town_line
 from realm.corpus.document import Document
 from realm.corpus.files import folders, lines
@@ -26,6 +27,8 @@ _LOGS: dict[str, tuple[Callable[[str], Event | None], str]] = {
     "daemon.log": (read_daemon_line, "a line of the daemon's that is not about convoys"),
 }
 _CHANNEL = ".event"
+_PLACES = ("", "logs", "daemon")
+"""Folders of a town in which the files are that grow all the time."""
 _SKIPPED = frozenset({".git", ".beads", ".dolt-data", "node_modules"})
 _LOG_LINE_BYTES = 65_536
 
@@ -44,7 +47,7 @@ class Events:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._root = config.path.expanduser()
+        self._root = expanded(config.path)
 
     def items(self, tally: Tally) -> Iterator[Item]:
         """List the files of events, hidden ones too. Raises NotFoundError where there is nothing."""
@@ -63,6 +66,13 @@ class Events:
         where = rowfiles.Provenance(self.config, "events", item.key, "program", path)
         for line, event in self._events(path, item.key, tally):
             yield _document(line, event, where)
+
+    def folders(self) -> tuple[Path, ...]:
+        """Return where to listen: files, because a town's folder holds whole repositories."""
+        if self._root.is_file():
+            return (self._root,)
+        found = (self._root / place / name for place in _PLACES for name in sorted({*_JSONL, *_LOGS}))
+        return tuple(path for path in found if path.is_file())
 
     def _events(self, path: Path, key: str, tally: Tally) -> Iterator[tuple[int, Event]]:
         if path.name in _LOGS:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from realm.core.errors import DataError, NotFoundError
+from realm.core.paths import expanded
 from realm.core.records import Example
 from realm.core.text import printable
 from realm.corpus import intake, specs
@@ -42,7 +43,7 @@ class DroppedFiles:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._root = config.path.expanduser()
+        self._root = expanded(config.path)
 
     def items(self, tally: Tally) -> Iterator[Item]:
         """List the files that lie there, by name. Raises NotFoundError where there is no folder."""

@@ -228,9 +228,13 @@ class Repo:
         return "too large" if size > self.config.max_file_bytes else None
 
     def _may_be_wanted(self, language: str | None) -> bool:
-        """Say whether a name allows for a wanted language: a header may be C++, no suffix a script."""
-        header = language == "c" and "cpp" in self.config.languages
-        return language is None or header or language in self.config.languages
+        """Say whether a name allows for a wanted language: C may be C++, no suffix a script."""
+        either = {"c", "cpp"}
+        return (
+            language is None
+            or language in self.config.languages
+            or (language in either and not either.isdisjoint(self.config.languages))
+        )
 
     def _licence_texts(
         self, files: _Files, found: list[tuple[str, str, int]], tally: Tally

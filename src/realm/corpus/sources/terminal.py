@@ -18,6 +18,7 @@ from pydantic import Field
 
 from realm.core.errors import NotFoundError
 from realm.core.hashing import hash_json, short
+from realm.core.paths import expanded
 from realm.core.text import printable
 from realm.corpus.agents.panes import Seam, pane_of, unwrapped
 from realm.corpus.agents.prompts import Exchange, exchanges
@@ -57,6 +58,7 @@ class Terminal:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._path = expanded(config.path)
 
     def items(self, tally: Tally) -> Iterator[Item]:
         """List panes. Raises NotFoundError where there is no such folder."""
@@ -82,13 +84,12 @@ class Terminal:
 
     def folders(self) -> tuple[Path, ...]:
         """Return where to listen for new lines."""
-        path = self.config.path
-        return (path if path.is_dir() else path.parent,)
+        return (self._path.parent if self._path.is_file() else self._path,)
 
     def _panes(self, tally: Tally) -> dict[str, list[Found]]:
         panes: dict[str, list[Found]] = {}
-        for found in walk(self.config.path, tally):
-            if found.path == self.config.path or found.key.lower().endswith(_SUFFIXES):
+        for found in walk(self._path, tally):
+            if found.path == self._path or found.key.lower().endswith(_SUFFIXES):
                 panes.setdefault(pane_of(found.key), []).append(found)
         return panes
 

@@ -39,8 +39,14 @@ class Formula(Record):
     """Id of each step, leg, template step or aspect, and the ids it needs."""
 
 
+_MOST_CHARS = 64 * 1024
+"""tomllib takes time with the square of a key's length: seconds for a few hundred kilobytes of dots."""
+
+
 def read_formula(text: str) -> Formula:
     """Read a formula. Raises DataError without a file, with one of a fixed set of reasons."""
+    if len(text) > _MOST_CHARS:
+        raise refusal(f"more than {_MOST_CHARS:,} characters")
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError):
