@@ -203,9 +203,7 @@ class Realm:
         """Return what every shaper and check came to over all builds, and what contributors gave."""
         return stats.lab_stats(self.lab, progress)
 
-    def model_stats(
-        self, model: str, progress: Callable[[RowsProgress], None] = _ignore_rows
-    ) -> ModelStats:
+    def model_stats(self, model: str, progress: Callable[[RowsProgress], None] = _ignore_rows) -> ModelStats:
         """Return what a model was trained on, and who may use it for what they gave."""
         return stats.model_stats(self.lab, model, progress)
 
@@ -213,9 +211,7 @@ class Realm:
         """Say whether a dataset or a model may leave the lab, and what stands against it."""
         return publishing.publishable(self.lab, reference)
 
-    def export(
-        self, plan: ExportPlan, progress: Callable[[RowsProgress], None] = _ignore_rows
-    ) -> Exported:
+    def export(self, plan: ExportPlan, progress: Callable[[RowsProgress], None] = _ignore_rows) -> Exported:
         """Write a dataset into a folder. Raises RefusedError where it may not leave."""
         return export.export(self.lab, plan, progress)
 

@@ -138,6 +138,7 @@ def strip(line: bytes, number: int) -> bytes:
     """Return a line without blanks around it, and the first one without its byte order mark."""
     return (line.removeprefix(_BOM) if number == 1 else line).strip(_BLANK)
 
+
 _NAME = re.compile(r"(?=.{1,40}\Z)[^\W_]{0,16}(?:[\s_.:/@$-]+[^\W_]{1,16})*[\s_.:/@$-]*")
 """Short words with signs between them; tokens and keys are longer than words, or full of digits."""
 _NAME_DIGITS = 3
