@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, cached_property
+from typing import Any
 
 from realm.corpus.scrubbing import context, decoded, drawn, known, personal, situations
-from realm.corpus.scrubbing.prefilter import Engine, build, compile_exact, exact
+from realm.corpus.scrubbing.prefilter import Engine, Prefilter, build, compile_exact, exact
 from realm.corpus.scrubbing.rules import Hit, Match, Rule
 
 _DEPTH = 3
@@ -48,18 +49,27 @@ def all_rules(personal_kinds: Iterable[str]) -> list[Rule]:
 
 
 class Finder:
-    """The rules, compiled. Not to be shared by threads."""
+    """The rules, compiled when they are first needed, which takes a second. Not to be shared by threads."""
 
     def __init__(self, personal_kinds: Iterable[str], engine: Engine = "auto") -> None:
         self.rules = all_rules(personal_kinds)
-        patterns = [exact(rule.pattern) for rule in self.rules]
-        signs = [
-            exact(rule.sign) if rule.sign else pattern
-            for rule, pattern in zip(self.rules, patterns, strict=True)
-        ]
-        self._may_match = build(signs, [rule.literal for rule in self.rules], engine)
-        self._base64 = compile_exact(decoded.BASE64)
-        self._patterns = [compile_exact(pattern) for pattern in patterns]
+        self._engine = engine
+        self._patterns: dict[int, Any] = {}
+
+    @cached_property
+    def _may_match(self) -> Prefilter:
+        signs = [exact(rule.sign or rule.pattern) for rule in self.rules]
+        return build(signs, [rule.literal for rule in self.rules], self._engine)
+
+    @cached_property
+    def _base64(self) -> Any:
+        return compile_exact(decoded.BASE64)
+
+    def _pattern(self, number: int) -> Any:
+        """Return a rule's own pattern."""
+        if number not in self._patterns:
+            self._patterns[number] = compile_exact(exact(self.rules[number].pattern))
+        return self._patterns[number]
 
     def find(self, data: bytes) -> list[Hit]:
         """Return what was found in UTF-8 text, in order, without overlaps."""
@@ -79,7 +89,7 @@ class Finder:
             if rule.judge is _nothing and seams is None:
                 readings.append(rule.name)
                 continue
-            for match in self._patterns[number].finditer(data):
+            for match in self._pattern(number).finditer(data):
                 if seams is not None and not _has_one(seams, match.start(), match.end()):
                     continue
                 if rule.judge is _nothing:
