@@ -94,7 +94,7 @@ def build(
 
 def lineage(
     ctx: typer.Context,
-    row: str = typer.Argument(help="A dataset's hash, or HASH#N for its row N, from 0."),
+    row: str = typer.Argument(help="A dataset's name or hash; with #N its row N, from 0."),
 ) -> None:
     """Say what a dataset or one of its rows came from: source, session, commit, licence, versions.
 
@@ -128,6 +128,9 @@ def _print_build(report: BuildReport) -> None:
     _print_reasons(report.left_out)
     for row in report.sample:
         print_line(row.model_dump_json(exclude_defaults=True))
+    trained = next((dataset.name for dataset in report.datasets if dataset.side == "train"), None)
+    if trained is not None:
+        print_line(f"→ train on it: realm train {trained}")
 
 
 def _print_assembly(assembly: Assembly) -> None:

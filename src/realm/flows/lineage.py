@@ -10,6 +10,7 @@ from realm.core.records import ArtifactKind, Record
 from realm.corpus.dataset import read_info
 from realm.corpus.lineage import RowLineage, read_lineage
 from realm.flows.context import Lab
+from realm.flows.publishing import dataset_of
 
 
 class Lineage(Record):
@@ -32,11 +33,11 @@ class Lineage(Record):
 
 
 def lineage_of(lab: Lab, reference: str) -> Lineage:
-    """Return the lineage of `HASH` or `HASH#N`. Raises NotFoundError, UsageError for another form."""
+    """Return the lineage of a dataset (name, hash or prefix), or with `#N` of its row N. Raises NotFoundError, UsageError for another form."""
     name, sign, number = reference.partition("#")
     if sign and not number.isdecimal():
-        raise UsageError(f"{reference!r}: no row is named like this", hint="write HASH#N, N from 0")
-    record = lab.ledger.datasets.get(name)
+        raise UsageError(f"{reference!r}: no row is named like this", hint="write NAME#N, N from 0")
+    record = dataset_of(lab, name)
     folder = lab.store.verified(ArtifactKind.DATASET, record.hash)
     row = int(number) if sign else None
     if row is not None and row >= record.rows:
