@@ -33,7 +33,10 @@ class Lineage(Record):
 
 
 def lineage_of(lab: Lab, reference: str) -> Lineage:
-    """Return the lineage of a dataset (name, hash or prefix), or with `#N` of its row N. Raises NotFoundError, UsageError for another form."""
+    """Return the lineage of a dataset (name, hash or prefix), or with `#N` of its row N.
+
+    Raises NotFoundError, and UsageError for another form.
+    """
     name, sign, number = reference.partition("#")
     if sign and not number.isdecimal():
         raise UsageError(f"{reference!r}: no row is named like this", hint="write NAME#N, N from 0")
