@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from realm.cli.bars import bar
 from realm.cli.options import Options
 from realm.cli.output import print_error, print_json, print_line, print_table
 from realm.core.errors import RealmError
@@ -40,7 +40,11 @@ def collect(
         failed.append(source)
         print_error(error, as_json=options.json)
 
-    with options.realm() as realm, _bar() as progress:
+    with options.realm() as realm, bar("bytes") as show:
+
+        def progress(at: CollectProgress) -> None:
+            show(at.source, at.bytes, at.bytes_total, f"{at.documents:,} documents")
+
         found = _collected(realm, paths, kind, name, settings, progress, tell)
     if options.json:
         print_json(found)
@@ -158,40 +162,3 @@ def _show_preview(found: Preview) -> None:
         else:
             text = each.document.model_dump_json(exclude_defaults=True)
             print_line(f"  {printable(text, limit=_SHOWN_CHARS)}")
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[CollectProgress], None]]:
-    """Show documents, rate and time left on a terminal, nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        tasks: dict[str, Any] = {}
-
-        def tell(progress: CollectProgress) -> None:
-            task = tasks.get(progress.source)
-            if task is None:
-                task = tasks[progress.source] = shown.add_task("", total=None)
-            shown.update(
-                task,
-                description=f"{progress.source}: {progress.documents:,} documents",
-                completed=progress.bytes,
-                total=progress.bytes_total,
-            )
-
-        yield tell

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
+from realm.cli.bars import bar
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line, print_table
 
@@ -76,7 +75,7 @@ def build(
     from realm.flows.build import BuildPlan
 
     options: Options = ctx.obj
-    with options.realm() as realm, _bar() as tell:
+    with options.realm() as realm, bar("documents") as show:
         plan = BuildPlan(
             name=name,
             sources=tuple(sources or ()),
@@ -85,7 +84,7 @@ def build(
             dry_run=dry_run,
             sample=sample,
         )
-        report = realm.build(plan, lambda at: tell(at.stage, at.done, at.total))
+        report = realm.build(plan, lambda at: show(at.stage, at.done, at.total))
     if options.json:
         print_json(report)
     else:
@@ -160,20 +159,3 @@ def _print_reasons(reasons: tuple[Reason, ...]) -> None:
             ((reason.reason, reason.count, ", ".join(reason.examples[:2])) for reason in reasons),
             empty="",
         )
-
-
-@contextmanager
-def _bar() -> Iterator[Any]:
-    """Show progress with rate and time left on a terminal, nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("", total=None)
-
-        def tell(what: str, done: int, total: int) -> None:
-            progress.update(task, description=what, completed=done, total=total or None)
-
-        yield tell

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from realm.cli.bars import Tell, bar
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line, print_table
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from realm.corpus.assembly.yields import Change, Yield
     from realm.corpus.tally import Reason
     from realm.flows.publishing import Publishing
-    from realm.flows.stats import DatasetStats, LabStats, ModelStats
+    from realm.flows.stats import DatasetStats, LabStats, ModelStats, RowsProgress
 
 _SHOWN = 12
 
@@ -40,13 +40,13 @@ def stats(
     if dataset is not None and model is not None:
         raise UsageError("a dataset and --model exclude each other", hint="give one of them")
     found: DatasetStats | LabStats | ModelStats
-    with options.realm() as realm, rows_bar() as tell:
+    with options.realm() as realm, bar("rows") as show:
         if model is not None:
-            found = realm.model_stats(model, tell)
+            found = realm.model_stats(model, _showing(show))
         elif dataset is not None:
-            found = realm.dataset_stats(dataset, tell)
+            found = realm.dataset_stats(dataset, _showing(show))
         else:
-            found = realm.lab_stats(tell)
+            found = realm.lab_stats(_showing(show))
     if options.json:
         print_json(found)
     elif isinstance(found, DatasetStats):
@@ -78,8 +78,8 @@ def export(
     options: Options = ctx.obj
     given = {"dataset": dataset, "out": out, "format": file_format, "shape": shape, "private": private}
     plan = validate(ExportPlan, given, where="export")
-    with options.realm() as realm, rows_bar() as tell:
-        done = realm.export(plan, tell)
+    with options.realm() as realm, bar("rows") as show:
+        done = realm.export(plan, _showing(show))
     if options.json:
         print_json(done)
         return
@@ -91,23 +91,8 @@ def export(
         _print_publishing(done.facts.publishing)
 
 
-@contextmanager
-def rows_bar() -> Iterator[Any]:
-    """Show rows read, rows a second and time left on a terminal, nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"))
-    console = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task("", total=None, rate="")
-
-        def tell(at: Any) -> None:
-            speed = progress.tasks[0].speed
-            rate = f"{speed:,.0f} rows/s" if speed else ""
-            progress.update(task, description=at.dataset, completed=at.done, total=at.total, rate=rate)
-
-        yield tell
+def _showing(show: Tell) -> Callable[[RowsProgress], None]:
+    return lambda at: show(at.dataset, at.done, at.total)
 
 
 def _print_dataset(found: DatasetStats) -> None:

@@ -8,6 +8,7 @@ begun again without loss, and one that was finished gives what is there.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,8 +39,8 @@ from realm.flows.documents import CollectedDocuments
 
 _DEDUPE = ("exact_duplicates", "near_duplicates")
 """Checks whose work the build does itself, where it can choose which of two rows stays."""
-_TOLD_EVERY = 500
-"""Documents or rows between two words of progress."""
+_TOLD_EVERY_S = 0.2
+"""Between two words of progress."""
 
 
 class BuildProgress(Record):
@@ -118,6 +119,7 @@ class _Build:
             Deduplicator(near=plan.depth is Depth.DEEP if near is None else near, scratch=scratch)
         )
         self._context = context
+        self._told_at = 0.0
 
     def run(self) -> BuildReport:
         resolver = Resolver(self._config.resolve)
@@ -225,8 +227,7 @@ class _Build:
     ) -> Iterator[Document]:
         for document in self._documents.of(names):
             self._seen += 1
-            if self._seen % _TOLD_EVERY == 0:
-                self._tell("rows", self._seen, total)
+            self._tell("rows", self._seen, total)
             if (document.origin.source, document.id) not in excluded:
                 yield document
 
@@ -273,11 +274,14 @@ class _Build:
                 sample.append(row)
             if not self._plan.dry_run:
                 datasets.add(named(row, by) if by else row, side)
-            if done % _TOLD_EVERY == 0:
-                self._tell("writing", done, len(self._spool))
+            self._tell("writing", done, len(self._spool))
         return tuple(sample)
 
     def _tell(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._told_at < _TOLD_EVERY_S and done < total:
+            return
+        self._told_at = now
         self._progress(BuildProgress(stage=stage, done=done, total=total))
 
 
