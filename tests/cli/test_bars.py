@@ -28,8 +28,8 @@ def test_another_stretch_has_a_rate_of_its_own(monkeypatch: pytest.MonkeyPatch) 
     now = [0.0]
     monkeypatch.setattr(bars.time, "monotonic", lambda: now[0])
     stretch = bars._Stretch("rows")
-    assert stretch.told("rows", 100, 1000) == "100 rows of 1,000 rows"
+    assert stretch.told("rows", 100, 1000) == "100 of 1,000 rows"
     now[0] = 2.0
-    assert stretch.told("rows", 300, 1000) == "300 rows of 1,000 rows  100 rows/s  0:00:07 left"
-    assert stretch.told("writing", 0, 50) == "0 rows of 50 rows"
+    assert stretch.told("rows", 300, 1000) == "300 of 1,000 rows  100 rows/s  0:00:07 left"
+    assert stretch.told("writing", 0, 50) == "0 of 50 rows"
     assert stretch.told("writing", 0, 0) == ""

@@ -81,7 +81,8 @@ class _Stretch:
             self._name, self._began, self._first = name, now, done
         if not total:
             return ""
-        parts = [f"{self._amount(done)} of {self._amount(total)}"]
+        so_far = self._amount(done).removesuffix(f" {self._unit}")
+        parts = [f"{so_far} of {self._amount(total)}"]
         seconds, moved = now - self._began, done - self._first
         if seconds >= _SETTLED_S and moved > 0:
             rate = moved / seconds
