@@ -20,7 +20,8 @@ def test_each_depth_includes_those_before() -> None:
 def test_a_config_replaces_the_default_of_its_kind() -> None:
     examiner = Examiner(checks_of(Depth.QUICK, [{"kind": "sizes", "row_chars": 3}]), Context())
     assert not examiner.see(row(example("ab", "cd")))
-    for wrong in (["sizes", "sizes"], ["outliers"], [{"kind": "sizes", "row_char": 3}]):
+    assert "outliers" not in {each.name for each in checks_of(Depth.QUICK, ["outliers"])}
+    for wrong in (["sizes", "sizes"], ["outlier"], [{"kind": "sizes", "row_char": 3}]):
         with pytest.raises(ConfigError):
             checks_of(Depth.STANDARD, wrong)
 

@@ -12,6 +12,7 @@ from realm.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
     from realm.corpus.assembly.assembler import Assembly
+    from realm.corpus.assembly.conventions import Resolution
     from realm.corpus.tally import Reason
     from realm.flows.build import BuildReport
 
@@ -124,12 +125,25 @@ def _print_build(report: BuildReport) -> None:
         empty="No partitions.",
     )
     _print_assembly(report.assembly)
+    _print_resolution(report.resolution)
     _print_reasons(report.left_out)
     for row in report.sample:
         print_line(row.model_dump_json(exclude_defaults=True))
     trained = next((dataset.name for dataset in report.datasets if dataset.side == "train"), None)
     if trained is not None:
         print_line(f"→ train on it: realm train {trained}")
+
+
+def _print_resolution(resolution: Resolution) -> None:
+    """Name what a person must decide: conventions that went back, and those without a time."""
+    if resolution.reversions:
+        print_table(
+            ("went back", "document", "says again what", "against"),
+            ((each.subject, each.document, each.like, each.undone) for each in resolution.reversions),
+            empty="",
+        )
+    for each in resolution.undated:
+        print_line(f"versions without a time, all taught: {each.subject}: {', '.join(each.documents[:5])}")
 
 
 def _print_assembly(assembly: Assembly) -> None:

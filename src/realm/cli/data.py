@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from realm.cli.bars import bar
 from realm.cli.corpus import add, build, lineage
 from realm.cli.datasets import export, stats
 from realm.cli.groups import Commands, add_group
 from realm.cli.hook import hook
 from realm.cli.options import Options
-from realm.cli.output import print_json, print_line
+from realm.cli.output import print_json, print_line, print_table
 from realm.cli.scrub import review, scrub
 
 if TYPE_CHECKING:
+    from realm.corpus.check import Depth
     from realm.flows.tokens import RowTokens, TokensReport
 
 _TRAINED = "\x1b[1;32m"
@@ -41,19 +43,74 @@ def register(app: typer.Typer) -> None:
     add_group(app, "data", "Collect, build and look at training data.", commands)
 
 
-def check(ctx: typer.Context, file: Path = typer.Argument(help="A .jsonl file.")) -> None:
-    """Check a file as the inbox would, without taking it. Needs no realm; writes nothing.
+def check(
+    ctx: typer.Context,
+    file: Path = typer.Argument(help="A .jsonl file."),
+    depth: str = typer.Option("quick", help="quick: as the inbox would; standard or deep: as a build would."),
+) -> int:
+    """Check a file without taking it; writes nothing. Leaves with 1 where rows would be left out.
 
-    Example: realm data check mine.jsonl
+    Needs no realm. In one, standard and deep also look for the hero's held-out problems, count its tokens and
+    take the settings of `corpus.checks`.
+
+    Example: realm data check mine.jsonl --depth deep
     """
+    from realm.corpus.check import Depth
     from realm.corpus.intake import check as check_file
 
-    report = check_file(file)
     options: Options = ctx.obj
+    wanted = _depth(depth)
+    if wanted is not Depth.QUICK:
+        return _examine(file, wanted, options)
+    report = check_file(file)
     if options.json:
         print_json(report)
     else:
         print_line(f"{file}: {report.rows} rows of {report.spec}, {report.duplicates} exact duplicates")
+    return 0
+
+
+def _depth(given: str) -> Depth:
+    from realm.core.errors import UsageError
+    from realm.corpus.check import Depth
+
+    try:
+        return Depth(given)
+    except ValueError:
+        raise UsageError(f"--depth {given}: no such depth", hint=f"one of: {', '.join(Depth)}") from None
+
+
+def _examine(file: Path, depth: Depth, options: Options) -> int:
+    from realm.core.errors import NotFoundError
+    from realm.flows.checking import bare_context, context_of
+    from realm.flows.examining import examine_file
+
+    with bar("bytes") as show:
+
+        def progress(done: int, total: int) -> None:
+            show(file.name, done, total)
+
+        try:
+            realm = options.realm()
+        except NotFoundError:
+            if options.home is not None:
+                raise
+            found = examine_file(file, depth, bare_context(), (), progress)
+        else:
+            with realm:
+                checks = realm.config.corpus.checks
+                found = examine_file(file, depth, context_of(realm.lab), checks, progress)
+    examination = found.examination
+    if options.json:
+        print_json(found)
+    else:
+        kept = f"{examination.kept:,} of {examination.rows:,} rows stay"
+        print_line(f"{file}: {found.file.spec}, {kept} at depth {depth.value}")
+        for what, reasons in (("left out", examination.dropped), ("told", examination.told)):
+            if reasons:
+                shown = ((each.reason, each.count, ", ".join(each.examples[:2])) for each in reasons)
+                print_table((what, "rows", "first seen"), shown, empty="")
+    return 1 if examination.kept < examination.rows else 0
 
 
 def tokens(

@@ -27,6 +27,7 @@ _PROGRESS_BYTES = 4 << 20
 
 Progress = Callable[[int, int], None]
 """Takes the bytes read and the bytes in all, every 4 MiB and at the end."""
+Take = Callable[[Example], None]
 
 
 class Limits(Config):
@@ -82,9 +83,17 @@ class FileReport(Record):
         raise DataError(first.reason + more, file=self.file, line=first.line, hint=first.hint)
 
 
-def check(path: Path, limits: Limits = DEFAULT_LIMITS, progress: Progress | None = None) -> FileReport:
-    """Read a whole file and raise DataError, with file, line and reason, unless all of it is good."""
-    report = survey(path, limits, progress)
+def check(
+    path: Path,
+    limits: Limits = DEFAULT_LIMITS,
+    progress: Progress | None = None,
+    take: Take | None = None,
+) -> FileReport:
+    """Read a whole file and raise DataError, with file, line and reason, unless all of it is good.
+
+    `take` is given every row until the first problem.
+    """
+    report = _scan(path, limits, progress, take or _drop)
     report.refuse()
     return report
 
@@ -125,7 +134,7 @@ def normalise(
 class _Scan:
     """State of one pass over a file."""
 
-    def __init__(self, limits: Limits, take: Callable[[Example], None]) -> None:
+    def __init__(self, limits: Limits, take: Take) -> None:
         self._limits = limits
         self._take = take
         self._digest = hashlib.sha256()
@@ -176,9 +185,7 @@ class _Scan:
         )
 
 
-def _scan(
-    path: Path, limits: Limits, progress: Progress | None, take: Callable[[Example], None]
-) -> FileReport:
+def _scan(path: Path, limits: Limits, progress: Progress | None, take: Take) -> FileReport:
     """Pass over a file once, handing every row to `take` until the first problem."""
     shown = printable(path.name)
     with lines.open_rows(path) as file:

@@ -28,6 +28,11 @@ def context_of(lab: Lab) -> Context:
     )
 
 
+def bare_context() -> Context:
+    """Return what checks may know without a lab: how code parses."""
+    return Context(syntax=_fault)
+
+
 def _problems(lab: Lab) -> Iterator[str]:
     for name in lab.hero.skills:
         skill = lab.skill(name)
