@@ -21,7 +21,7 @@ def test_a_config_replaces_the_default_of_its_kind() -> None:
     examiner = Examiner(checks_of(Depth.QUICK, [{"kind": "sizes", "row_chars": 3}]), Context())
     assert not examiner.see(row(example("ab", "cd")))
     assert "outliers" not in {each.name for each in checks_of(Depth.QUICK, ["outliers"])}
-    for wrong in (["sizes", "sizes"], ["outlier"], [{"kind": "sizes", "row_char": 3}]):
+    for wrong in (["sizes", "sizes"], [{"kind": "sizes", "row_char": 3}]):
         with pytest.raises(ConfigError):
             checks_of(Depth.STANDARD, wrong)
 
