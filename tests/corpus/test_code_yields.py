@@ -238,6 +238,14 @@ def test_the_context_has_no_empty_conditions_and_folds() -> None:
     assert "region" not in asked(row)
 
 
+def test_the_context_begins_with_something_whole() -> None:
+    table = "static int kept[] = {\n" + "    12345,\n" * 60 + "};\n\nint after;\n\n"
+    text = table + "int f(int a)\n{\n    int b = a;\n    return b;\n}\n"
+    (row,) = by_task(shape(document(text, "c"))[0], "signature_to_body")
+    assert "int after;" in asked(row)
+    assert "12345" not in asked(row)
+
+
 def crossed(*files: tuple[str, str, str]) -> list[str]:
     rows, _ = shape(*(document(text, language, path) for path, language, text in files))
     return [str(row.example.tags["with"]) for row in by_task(rows, "cross_file")]

@@ -43,9 +43,16 @@ class Above:
             if size > _CHARS:
                 break
             kept.append(line)
+        while kept and _is_torn(kept[-1]):
+            kept.pop()
         shown = "\n".join(reversed(kept))
         # Conditions that stood around other units alone.
         return _EMPTY_CONDITION.sub("", shown).strip("\n")
+
+
+def _is_torn(line: str) -> bool:
+    """Tell whether a first line stands within something that begins above it."""
+    return not line or line[0] in " \t})]"
 
 
 def _is_fold(line: str) -> bool:
