@@ -41,7 +41,7 @@ def test_the_rows_of_a_good_file_become_documents(tmp_path: Path) -> None:
         group=found.group,
         origin=Origin(source="inbox", kind="inbox", path="a.jsonl", first_line=1, last_line=1),
     )
-    assert found.group.startswith("opening:")
+    assert found.group.startswith("opening ")
 
 
 def test_every_spec_is_read(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from realm.core.records import Message
 from realm.corpus.document import Document, Origin
@@ -294,3 +296,48 @@ def test_characters_of_many_bytes_are_never_cut(scrubber: Scrubber, filler: str,
         result = scrubber.scrub_text(text)
         assert all(0 <= finding.start < finding.end <= len(text) for finding in result.findings)
         assert not result.findings or many in text[: result.findings[0].end]
+
+
+WHOLE = Scrubber()
+SAID = st.lists(
+    st.sampled_from(
+        [
+            "the",
+            "word",
+            "password:",
+            "hunter-two",
+            GITHUB,
+            "10.11.12.13",
+            "token =",
+            "x7Kq2LmZ9v",
+            "\x00",
+            "\n",
+            "ü",
+            "=",
+            "-",
+        ]
+    ),
+    max_size=8,
+).map(" ".join)
+
+
+@settings(deadline=None)
+@given(st.lists(SAID.filter(str.strip), min_size=1, max_size=3), SAID, SAID)
+def test_a_quick_look_at_a_document_finds_what_a_thorough_one_does(
+    turns: list[str], group: str, path: str
+) -> None:
+    scrubber = WHOLE
+    document = Document(
+        id=f"{path}#1",
+        form="chat",
+        messages=tuple(Message(role="user", content=turn) for turn in turns),
+        group=group,
+        origin=Origin(source="s", kind="chat_jsonl", path=path),
+    )
+    quick = scrubber.scrub_document(document)
+    thorough = scrubber.scrub_document(document.model_copy(update={"fields": {"n": 1}}))
+    assert quick.verdict is thorough.verdict
+    assert quick.document == thorough.document.model_copy(update={"fields": {}})
+    assert [(one.kind, one.start, one.end) for one in quick.findings] == [
+        (one.kind, one.start, one.end) for one in thorough.findings
+    ]

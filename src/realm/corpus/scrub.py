@@ -104,6 +104,8 @@ class Scrubber:
 
         Words, fields, tags, id, group, path, session, work item, contributor and rig are looked at.
         """
+        if not document.fields and not document.tags and not self._finder.may_find(_words(document)):
+            return ScrubbedDocument(document=document, findings=(), verdict=Verdict.CLEAN)
         value = document.model_dump(include=_LOOKED_AT, exclude_defaults=True)
         result = self.scrub_value(value)
         if result.verdict is Verdict.CLEAN or result.value == value:
@@ -202,6 +204,15 @@ _LOOKED_AT: Any = {
     **dict.fromkeys(("id", "messages", "rejected", "text", "fields", "tags", "group"), True),
     "origin": {"path", "session", "work_item", "contributor", "rig"},
 }
+
+
+def _words(document: Document) -> bytes:
+    """Return all that `_LOOKED_AT` names of a document without fields and tags, joined as its places are."""
+    origin = document.origin
+    whole = (document.id, document.group, document.text, origin.path, origin.session, origin.work_item)
+    texts = [text for text in (*whole, origin.contributor, origin.rig) if text]
+    texts += (turn.content for turn in (*document.messages, *document.rejected))
+    return _BETWEEN.join(text.encode("utf-8", "surrogatepass").replace(b"\x00", b" ") for text in texts)
 
 
 def _findings(data: bytes, hits: Iterable[Hit], where: str) -> Iterator[Finding]:

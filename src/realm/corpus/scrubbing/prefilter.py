@@ -95,12 +95,14 @@ def _options(re2: Any) -> Any:
     return options
 
 
-def build(patterns: Sequence[str], literals: Sequence[bool], engine: Engine) -> Prefilter:
-    """Build the prefilter for some patterns, `literals` telling which begin with fixed characters.
+def require(engine: Engine) -> Any:
+    """Return the module hyperscan, or None where RE2 does without.
 
-    Raises MissingExtraError for an engine that is not there."""
+    Raises MissingExtraError for an engine that is not there, and without RE2.
+    """
+    require_re2()
     if engine == "re2":
-        return _by_re2(patterns, literals)
+        return None
     try:
         import hyperscan
     except ImportError:
@@ -108,8 +110,17 @@ def build(patterns: Sequence[str], literals: Sequence[bool], engine: Engine) -> 
             raise MissingExtraError(
                 "hyperscan is not installed", hint="install the corpus extra: pip install 'realm-lab[corpus]'"
             ) from None
-        return _by_re2(patterns, literals)
-    return _by_hyperscan(hyperscan, patterns)
+        return None
+    return hyperscan
+
+
+def build(patterns: Sequence[str], literals: Sequence[bool], engine: Engine) -> Prefilter:
+    """Build the prefilter for some patterns, `literals` telling which begin with fixed characters.
+
+    Raises MissingExtraError for an engine that is not there.
+    """
+    hyperscan = require(engine)
+    return _by_re2(patterns, literals) if hyperscan is None else _by_hyperscan(hyperscan, patterns)
 
 
 def _by_hyperscan(hyperscan: Any, patterns: Sequence[str]) -> Prefilter:
