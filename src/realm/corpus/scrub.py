@@ -79,6 +79,10 @@ class Scrubber:
         self._allowed = frozenset(value.encode() for value in self.config.allowed)
         self._decisions = Decisions(self.config.decisions) if self.config.decisions else None
 
+    def prepare(self) -> None:
+        """Compile the rules now, not with the first text."""
+        self._finder.prepare()
+
     def scrub_text(self, text: str) -> Scrubbed:
         """Scrub one string; positions of findings are characters of `text`."""
         data = text.encode("utf-8", "surrogatepass")

@@ -24,6 +24,7 @@ _PAIRS = listed(
 )
 """Neighbours that are common in words and in names of things."""
 
+_NO_DIGITS = str.maketrans("", "", string.digits)
 _RUNS = re.compile(r"[A-Za-z0-9]+")
 _SHUFFLE = re.compile(r"(?<=[0-9])[A-Za-z]|(?<=[A-Za-z])[0-9]|(?<=[a-z])[A-Z]")
 _MARKS = (
@@ -94,18 +95,22 @@ def is_random(value: str, least: int = 16) -> bool:
 
 
 def _is_odd(value: str, solid: str) -> bool:
-    if any(len(part) >= _HASH and is_hex(part) and not part.isdigit() for part in value.split("-")):
-        return True
-    if is_hex(value) or is_uuid(value):
-        return any(map(str.isdigit, solid)) and any(map(str.isalpha, solid))
-    digits = sum(map(str.isdigit, solid))
-    if not digits:
-        mixed = any(map(str.islower, solid)) and any(map(str.isupper, solid))
+    if is_hex(value) or ("-" in value and any(_is_hash(part) for part in value.split("-"))):
+        return not solid.isdigit() and (_is_hash(value) or not solid.isalpha())
+    if is_uuid(value):
+        return not solid.isdigit()
+    letters = solid.translate(_NO_DIGITS)
+    if len(letters) == len(solid):
+        mixed = not (letters.islower() or letters.isupper())
         return oddness(value) >= (0.5 if mixed else 0.6)
-    if digits == len(solid):
+    if not letters:
         return False
     odd = oddness(value)
     return odd >= 0.6 or (odd >= 0.45 and shuffles(value) * 6 >= len(solid))
+
+
+def _is_hash(part: str) -> bool:
+    return len(part) >= _HASH and is_hex(part) and not part.isdigit()
 
 
 def is_hex(value: str) -> bool:

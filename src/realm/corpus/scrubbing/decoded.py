@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 BASE64 = r"[0-9][A-Za-z0-9+]{12,}"
@@ -20,12 +20,11 @@ JOINT = (
 ENCODED = r"[A-Za-z0-9_\-]%(?:2[BbFf5]|3[AaDdFf]|40|7[EeCc]|24|21|23|26|5[Ff]|2[Dd])[A-Za-z0-9%_\-]"
 ESCAPED = r"(?:\\u00[2-7][0-9a-fA-F]|[A-Za-z0-9:]\\/|&(?:amp|quot|#x?[0-9a-f]{2,4});)"
 
+_BASE64 = re.compile(BASE64.encode())
 _BASE64_RUN = re.compile(rb"[A-Za-z0-9+/_-]{28,}={0,2}")
 _BASE64_LINES = re.compile(
     rb"(?:[A-Za-z0-9+/]{60,80}(?:\r?\n|\\n|\\r\\n)[ \t]{0,16})+[A-Za-z0-9+/]{2,80}={0,2}"
 )
-_CODED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-"
-_STEP = 4096
 _FILLER = re.compile(rb"\\r|\\n|\s")
 _LONGEST = 1 << 20
 _PRINTABLE_SHARE = 0.97
@@ -52,17 +51,14 @@ class Reading(NamedTuple):
         return begin + (start - self.starts[first]) * step, stop
 
 
-def base64_blobs(data: bytes, places: Iterable[int]) -> Iterator[tuple[int, int, bytes]]:
-    """Yield span and content of what decodes to plain text around some places, which ascend."""
+def base64_blobs(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield span and content of what decodes to plain text, alone or over lines."""
     seen_to = 0
-    for place in places:
-        if place < seen_to:
+    for found in _BASE64_RUN.finditer(data):
+        run = found if found.start() >= seen_to else _BASE64_RUN.match(data, seen_to, found.end())
+        if run is None or not _may_hold_text(run[0]):
             continue
-        start = _begin(data, place, seen_to)
-        run = _BASE64_RUN.match(data, start)
-        if run is None:
-            continue
-        for match in (_BASE64_LINES.match(data, start), run):
+        for match in (_BASE64_LINES.match(data, run.start()), run):
             raw = _decode(_FILLER.sub(b"", match[0])) if match else None
             if match and raw is not None:
                 yield match.start(), match.end(), raw
@@ -71,15 +67,9 @@ def base64_blobs(data: bytes, places: Iterable[int]) -> Iterator[tuple[int, int,
                 break
 
 
-def _begin(data: bytes, place: int, least: int) -> int:
-    """Return where the coded characters before a place begin, not before `least`."""
-    while place > least:
-        piece = data[max(least, place - _STEP) : place]
-        solid = len(piece) - len(piece.rstrip(_CODED))
-        place -= solid
-        if solid < len(piece):
-            break
-    return place
+def _may_hold_text(run: bytes) -> bool:
+    """Tell whether a coded run has digits, small and capital letters, as all but the shortest texts give."""
+    return _BASE64.search(run) is not None and not (run.islower() or run.isupper())
 
 
 def _decode(value: bytes) -> bytes | None:

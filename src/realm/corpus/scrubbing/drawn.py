@@ -73,13 +73,16 @@ def rules() -> Iterator[Rule]:
 
 def _drawn(data: bytes, match: Match) -> Iterator[Hit]:
     start, end = match.start(), match.end()
-    value = text_of(data, start, end)
-    name, sign, rest = value.partition("=")
-    if sign and rest.strip("=") and words.weigh(name):
-        start, value = start + len(name) + 1, rest
-    if len(value) < _LEAST or value.isdigit() or value.startswith(_CONTENT_VALUES):
+    if end - start < _LEAST:
         return
-    if _inside(data, start, end) or not is_random(value, _LEAST):
+    value = data[start:end].decode("ascii")
+    if "=" in value:
+        name, _, rest = value.partition("=")
+        if rest.strip("=") and words.weigh(name):
+            start, value = start + len(name) + 1, rest
+    if _inside(data, start, end) or len(value) < _LEAST or value.isdigit():
+        return
+    if value.startswith(_CONTENT_VALUES) or not is_random(value, _LEAST):
         return
     before, behind = line_around(data, start, end, _NEAR_BYTES)
     if is_uuid(value) or _named_as_id(before) or _is_content(before, behind):

@@ -62,15 +62,17 @@ class Finder:
         signs = [exact(rule.sign or rule.pattern) for rule in self.rules]
         return build(signs, [rule.literal for rule in self.rules], self._engine)
 
-    @cached_property
-    def _base64(self) -> Any:
-        return compile_exact(decoded.BASE64)
-
     def _pattern(self, number: int) -> Any:
         """Return a rule's own pattern."""
         if number not in self._patterns:
             self._patterns[number] = compile_exact(exact(self.rules[number].pattern))
         return self._patterns[number]
+
+    def prepare(self) -> None:
+        """Compile all rules."""
+        self._may_match(b"")
+        for number in range(len(self.rules)):
+            self._pattern(number)
 
     def may_find(self, data: bytes) -> bool:
         """Return whether any rule may match; where none does, `find` finds nothing."""
@@ -109,8 +111,7 @@ class Finder:
                     yield from self._reread(data, name, depth)
 
     def _decoded(self, data: bytes, depth: int, seams: list[int] | None) -> Iterator[Hit]:
-        places = (match.start() for match in self._base64.finditer(data))
-        for start, end, raw in decoded.base64_blobs(data, places):
+        for start, end, raw in decoded.base64_blobs(data):
             if seams is not None and not _has_one(seams, start, end):
                 continue
             found = [

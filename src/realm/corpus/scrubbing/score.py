@@ -37,6 +37,7 @@ def score(file: Path, scrubber: Scrubber) -> Score:
     """Score a scrubber on rows `{text, label: secret|clean, secret?}`. Raises DataError with the line."""
     counts: Counter[str] = Counter()
     size_bytes, seconds = 0, 0.0
+    scrubber.prepare()
     for row in rows(file):
         text, label, secret = _labelled(file, row)
         size_bytes += len(text.encode("utf-8", "surrogatepass"))
