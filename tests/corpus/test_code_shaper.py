@@ -349,6 +349,7 @@ def test_a_call_meets_its_definition_of_another_file() -> None:
     assert {call.origin.path, str(call.example.tags["with"])} in ({"a.c", "b.c:1-5"}, {"b.c", "a.c:1-5"})
     assert call.origin.licence == "MIT AND Zlib"
     assert call.group == f"s/{call.origin.path}"
+    assert {call.group, *call.also} == {"s/a.c", "s/b.c"}
     header = next(row for row in crossed if row.example.tags["with"] == "b.h:2-2")
     assert "how far a point is" in asked(header)
     assert unfenced(answer(header)) == CALLEE.strip()

@@ -118,7 +118,7 @@ def test_a_unit_becomes_the_answer_to_the_request_that_the_model_wrote(
     ]
     row = rows[0]
     assert row.example.tags == {"domain": "flecs", "role": "helper", "task": "reverse"}
-    assert (row.origin.made_by, row.origin.generator) == ("model", f"sage@{endpoint.url}")
+    assert (row.origin.made_by, row.origin.generator) == ("mixed", f"sage@{endpoint.url}")
     assert (row.origin.path, row.origin.first_line, row.origin.licence) == ("a.md", 2, "MIT")
     assert (row.document, row.shaper, row.group) == ("a.md#1", "teacher@2", "docs/a.md")
     specs.verify("chat_sft_v1", row.example)
@@ -448,6 +448,8 @@ def test_units_of_two_domains_are_joined_by_a_seeded_choice(endpoint: Endpoint, 
     assert row.example.tags["task"] == "cross"
     assert str(row.example.tags["with"]).startswith("docs/a.md#")
     assert len({row.document for row in rows}) == 3
+    groups = {each.split_group for each in documents if each.tags["domain"] == "godot"}
+    assert all(len(each.also) == 1 and each.also[0] in groups for each in rows)
     same, _ = _shape(_shaper(endpoint, tmp_path, **settings(1)), documents[::-1])
     assert same == rows
     other, _ = _shape(_shaper(endpoint, tmp_path, **settings(2)), documents)

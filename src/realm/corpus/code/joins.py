@@ -56,6 +56,7 @@ class Declared(NamedTuple):
     prototype: Prototype
     path: str
     licence: str
+    group: str
 
 
 class Joined(NamedTuple):
@@ -67,6 +68,8 @@ class Joined(NamedTuple):
     other: str
     """`path:first-last` of the other place, empty where there is none."""
     other_licence: str | None
+    other_group: str = ""
+    """What the split keeps the other place with."""
 
 
 class Joins:
@@ -103,7 +106,9 @@ class Joins:
         if key in self._declared:
             self._declared[key] = None
         elif self._fits(size, document.id, tally):
-            self._declared[key] = Declared(prototype, document.origin.path, document.origin.licence)
+            self._declared[key] = Declared(
+                prototype, document.origin.path, document.origin.licence, document.split_group
+            )
 
     def usages(self, per_function: int) -> Iterator[Joined]:
         """Yield questions for the rarest calls of each example, rarest first.
@@ -214,19 +219,19 @@ def _near(one: str, other: str) -> bool:
 
 def _definition(held: Held, callee: Held, call: Call) -> Joined:
     pair = pairs.find_definition(held.unit, held.place, callee.unit, callee.place.path, call)
-    return Joined(pair, callee, _where(held), held.origin.licence)
+    return Joined(pair, callee, _where(held), held.origin.licence, held.group)
 
 
 def _use(held: Held, callee: Held, call: Call) -> Joined:
     pair = pairs.use_definition(held.unit, held.place, callee.unit, callee.place.path, call)
-    return Joined(pair, held, _where(callee), callee.origin.licence)
+    return Joined(pair, held, _where(callee), callee.origin.licence, callee.group)
 
 
 def _from_header(held: Held, declared: Declared) -> Joined:
     prototype = declared.prototype
     pair = pairs.from_header(held.unit, held.place, prototype.text, prototype.doc, declared.path)
     where = f"{declared.path}:{prototype.first_line}-{prototype.last_line}"
-    return Joined(pair, held, where, declared.licence)
+    return Joined(pair, held, where, declared.licence, declared.group)
 
 
 def _where(held: Held) -> str:

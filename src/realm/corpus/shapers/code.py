@@ -176,7 +176,8 @@ class Code:
             licence = together([origin.licence, joined.other_licence])
             origin = origin.model_copy(update={"licence": licence})
             tags["with"] = joined.other
-        return self._row(joined.pair, origin, held.document, held.group, tags, held.unit.language)
+        row = self._row(joined.pair, origin, held.document, held.group, tags, held.unit.language)
+        return row.model_copy(update={"also": (joined.other_group,)}) if joined.other_group else row
 
     def _row(
         self, pair: Pair, origin: Origin, document: str, group: str, tags: dict[str, str | int], language: str

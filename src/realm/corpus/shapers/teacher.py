@@ -63,6 +63,8 @@ class _Job(NamedTuple):
     origin: Origin
     system: str | None
     tags: dict[str, str | int]
+    also: tuple[str, ...] = ()
+    """Groups of further documents that are shown."""
 
 
 class Teacher:
@@ -190,14 +192,21 @@ class Teacher:
         system = () if job.system is None else (Message(role="system", content=job.system),)
         turns = (*system, *made.prompt, Message(role="assistant", content=made.answer))
         language = {} if job.document.language is None else {"language": job.document.language}
+        is_mixed = job.task.keeps_answer and job.origin.made_by != "model"
         return Row(
             example=Example(
                 messages=turns, tags={**language, **job.document.tags, **job.tags, "task": job.task.name}
             ),
-            origin=job.origin.model_copy(update={"made_by": "model", "generator": f"{c.model}@{c.url}"}),
+            origin=job.origin.model_copy(
+                update={
+                    "made_by": "mixed" if is_mixed else "model",
+                    "generator": f"{c.model}@{c.url}",
+                }
+            ),
             document=job.document.id,
             shaper=f"{c.kind}@{self.version}",
             group=job.document.split_group,
+            also=job.also,
         )
 
 
@@ -241,6 +250,7 @@ class _Chosen:
                 joined(one.origin, other.origin),
                 self._cross.system,
                 {"domain": name, "with": f"{other.origin.source}/{other.id}:{other.origin.first_line or 1}"},
+                (other.split_group,),
             )
 
 

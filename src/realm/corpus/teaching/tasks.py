@@ -61,6 +61,8 @@ class Task(NamedTuple):
     chat: tuple[Message, ...]
     read: Callable[[str], Pair | Fault]
     """Turn the model's words into a pair, or say why they cannot be used."""
+    keeps_answer: bool = False
+    """Whether the row's answer is the document's own text."""
 
 
 def reverse(unit: Document) -> Task:
@@ -82,7 +84,7 @@ def reverse(unit: Document) -> Task:
         'Answer with one JSON object: {{"instruction": "…"}}'
     )
     shown = ask.format(what=_called(unit)) + "\n\n" + _quoted(text, unit.language)
-    return Task("reverse", (_writer(), Message(role="user", content=shown)), read)
+    return Task("reverse", (_writer(), Message(role="user", content=shown)), read, keeps_answer=True)
 
 
 def answer(prompt: tuple[Message, ...], domain: Domain | None, gate: Gate) -> Task:
