@@ -86,6 +86,8 @@ def test_a_dry_run_shows_what_was_detected_and_writes_nothing(
     assert data(home, "add", str(file), "--setting", "licence") == 2
     with Realm(home) as realm:
         assert realm.lab.ledger.sources.list() == []
+    assert data(home, "add", str(file)) == 0
+    assert "chats: rows of shape prompt_completion in .jsonl" in capsys.readouterr().out
 
 
 def test_the_status_says_when_each_source_was_collected(

@@ -12,6 +12,7 @@ from realm.cli.output import print_error, print_json, print_line, print_table
 from realm.core.errors import RealmError
 
 if TYPE_CHECKING:
+    from realm.corpus.rows.detection import Detected
     from realm.flows.collect import Collected, CollectProgress
     from realm.flows.preview import Preview
     from realm.lab import Realm
@@ -46,13 +47,35 @@ def collect(
             show(at.source, at.bytes, at.bytes_total, f"{at.documents:,} documents")
 
         found = _collected(realm, paths, kind, name, settings, progress, tell)
+        detected = [] if options.json else _detected(realm, paths, kind, name, settings)
     if options.json:
         print_json(found)
     else:
+        for line in detected:
+            print_line(line)
         _show(found)
         if failed:
             print_line(f"not collected: {', '.join(failed)}")
     return 1 if failed else 0
+
+
+def _detected(
+    realm: Realm, paths: Sequence[str], kind: str | None, name: str | None, settings: dict[str, Any]
+) -> list[str]:
+    """Say what shape of rows files were taken for; nothing of what could not be read."""
+    found = []
+    for path in paths:
+        try:
+            shown = realm.preview(path, kind=kind, name=name, settings=settings, limit=0)
+        except RealmError:
+            continue
+        if shown.detected is not None:
+            found.append(f"{shown.name}: {_shape(shown.detected)}")
+    return found
+
+
+def _shape(detected: Detected) -> str:
+    return f"rows of shape {detected.shape} in {detected.format}, {detected.why}"
 
 
 def _collected(
@@ -151,7 +174,7 @@ def _show_preview(found: Preview) -> None:
     for key, value in settings.items():
         print_line(f"  {key}: {value}")
     if found.detected is not None:
-        print_line(f"  rows: {found.detected.shape} in {found.detected.format}, {found.detected.why}")
+        print_line(f"  {_shape(found.detected)}")
     for reason in found.left_out:
         print_line(f"  left out: {reason.count} × {reason.reason}")
     for each in found.documents:
