@@ -109,6 +109,8 @@ def plant(folder: Path) -> Path:
     tree = folder / "tree"
     tree.mkdir()
     (tree / "conf.py").write_text("".join(f"# {line}\n" for what in said() for line in what.splitlines()))
+    (tree / f"{SURE['stripe']}.py").write_text("def sub(first: int, second: int) -> int:\n    return first\n")
+    (tree / f"{SURE['slack']}.bin").write_bytes(b"\0\1")  # left out, and told with its place
     (tree / "use.py").write_text(
         f'"""Use it."""\n\n\ndef login(user: str) -> str:\n    """Log a user in."""\n'
         f'    password = "{DOUBTFUL[3]}"\n    return user + password\n\n\n'

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Protocol
 
 from realm.core.errors import DataError
-from realm.core.hashing import hash_json
+from realm.core.hashing import PREFIX, hash_bytes, hash_json
 from realm.core.records import ArtifactKind, Record
 from realm.corpus.document import Document
 from realm.corpus.scrub import ScrubbedDocument, Scrubber, Verdict
@@ -27,6 +27,7 @@ from realm.ledger.records import CollectedRecord, CollectionRecord, SourceRecord
 
 SHARD_BYTES = 32 << 20
 SHARD_ITEMS = 2000
+_NAME_DIGITS = 32
 _TOLD_EVERY_S = 0.2
 """Between two words of progress; whoever hears them may end the collection."""
 
@@ -147,7 +148,8 @@ class _Collecting:
         self._new = [
             item
             for item in items
-            if item.key not in known or known[item.key].fingerprint != self._fingerprint(item)
+            if stored_name(item) not in known
+            or known[stored_name(item)].fingerprint != self._fingerprint(item)
         ]
         self._bytes_total = sum(item.size_bytes for item in self._new)
         self._tell()
@@ -163,7 +165,7 @@ class _Collecting:
             replaced=verdicts[Verdict.REPLACED],
             quarantined=verdicts[Verdict.QUARANTINED],
             findings=dict(sorted(self._findings.items())),
-            left_out=self._left_out.reasons(),
+            left_out=self._shown(self._left_out.reasons()),
             collections=tuple(dict.fromkeys(collections)),
             bytes=self._bytes,
         )
@@ -186,14 +188,19 @@ class _Collecting:
                 for document in self._read(item, tally):
                     self._take(shard, item, document)
                 self._end(item)
-            prints = {item.key: self._fingerprint(item) for item in items if item.key not in self._unreadable}
+            prints = {
+                stored_name(item): self._fingerprint(item)
+                for item in items
+                if item.key not in self._unreadable
+            }
             note = partial(self._ledger.add_collection, fingerprints=prints)
             return self._publish(shard, items, sum(item.size_bytes for item in items), tally, note)
 
     def _parts(self, item: Item) -> Iterator[CollectionRecord]:
         """Publish part after part, going on behind those that are there already."""
         fingerprint, tally, last = self._fingerprint(item), Tally(), False
-        begun = self._ledger.begun(self._record.name, item.key, fingerprint)
+        name = stored_name(item)
+        begun = self._ledger.begun(self._record.name, name, fingerprint)
         documents, read = self._read(item, tally), 0
         if begun:
             read = begun.read
@@ -214,7 +221,7 @@ class _Collecting:
                 whole = last and item.key not in self._unreadable
                 if shard.seen or whole:
                     note = partial(
-                        self._ledger.add_part, item=item.key, fingerprint=fingerprint, read=read, last=whole
+                        self._ledger.add_part, item=name, fingerprint=fingerprint, read=read, last=whole
                     )
                     yield self._publish(shard, [item], shard.bytes, tally, note)
 
@@ -222,9 +229,9 @@ class _Collecting:
         """Scrub a document and write it, or hold it for a person."""
         found = self._scrubber.scrub_document(document)
         if found.verdict is Verdict.QUARANTINED:
-            self._hold(item.key, document, found)
+            self._hold(stored_name(item), document, found)
         before = shard.bytes
-        shard.add(item.key, found)
+        shard.add(stored_name(item), found)
         self._verdicts[found.verdict] += 1
         self._item_bytes = min(self._item_bytes + shard.bytes - before, item.size_bytes)
         if time.monotonic() - self._told_at >= _TOLD_EVERY_S:
@@ -245,10 +252,21 @@ class _Collecting:
         self, shard: Shard, items: Sequence[Item], read_bytes: int, tally: Tally, note: Note
     ) -> CollectionRecord:
         self._findings.update(shard.findings)
-        reasons = tally.take()
+        reasons = self._shown(tally.take())
         self._left_out.merge(reasons)
         self._hold.flush()
         return shard.publish(len(items), read_bytes, reasons, note)
+
+    def _shown(self, reasons: tuple[Reason, ...]) -> tuple[Reason, ...]:
+        """Return reasons whose places show nothing that is found in them: a file's name may hold anything."""
+        return tuple(
+            reason.model_copy(update={"examples": tuple(map(self._place, reason.examples))})
+            for reason in reasons
+        )
+
+    def _place(self, place: str) -> str:
+        found = self._scrubber.scrub_text(place)
+        return "…" if found.verdict is Verdict.QUARANTINED else found.text
 
     def _read(self, item: Item, tally: Tally) -> Iterator[Document]:
         """Yield an item's documents; one that cannot be read at all is counted, and read again next time."""
@@ -271,6 +289,11 @@ class _Collecting:
                 documents=self._verdicts.total() - quarantined,
             )
         )
+
+
+def stored_name(item: Item) -> str:
+    """Return what an item is called where it is stored: its key may be a file's name, and hold anything."""
+    return hash_bytes(item.key.encode("utf-8", "surrogatepass")).removeprefix(PREFIX)[:_NAME_DIGITS]
 
 
 def shards(items: Iterable[Item]) -> Iterator[list[Item]]:
