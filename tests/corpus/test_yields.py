@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from realm.core.errors import ConfigError
@@ -68,6 +68,7 @@ def test_only_versions_of_one_thing_with_rows_are_compared() -> None:
 
 
 @given(*[st.integers(0, 200)] * 4)
+@example(0, 1, 194, 0)
 def test_the_difference_lies_within_its_bounds(a: int, b: int, c: int, d: int) -> None:
     if a + b and c + d:
         found = compare(made("x@1", a, no=b), made("x@2", c, no=d))

@@ -105,8 +105,9 @@ def compare(before: Yield, after: Yield) -> Change:
         before=before.version,
         after=after.version,
         difference=difference,
-        low=difference - math.hypot(two - low_2, high_1 - one),
-        high=difference + math.hypot(high_2 - two, one - low_1),
+        # Rounding may carry a bound past the ends that a difference of shares has.
+        low=max(-1.0, difference - math.hypot(two - low_2, high_1 - one)),
+        high=min(1.0, difference + math.hypot(high_2 - two, one - low_1)),
         reasons=_reasons(before, after),
     )
 
