@@ -60,16 +60,8 @@ from realm.ledger.records import CheckpointRecord, EvaluationRecord, ModelRecord
 from realm.skills.skill import Skill
 
 
-def _ignore(found: Reconciled) -> None:
-    """Take what a start put right and say nothing."""
-
-
-def _ignore_rows(progress: RowsProgress) -> None:
-    """Take word of progress and say nothing."""
-
-
-def _ignore_progress(progress: CollectProgress | BuildProgress) -> None:
-    """Take word of progress and say nothing."""
+def _ignore(told: object) -> None:
+    """Take what is told and say nothing."""
 
 
 class Realm:
@@ -142,7 +134,7 @@ class Realm:
         kind: str | None = None,
         name: str | None = None,
         settings: Mapping[str, Any] | None = None,
-        progress: Callable[[CollectProgress], None] = _ignore_progress,
+        progress: Callable[[CollectProgress], None] = _ignore,
         on_error: OnError | None = None,
     ) -> list[Collected]:
         """Collect what is new in the source at a path or git URL, or without one in all known sources.
@@ -180,9 +172,7 @@ class Realm:
         """Yield the documents that passed the scrubber and are kept for inspection."""
         return samples(self.lab)
 
-    def build(
-        self, plan: BuildPlan, progress: Callable[[BuildProgress], None] = _ignore_progress
-    ) -> BuildReport:
+    def build(self, plan: BuildPlan, progress: Callable[[BuildProgress], None] = _ignore) -> BuildReport:
         """Build datasets of what was collected, and publish them."""
         return build.build(self.lab, plan, checking.context_of(self.lab), progress)
 
@@ -193,17 +183,15 @@ class Realm:
 
     # --- datasets -------------------------------------------------------------------------
 
-    def dataset_stats(
-        self, dataset: str, progress: Callable[[RowsProgress], None] = _ignore_rows
-    ) -> DatasetStats:
+    def dataset_stats(self, dataset: str, progress: Callable[[RowsProgress], None] = _ignore) -> DatasetStats:
         """Return what a dataset holds, counted over its rows; by name, hash or prefix."""
         return stats.dataset_stats(self.lab, dataset, progress)
 
-    def lab_stats(self, progress: Callable[[RowsProgress], None] = _ignore_rows) -> LabStats:
+    def lab_stats(self, progress: Callable[[RowsProgress], None] = _ignore) -> LabStats:
         """Return what every shaper and check came to over all builds, and what contributors gave."""
         return stats.lab_stats(self.lab, progress)
 
-    def model_stats(self, model: str, progress: Callable[[RowsProgress], None] = _ignore_rows) -> ModelStats:
+    def model_stats(self, model: str, progress: Callable[[RowsProgress], None] = _ignore) -> ModelStats:
         """Return what a model was trained on, and who may use it for what they gave."""
         return stats.model_stats(self.lab, model, progress)
 
@@ -211,7 +199,7 @@ class Realm:
         """Say whether a dataset or a model may leave the lab, and what stands against it."""
         return publishing.publishable(self.lab, reference)
 
-    def export(self, plan: ExportPlan, progress: Callable[[RowsProgress], None] = _ignore_rows) -> Exported:
+    def export(self, plan: ExportPlan, progress: Callable[[RowsProgress], None] = _ignore) -> Exported:
         """Write a dataset into a folder. Raises RefusedError where it may not leave."""
         return export.export(self.lab, plan, progress)
 

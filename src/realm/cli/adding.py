@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from realm.cli.bars import bar
@@ -65,6 +66,8 @@ def _detected(
     """Say what shape of rows files were taken for; nothing of what could not be read."""
     found = []
     for path in paths:
+        if not Path(path).is_file():  # a preview lists the whole source
+            continue
         try:
             shown = realm.preview(path, kind=kind, name=name, settings=settings, limit=0)
         except RealmError:

@@ -13,6 +13,7 @@ from realm.cli.output import print_json, print_line, print_table
 if TYPE_CHECKING:
     from realm.corpus.assembly.assembler import Assembly
     from realm.corpus.assembly.conventions import Resolution
+    from realm.corpus.check import Depth
     from realm.corpus.tally import Reason
     from realm.flows.build import BuildReport
 
@@ -59,6 +60,17 @@ def add(
     return adding.collect(options, paths, kind=kind, name=name, settings=settings)
 
 
+def depth_of(given: str) -> Depth:
+    """Return the depth of checks that a word names. Raises UsageError for another word."""
+    from realm.core.errors import UsageError
+    from realm.corpus.check import Depth
+
+    try:
+        return Depth(given)
+    except ValueError:
+        raise UsageError(f"--depth {given}: no such depth", hint=f"one of: {', '.join(Depth)}") from None
+
+
 def build(
     ctx: typer.Context,
     sources: list[str] = typer.Argument(None, help="Sources by name; none takes all."),
@@ -72,7 +84,6 @@ def build(
 
     Example: realm data build --name gamedev --dry-run --sample 3
     """
-    from realm.corpus.check import Depth
     from realm.flows.build import BuildPlan
 
     options: Options = ctx.obj
@@ -80,7 +91,7 @@ def build(
         plan = BuildPlan(
             name=name,
             sources=tuple(sources or ()),
-            depth=Depth(depth) if depth else realm.config.corpus.depth,
+            depth=depth_of(depth) if depth else realm.config.corpus.depth,
             rig=rig,
             dry_run=dry_run,
             sample=sample,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from realm.cli.bars import bar
-from realm.cli.corpus import add, build, lineage
+from realm.cli.corpus import add, build, depth_of, lineage
 from realm.cli.datasets import export, stats
 from realm.cli.groups import Commands, add_group
 from realm.cli.hook import hook
@@ -59,7 +59,7 @@ def check(
     from realm.corpus.intake import check as check_file
 
     options: Options = ctx.obj
-    wanted = _depth(depth)
+    wanted = depth_of(depth)
     if wanted is not Depth.QUICK:
         return _examine(file, wanted, options)
     report = check_file(file)
@@ -68,16 +68,6 @@ def check(
     else:
         print_line(f"{file}: {report.rows} rows of {report.spec}, {report.duplicates} exact duplicates")
     return 0
-
-
-def _depth(given: str) -> Depth:
-    from realm.core.errors import UsageError
-    from realm.corpus.check import Depth
-
-    try:
-        return Depth(given)
-    except ValueError:
-        raise UsageError(f"--depth {given}: no such depth", hint=f"one of: {', '.join(Depth)}") from None
 
 
 def _examine(file: Path, depth: Depth, options: Options) -> int:

@@ -76,6 +76,11 @@ class Document(Record):
         return self
 
     @property
+    def place(self) -> str:
+        """Where it is, for tallies: source and id."""
+        return f"{self.origin.source}/{self.id}"
+
+    @property
     def split_group(self) -> str:
         """What the train/eval split keeps together."""
         return f"{self.origin.source}/{self.group or self.id}"

@@ -32,6 +32,12 @@ class SourceConfig(Config):
     """Put on every document: role, task, domain."""
 
 
+def kind_name(config: SourceConfig) -> str:
+    """Return the kind that a source's config is of."""
+    kind: str = config.kind  # type: ignore[attr-defined]
+    return kind
+
+
 class Item(Record):
     """One thing of a source that is read as a whole."""
 

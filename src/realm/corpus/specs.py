@@ -94,6 +94,13 @@ def read_row(spec: str, row: Mapping[str, Any]) -> Example:
     return shape.read(row)
 
 
+def spec_of(example: Example) -> str:
+    """Return the spec of rows that have this form."""
+    if example.text is not None:
+        return "completion_v1"
+    return "preference_v1" if example.rejected else "chat_sft_v1"
+
+
 def verify(spec: str, example: Example) -> None:
     """Hold a generated example to the rules of its spec. Raises DataError without file and line."""
     if bool(example.messages) == (spec == "completion_v1"):

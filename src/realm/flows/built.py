@@ -11,6 +11,7 @@ from realm.corpus.assembly.split import Side
 from realm.corpus.dataset import DatasetInfo, RowWriter, program_version
 from realm.corpus.lineage import LineageWriter
 from realm.corpus.shaper import Row
+from realm.corpus.specs import spec_of
 from realm.flows.context import Lab
 from realm.flows.datasets import publish_stage
 
@@ -27,13 +28,6 @@ class BuiltDataset(Record):
     spec: str
     side: Side
     rows: int
-
-
-def spec_of(row: Row) -> str:
-    """Return the spec that a row fits."""
-    if row.example.text is not None:
-        return "completion_v1"
-    return "preference_v1" if row.example.rejected else "chat_sft_v1"
 
 
 class _Open(NamedTuple):
@@ -64,7 +58,7 @@ class BuiltDatasets:
 
     def add(self, row: Row, side: Side) -> None:
         """Write a row and its lineage."""
-        key = (spec_of(row), side)
+        key = (spec_of(row.example), side)
         files = self._open.get(key) or self._begin(key)
         files.rows.write(row.example)
         files.lineage.add(row)

@@ -19,7 +19,7 @@ from realm.core.hashing import PREFIX, hash_bytes, hash_json
 from realm.core.records import ArtifactKind, Record
 from realm.corpus.document import Document
 from realm.corpus.scrub import ScrubbedDocument, Scrubber, Verdict
-from realm.corpus.source import SOURCES, Item, Source, SourceConfig
+from realm.corpus.source import SOURCES, Item, Source, SourceConfig, kind_name
 from realm.corpus.tally import Reason, Tally
 from realm.flows.context import Lab
 from realm.flows.shards import Note, Shard, scrub_settings
@@ -81,7 +81,7 @@ class Collected(Record):
 
 def add_source(lab: Lab, config: SourceConfig) -> SourceRecord:
     """Note a source, so that it is collected from now on. Raises StateError for a name in use."""
-    kind: str = config.kind  # type: ignore[attr-defined]
+    kind = kind_name(config)
     stored = config.model_dump(mode="json", exclude_defaults=True) | {"kind": kind, "name": config.name}
     return lab.ledger.sources.add(
         SourceRecord(name=config.name, kind=kind, config=stored, created_at=lab.clock())
@@ -102,17 +102,6 @@ def collect(
     """
     lab.store.clear_stages(ArtifactKind.COLLECTION)
     return _Collecting(lab, record, source or SOURCES.build(record.config), scrubber, hold, progress).run()
-
-
-def preview(source: Source, scrubber: Scrubber, limit: int) -> Iterator[tuple[Item, ScrubbedDocument]]:
-    """Yield the first documents as they would be collected; nothing is written."""
-    tally, left = Tally(), limit
-    for item in source.items(tally):
-        for document in source.read(item, tally):
-            yield item, scrubber.scrub_document(document)
-            left -= 1
-            if not left:
-                return
 
 
 class _Collecting:
@@ -148,8 +137,8 @@ class _Collecting:
         self._new = [
             item
             for item in items
-            if stored_name(item) not in known
-            or known[stored_name(item)].fingerprint != self._fingerprint(item)
+            if (before := known.get(stored_name(item))) is None
+            or before.fingerprint != self._fingerprint(item)
         ]
         self._bytes_total = sum(item.size_bytes for item in self._new)
         self._tell()
@@ -185,8 +174,9 @@ class _Collecting:
         tally = Tally()
         with self._shard() as shard:
             for item in items:
+                name = stored_name(item)
                 for document in self._read(item, tally):
-                    self._take(shard, item, document)
+                    self._take(shard, item, name, document)
                 self._end(item)
             prints = {
                 stored_name(item): self._fingerprint(item)
@@ -211,7 +201,7 @@ class _Collecting:
         while not last:
             with self._shard() as shard:
                 for document in documents:
-                    self._take(shard, item, document)
+                    self._take(shard, item, name, document)
                     if shard.bytes >= SHARD_BYTES:
                         break
                 else:
@@ -225,13 +215,13 @@ class _Collecting:
                     )
                     yield self._publish(shard, [item], shard.bytes, tally, note)
 
-    def _take(self, shard: Shard, item: Item, document: Document) -> None:
+    def _take(self, shard: Shard, item: Item, name: str, document: Document) -> None:
         """Scrub a document and write it, or hold it for a person."""
         found = self._scrubber.scrub_document(document)
         if found.verdict is Verdict.QUARANTINED:
-            self._hold(stored_name(item), document, found)
+            self._hold(name, document, found)
         before = shard.bytes
-        shard.add(stored_name(item), found)
+        shard.add(name, found)
         self._verdicts[found.verdict] += 1
         self._item_bytes = min(self._item_bytes + shard.bytes - before, item.size_bytes)
         if time.monotonic() - self._told_at >= _TOLD_EVERY_S:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from realm.core.records import Record
 from realm.corpus.document import Document
 from realm.corpus.rows.detection import Detected, describe
-from realm.corpus.scrub import Verdict
-from realm.corpus.source import SOURCES, SourceConfig
+from realm.corpus.scrub import Scrubber, Verdict
+from realm.corpus.source import SOURCES, Item, Source, SourceConfig, kind_name
 from realm.corpus.tally import Reason, Tally
-from realm.flows import collect
 from realm.flows.context import Lab
-from realm.flows.sources import explained, kind_name, scrubber_of
+from realm.flows.sources import explained, scrubber_of
 
 
 class Shown(Record):
@@ -61,18 +62,19 @@ def preview(lab: Lab, config: SourceConfig, limit: int) -> Preview:
         bytes=sum(item.size_bytes for item in items),
         left_out=tally.reasons(),
         detected=describe(path) if of_rows and isinstance(path, Path) else None,
-        documents=_documents(lab, config, limit) if limit else (),
+        documents=tuple(_first(source, items, scrubber_of(lab), limit)) if limit else (),
     )
 
 
-def _documents(lab: Lab, config: SourceConfig, limit: int) -> tuple[Shown, ...]:
-    found = collect.preview(SOURCES.build(config), scrubber_of(lab), limit)
-    return tuple(
-        Shown(
+def _first(source: Source, items: list[Item], scrubber: Scrubber, limit: int) -> Iterator[Shown]:
+    """Yield the first documents as they would be collected."""
+    tally = Tally()
+    found = ((item, document) for item in items for document in source.read(item, tally))
+    for item, document in islice(found, limit):
+        scrubbed = scrubber.scrub_document(document)
+        yield Shown(
             item=item.key,
             verdict=scrubbed.verdict,
             findings=dict(sorted(Counter(finding.kind for finding in scrubbed.findings).items())),
             document=None if scrubbed.verdict is Verdict.QUARANTINED else scrubbed.document,
         )
-        for item, scrubbed in found
-    )

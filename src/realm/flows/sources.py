@@ -69,12 +69,6 @@ def configured(lab: Lab) -> list[SourceConfig]:
     return [_placed(lab, config, lab.home.root) for config in found]
 
 
-def kind_name(config: SourceConfig) -> str:
-    """Return the kind that a source's config is of."""
-    kind: str = config.kind  # type: ignore[attr-defined]
-    return kind
-
-
 def register(lab: Lab, on_error: OnError) -> list[SourceRecord]:
     """Note the sources of `realm.yaml` as they are now, and return all that the lab knows.
 

@@ -37,10 +37,6 @@ class RowsProgress(Record):
 Progress = Callable[[RowsProgress], None]
 
 
-def _ignore(progress: RowsProgress) -> None:
-    """Take word of progress and say nothing."""
-
-
 class DatasetStats(Record):
     """What one dataset holds and where that came from."""
 
@@ -112,7 +108,7 @@ class ModelStats(Record):
     publishing: Publishing
 
 
-def dataset_stats(lab: Lab, reference: str, progress: Progress = _ignore) -> DatasetStats:
+def dataset_stats(lab: Lab, reference: str, progress: Progress) -> DatasetStats:
     """Return what a dataset holds, read from its rows. Raises NotFoundError."""
     record = dataset_of(lab, reference)
     folder = lab.store.verified(ArtifactKind.DATASET, record.hash)
@@ -140,7 +136,7 @@ def dataset_stats(lab: Lab, reference: str, progress: Progress = _ignore) -> Dat
     )
 
 
-def lab_stats(lab: Lab, progress: Progress = _ignore) -> LabStats:
+def lab_stats(lab: Lab, progress: Progress) -> LabStats:
     """Return what every generator and validator came to, and what every contributor gave."""
     records = lab.ledger.datasets.list()
     builds = _builds(records)
@@ -159,7 +155,7 @@ def lab_stats(lab: Lab, progress: Progress = _ignore) -> LabStats:
     )
 
 
-def model_stats(lab: Lab, reference: str, progress: Progress = _ignore) -> ModelStats:
+def model_stats(lab: Lab, reference: str, progress: Progress) -> ModelStats:
     """Return what a model was trained on. `reference` as for `realm ask`. Raises NotFoundError."""
     checkpoint = resolve(lab, reference)
     behind = ancestry(lab, checkpoint)

@@ -8,12 +8,13 @@ from itertools import pairwise
 
 from realm.core.events import Interval
 from realm.core.records import Record
+from realm.corpus.source import kind_name
 from realm.evaluation.intervals import wilson
 from realm.flows.context import Lab
 from realm.flows.control import waiting_for
 from realm.flows.holding import quarantine_of
 from realm.flows.skills import skill_state
-from realm.flows.sources import configured, kind_name
+from realm.flows.sources import configured
 from realm.growth import rules
 from realm.growth.rules import Facts, HeroSheet, SkillFacts, Stretch
 from realm.jobs.queue import Job, JobState

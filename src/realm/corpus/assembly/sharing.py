@@ -14,8 +14,6 @@ from realm.corpus.document import Origin
 from realm.corpus.shaper import Row
 from realm.corpus.texts.wording import content_digest
 
-NOT_SHARED = "the rig does not share"
-
 
 class SharingConfig(Config):
     """Which rigs share, and what a share of the rows entitles to."""

@@ -37,7 +37,7 @@ class Structure:
         """Say what the row breaks."""
         at, self._row = self._row, self._row + 1
         try:
-            specs.verify(_spec(row.example), _finished(row.example))
+            specs.verify(specs.spec_of(row.example), _finished(row.example))
         except DataError as error:
             yield Problem(row=at, reason="breaks the rules of its spec", detail=error.reason)
             return
@@ -53,12 +53,6 @@ class Structure:
     def end(self) -> Iterator[Problem]:
         """Add nothing."""
         return iter(())
-
-
-def _spec(example: Example) -> str:
-    if example.text is not None:
-        return "completion_v1"
-    return "preference_v1" if example.rejected else "chat_sft_v1"
 
 
 def _finished(example: Example) -> Example:

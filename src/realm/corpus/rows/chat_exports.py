@@ -46,11 +46,6 @@ class Conversation(NamedTuple):
     messages: Sequence[Message]
 
 
-def is_conversation(row: Mapping[str, Any]) -> bool:
-    """Tell whether a row looks like an exported conversation of either form."""
-    return isinstance(row.get("mapping"), dict) or isinstance(row.get("messages"), list)
-
-
 def conversation(row: Mapping[str, Any], note: Note) -> Conversation:
     """Read a row. Raises DataError, with a fixed reason, where no answer is left or nothing fits."""
     models: list[str] = []

@@ -9,8 +9,6 @@ from realm.corpus.scrubbing.formats import by_prefix as _P
 _W = r"[A-Za-z0-9_-]"
 _A = r"[A-Za-z0-9]"
 _H = r"[0-9a-f]"
-_HX = r"[0-9a-fA-F]"
-_B = r"[A-Za-z0-9+/]"
 
 VERSION_CONTROL = (
     _P("github_token", "ghp_ gho_ ghu_ ghs_ ghr_", _A + "{36,}", confirms=proofs.crc32_base62),

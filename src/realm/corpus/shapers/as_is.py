@@ -29,7 +29,7 @@ class AsIs:
         """Yield one row a document; records are counted. Whether a row keeps its spec is a check's to say."""
         for document in documents:
             if document.form == "record":
-                tally.add("a record is no row by itself", f"{document.origin.source}/{document.id}")
+                tally.add("a record is no row by itself", document.place)
                 continue
             language = {} if document.language is None else {"language": document.language}
             example = Example(

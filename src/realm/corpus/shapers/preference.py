@@ -83,7 +83,7 @@ class Preference:
         tally: Tally,
     ) -> None:
         item, (result, mode) = document.origin.work_item, _outcome(document.fields)
-        place = _where(document)
+        place = document.place
         if item is None:
             tally.add("no pair: a chat without a work item", place)
         elif result not in _RESULTS:
@@ -111,7 +111,7 @@ class Preference:
             yield from self._row(success, success.messages, failure.messages, tags, tally, failure)
 
     def _own_row(self, document: Document, tally: Tally) -> Iterator[Row]:
-        fields, place = document.fields, _where(document)
+        fields, place = document.fields, document.place
         if document.form == "preference":
             tags = {"task": "correction"} if "utility_score" in fields else {}
             if self._useful(fields, place, tally):
@@ -137,7 +137,7 @@ class Preference:
         return True
 
     def _duel(self, document: Document, tally: Tally) -> Iterator[Row]:
-        fields, place = document.fields, _where(document)
+        fields, place = document.fields, document.place
         winner = fields["winner"]
         if winner in ("tie", "draw", None):
             tally.add("tie", place)
@@ -163,13 +163,13 @@ class Preference:
         """Yield the row of two endings, where it is one; the worse may be of another document."""
         found = pairs.pair(better, worse) if better and worse else "a prompt that is neither text nor a chat"
         if isinstance(found, str):
-            tally.add(found, _where(document))
+            tally.add(found, document.place)
             return
         example = Example(messages=found.chosen, rejected=found.rejected, tags={**document.tags, **tags})
         try:
             specs.verify("preference_v1", example)
         except DataError:
-            tally.add("the pair breaks the rules of preference_v1", _where(document))
+            tally.add("the pair breaks the rules of preference_v1", document.place)
             return
         yield Row(
             example=example,
@@ -208,7 +208,3 @@ def _chat(prompt: Any, ending: str) -> tuple[Message, ...]:
         except ValidationError:
             return ()
     return (*asked, Message(role="assistant", content=ending)) if asked else ()
-
-
-def _where(document: Document) -> str:
-    return f"{document.origin.source}/{document.id}"

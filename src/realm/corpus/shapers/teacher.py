@@ -133,7 +133,7 @@ class Teacher:
                     if isinstance(made, Pair):
                         yield self._row(job, made)
                     else:
-                        tally.add(made, _place(job.document))
+                        tally.add(made, job.document.place)
         finally:
             store.close()
             left = self._budget.left
@@ -154,7 +154,7 @@ class Teacher:
         for document in documents:
             for part in self._parts(document):
                 if isinstance(part, str):
-                    tally.add(part, _place(document))
+                    tally.add(part, document.place)
                     continue
                 for choice in chosen:
                     choice.offer(part)
@@ -224,7 +224,7 @@ class _Chosen:
         held = self._held.get(str(document.tags.get("domain", "")))
         if held is None or document.form != "text":
             return
-        name = f"{document.origin.source}/{document.id}:{document.origin.first_line}"
+        name = f"{document.place}:{document.origin.first_line}"
         # The count decides between equal numbers, so that documents themselves are never compared.
         self._offered += 1
         entry = (-seed("teacher/cross", *self._parts, name), -self._offered, document)
@@ -277,7 +277,3 @@ def _asked(document: Document) -> tuple[Message, ...]:
     if turns and turns[-1].role == "assistant":
         turns = turns[:-1]
     return turns if turns and turns[-1].role in ("user", "tool") else ()
-
-
-def _place(document: Document) -> str:
-    return f"{document.origin.source}/{document.id}"

@@ -124,7 +124,7 @@ class WorkItems:
         if document.form == "chat":
             _keep_last_words(document, read)
             return
-        place = _where(document)
+        place = document.place
         try:
             item = read_item(document.fields)
         except DataError:
@@ -140,7 +140,7 @@ class WorkItems:
         source.entries[item.id] = _entry(item, read.spool.add(document))
 
     def _rows(self, document: Document, source: _Source, read: _Read, tally: Tally) -> Iterator[Row]:
-        item, where = read_item(document.fields), _where(document)
+        item, where = read_item(document.fields), document.place
         fault = rules.faulty_item(item, source.titles)
         if fault is not None:
             tally.add(f"not good enough: {fault}", where)
@@ -215,7 +215,7 @@ def _keep_last_words(document: Document, read: _Read) -> None:
 def _links(document: Document, item: WorkItem, source: _Source, tally: Tally) -> list[Link] | None:
     """Return an item's dependencies as they are told; None where they cannot be."""
     found: dict[tuple[str, str], Link] = {}
-    where = _where(document)
+    where = document.place
     for one in item.dependencies:
         other = source.entries.get(one.depends_on_id)
         if one.issue_id != item.id or one.depends_on_id == item.id:
@@ -306,7 +306,3 @@ def _done(item: WorkItem, source: _Source, spool: Spool) -> list[str]:
 
 def _time(time: datetime | None) -> str:
     return "" if time is None else time.isoformat()
-
-
-def _where(document: Document) -> str:
-    return f"{document.origin.source}/{document.id}"
