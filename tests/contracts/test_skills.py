@@ -29,7 +29,7 @@ def build(name: str, form: dict[str, Any] | None = None) -> Skill:
 
 
 def drill(skill: Skill, level: int, count: int = 300, seed: int = 5) -> list[Example]:
-    return list(skill.drills(level, count, weights={}, seed=seed))
+    return [row.example(skill.name) for row in skill.drills(level, count, weights={}, seed=seed)]
 
 
 def question(row: Example | Problem) -> str:
@@ -45,8 +45,8 @@ def test_own_solution_is_right_and_others_are_wrong(name: str, form: dict[str, A
         other = {problem.expected for problem in problems}
         for problem in problems:
             right = problem.expected
-            assert skill.grade(problem, right)
-            assert skill.grade(problem, f" {right}\n")
+            assert skill.grade(problem, right) == 1.0
+            assert skill.grade(problem, f" {right}\n") == 1.0
             for wrong in (
                 "",
                 right[:-1],
@@ -55,8 +55,8 @@ def test_own_solution_is_right_and_others_are_wrong(name: str, form: dict[str, A
                 right + right[-1],
                 right[::-1] + "x",
             ):
-                assert not skill.grade(problem, wrong), (question(problem), wrong)
-            assert not any(skill.grade(problem, answer) for answer in other - {right})
+                assert skill.grade(problem, wrong) < 1.0, (question(problem), wrong)
+            assert all(skill.grade(problem, answer) < 1.0 for answer in other - {right})
 
 
 @pytest.mark.parametrize("name", SKILLS.names())
@@ -129,8 +129,8 @@ def test_weights_choose_what_is_drilled(name: str) -> None:
     skill = build(name)
     level = skill.levels()[-1].level
     first, second, *_ = [p.name for p in skill.level(level).primitives]
-    rows = list(skill.drills(level, 2000, weights={first: 3.0, second: 1.0}, seed=0))
-    drawn = Counter(row.tags["primitive"] for row in rows)
+    rows = skill.drills(level, 2000, weights={first: 3.0, second: 1.0}, seed=0)
+    drawn = Counter(row.primitive for row in rows)
     assert set(drawn) == {first, second}
     assert 0.70 < drawn[first] / 2000 < 0.80
 

@@ -13,7 +13,8 @@ BIN = {"kind": "skill", "skill": {"kind": "bin"}}
 
 def test_a_skill_grades_its_own_drills() -> None:
     reward = REWARDS.build(BIN)
-    for row in SKILLS.build("bin").drills(2, 20, weights={}, seed=1):
+    for problem in SKILLS.build("bin").drills(2, 20, weights={}, seed=1):
+        row = problem.example("bin")
         question = question_of(row)
         reward.check(question)
         assert question.expected == row.messages[-1].content
@@ -22,14 +23,14 @@ def test_a_skill_grades_its_own_drills() -> None:
 
 
 def test_what_is_expected_may_stand_apart_from_the_chat() -> None:
-    row = next(iter(SKILLS.build("bin").drills(1, 1, weights={}, seed=2)))
+    row = next(SKILLS.build("bin").drills(1, 1, weights={}, seed=2)).example("bin")
     apart = row.model_copy(update={"messages": row.messages[:-1], "expected": row.messages[-1].content})
     assert question_of(apart)[:2] == question_of(row)[:2]
 
 
 def test_a_python_reward_sees_prompt_answer_and_row() -> None:
     reward = REWARDS.build({"kind": "python", "function": "training_rewards:echo"})
-    row = next(iter(SKILLS.build("bin").drills(1, 1, weights={}, seed=3)))
+    row = next(SKILLS.build("bin").drills(1, 1, weights={}, seed=3)).example("bin")
     question = question_of(row.model_copy(update={"expected": row.messages[-2].content}))
     assert reward.score(question, row.messages[-2].content) == 1.5
     assert reward.score(question, "no") == 0.0

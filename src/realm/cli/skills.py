@@ -82,7 +82,7 @@ def sample(
 
     skill = SKILLS.build(override({"kind": name}, config))
     weights = {p.name: 1.0 for p in skill.level(level).primitives}
-    rows = list(skill.drills(level, count, weights=weights, seed=seed))
+    rows = [row.example(skill.name) for row in skill.drills(level, count, weights=weights, seed=seed)]
     options: Options = ctx.obj
     if options.json:
         print_json(rows)

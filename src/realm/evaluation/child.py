@@ -72,7 +72,7 @@ def evaluate(job: EvaluateJob, generator: Generator, emit: Emit) -> None:
                     checkpoint=job.checkpoint,
                     suite=suite.id,
                     results=tuple(
-                        (problem.key, problem.primitive, skill.grade(problem, answer), answer)
+                        (problem.key, problem.primitive, skill.grade(problem, answer) == 1.0, answer)
                         for problem, answer in zip(batch, answers, strict=True)
                     ),
                     loss=loss,

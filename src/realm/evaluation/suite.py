@@ -38,7 +38,7 @@ def probe_suite(skill: Skill, level: int, per_primitive: int, *, seed: int) -> S
 
 def _suite(skill: Skill, level: int, problems: tuple[Problem, ...], mark: str) -> Suite:
     config = skill.config.model_dump(mode="json")
-    content = [skill.name, skill.version, config, level, [p.model_dump(mode="json") for p in problems]]
+    content = [skill.name, skill.version, config, level, [p.model_dump(mode="json", exclude_defaults=True) for p in problems]]
     name = f"{skill.name}-{skill.version}-l{level}{mark}-{len(problems)}-{short(hash_json(content))}"
     return Suite(
         id=name, skill=skill.name, version=skill.version, config=config, level=level, problems=problems

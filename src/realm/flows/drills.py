@@ -39,9 +39,9 @@ def _queue(lab: Lab, name: str) -> Job:
 
     def examples() -> Iterator[Example]:
         rows = [
-            example
+            problem.example(skill.name)
             for level, count in sorted(rows_per_level.items())
-            for example in skill.drills(
+            for problem in skill.drills(
                 level, count, weights=drill_weights(curriculum, skill, state, level), seed=draw
             )
         ]

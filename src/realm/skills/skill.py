@@ -34,10 +34,26 @@ class Problem(Record):
     """System and user turn."""
     expected: str
     """The whole right answer."""
+    form: str = ""
+    """How it is asked, where the grader must know, such as the format that the answer has to have."""
 
     def solved(self) -> tuple[Message, ...]:
         """Return the chat in which the assistant answers rightly."""
         return *self.messages, Message(role="assistant", content=self.expected)
+
+    def example(self, skill: str) -> Example:
+        """Return the row that trains it, tagged with the skill and with all that `of` needs."""
+        tags = {"skill": skill, "primitive": self.primitive, "level": self.level, "key": self.key}
+        if self.form:
+            tags["form"] = self.form
+        return Example(messages=self.solved(), tags=tags)
+
+    @classmethod
+    def of(cls, tags: Mapping[str, str | int], prompt: Sequence[Message], expected: str) -> Problem:
+        """Return the problem that a row's tags tell of. Raises ValidationError where they do not."""
+        named = {name: tags.get(name) for name in ("key", "primitive", "level")}
+        given = {"messages": prompt, "expected": expected, "form": tags.get("form", "")}
+        return cls.model_validate({**named, **given})
 
 
 class PrimitiveInfo(Record):
@@ -47,6 +63,8 @@ class PrimitiveInfo(Record):
     display_name: str
     description: str
     difficulty: Annotated[int, Field(ge=1, le=10)]
+    track: str = ""
+    """Track of the primitive catalogue that it belongs to; empty outside it."""
 
 
 class LevelPrimitive(Record):
@@ -58,6 +76,8 @@ class LevelPrimitive(Record):
     heldout: int
     testable: bool
     """There are enough held-out problems for its share of right answers to mean something."""
+    counted: bool = True
+    """Problems were counted one by one; otherwise the space is too large, and its size and share are used."""
 
 
 class LevelInfo(Record):
@@ -98,21 +118,32 @@ class Skill(Protocol):
     def level(self, n: int) -> LevelInfo:
         """Return one level. Raises NotFoundError."""
 
-    def drills(self, level: int, count: int, *, weights: Mapping[str, float], seed: int) -> Iterator[Example]:
-        """Generate training rows of a level, tagged skill, primitive, level and key.
+    def drills(self, level: int, count: int, *, weights: Mapping[str, float], seed: int) -> Iterator[Problem]:
+        """Generate problems to train on, of one level.
 
         Weights are relative shares per primitive; one that is not named gets no rows, and no
-        weights at all means equal shares. Row i depends on the seed and i, not on the count.
+        weights at all means equal shares. Problem i depends on the seed and i, not on the count.
+        A level without training problems yields none.
         """
 
-    def heldout(self, level: int, per_primitive: int) -> tuple[Problem, ...]:
-        """Return up to so many held-out problems of each testable primitive, in a fixed order."""
+    def heldout(self, level: int, per_primitive: int, *, seed: int = 0) -> tuple[Problem, ...]:
+        """Return up to so many held-out problems of each testable primitive.
+
+        The order is fixed, and fewer are a part of more; another seed chooses others where there are more.
+        """
 
     def probe(self, level: int, per_primitive: int, *, seed: int) -> tuple[Problem, ...]:
         """Return training problems of every primitive, to measure weakness without held-out data."""
 
-    def grade(self, problem: Problem, answer: str) -> bool:
-        """Say whether an answer is right. Only whitespace at its ends is forgiven."""
+    def recall(self, prompt: str) -> Problem | None:
+        """Return the problem that a user turn asks, None where it is none of this skill's."""
+
+    def grade(self, problem: Problem, answer: str) -> float:
+        """Return 1.0 for a right answer, less for one that is wrong or right in part, 0 at least.
+
+        Takes bounded time for any answer. What is forgiven is up to the skill; an answer that merely
+        contains the right one never counts.
+        """
 
     def vocabulary(self) -> tuple[Sequence[str], Sequence[str]]:
         """Return texts to train a tokenizer on, and characters that must be single tokens."""

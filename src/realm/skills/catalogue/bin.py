@@ -28,7 +28,7 @@ from pydantic import Field
 from realm.core import seeds
 from realm.core.config import Config as BaseConfig
 from realm.core.errors import NotFoundError, UsageError
-from realm.core.records import Example, Message
+from realm.core.records import Message
 from realm.skills import binary
 from realm.skills.binary import Operands, Space, canonical, solve
 from realm.skills.skill import LevelInfo, PrimitiveInfo, Problem, Side, level_info
@@ -198,8 +198,8 @@ class Bin:
             raise NotFoundError(f"bin has no level {n}", hint=f"there are levels 1 to {LEVELS}")
         return _levels(self._share)[n - 1]
 
-    def drills(self, level: int, count: int, *, weights: Mapping[str, float], seed: int) -> Iterator[Example]:
-        """Generate training rows; a primitive without training problems here gets none."""
+    def drills(self, level: int, count: int, *, weights: Mapping[str, float], seed: int) -> Iterator[Problem]:
+        """Generate training problems; a primitive without training problems here gets none."""
         ways = self._trainable(self.level(level).level)
         names, shares = list(ways), _cumulative(ways, weights)
         for index in range(count):
@@ -207,15 +207,15 @@ class Bin:
             primitive = rng.choices(names, cum_weights=shares)[0]
             asked, space = rng.choice(ways[primitive])
             operands = self._draw(space, level + 1, rng)
-            yield self._drill(level, primitive, asked, operands[::-1] if asked == "greaterthan" else operands)
+            yield self._asked(level, primitive, asked, operands[::-1] if asked == "greaterthan" else operands)
 
-    def heldout(self, level: int, per_primitive: int) -> tuple[Problem, ...]:
+    def heldout(self, level: int, per_primitive: int, *, seed: int = 0) -> tuple[Problem, ...]:
         """Return the first held-out problems of each testable primitive, operations in turn."""
         testable = self.level(level).testable_primitives()
         return tuple(
             problem
             for primitive in testable
-            for problem in self._sample(level, primitive.name, per_primitive, "heldout", 0)
+            for problem in self._sample(level, primitive.name, per_primitive, "heldout", seed)
         )
 
     def probe(self, level: int, per_primitive: int, *, seed: int) -> tuple[Problem, ...]:
@@ -226,9 +226,13 @@ class Bin:
             for problem in self._sample(level, primitive.name, per_primitive, "train", seed)
         )
 
-    def grade(self, problem: Problem, answer: str) -> bool:
-        """Compare with the right answer, character by character."""
-        return answer.strip() == problem.expected
+    def grade(self, problem: Problem, answer: str) -> float:
+        """Compare with the right answer, character by character; only whitespace at the ends is forgiven."""
+        return float(answer.strip() == problem.expected)
+
+    def recall(self, prompt: str) -> Problem | None:
+        """Read a question back."""
+        raise NotImplementedError
 
     def vocabulary(self) -> tuple[Sequence[str], Sequence[str]]:
         """Return the texts of some drills of every level, and the digits."""
@@ -236,7 +240,7 @@ class Bin:
             message.content
             for level in range(1, LEVELS + 1)
             for row in self.drills(level, VOCABULARY_ROWS, weights={}, seed=0)
-            for message in row.messages
+            for message in row.solved()
         ]
         return texts, ("⓪", "①", *"0123456789")
 
@@ -300,27 +304,18 @@ class Bin:
 
     # --- writing --------------------------------------------------------------------------
 
-    def _drill(self, level: int, primitive: str, asked: str, operands: Operands) -> Example:
-        call, result = self._write(asked, operands)
-        return Example(
-            messages=(*self._question(call), Message(role="assistant", content=self._answer(call, result))),
-            tags={
-                "skill": self.name,
-                "primitive": primitive,
-                "level": level,
-                "key": _key(asked, operands),
-            },
-        )
-
     def _problem(self, level: int, primitive: str, asked: str, operands: Operands) -> Problem:
         """Write a canonical problem as a question; its key decides which operand comes first."""
-        key = _key(asked if asked != "greaterthan" else "lessthan", operands)
         mirrored = asked == "greaterthan" or (
-            asked in binary.COMMUTATIVE and bool(seeds.seed("bin/order", self.version, key) & 1)
+            asked in binary.COMMUTATIVE
+            and bool(seeds.seed("bin/order", self.version, _key(asked, operands)) & 1)
         )
-        call, result = self._write(asked, operands[::-1] if mirrored else operands)
+        return self._asked(level, primitive, asked, operands[::-1] if mirrored else operands)
+
+    def _asked(self, level: int, primitive: str, asked: str, operands: Operands) -> Problem:
+        call, result = self._write(asked, operands)
         return Problem(
-            key=key,
+            key=_key(asked, operands),
             primitive=primitive,
             level=level,
             messages=self._question(call),

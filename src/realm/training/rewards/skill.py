@@ -36,14 +36,13 @@ class SkillReward:
         _problem(question)
 
     def score(self, question: Question, answer: str) -> float:
-        """Return 1 or 0."""
-        return float(self._skill.grade(_problem(question), answer))
+        """Return 1 for a right answer, less for one that is wrong or right in part."""
+        return self._skill.grade(_problem(question), answer)
 
 
 def _problem(question: Question) -> Problem:
-    tags = {name: question.example.tags.get(name) for name in ("key", "primitive", "level")}
     try:
-        return Problem.model_validate({**tags, "messages": question.prompt, "expected": question.expected})
+        return Problem.of(question.example.tags, question.prompt, question.expected or "")
     except ValidationError as error:
         wrong = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors()}))
         raise DataError(f"the tags of a skill's problem are missing or wrong: {wrong}", file="row") from None
