@@ -11,6 +11,7 @@ import pytest
 from realm import Realm
 from realm.core.errors import NotFoundError, StateError
 from realm.flows.train import plan_training
+from tiny_endpoint import served
 from tiny_lab import chat_rows, make_lab, realm, realm_json
 
 SMALL = "rules: {batch_rows: 8, steps: 4, saving: {every_steps: 2}, threads: 1"
@@ -100,6 +101,38 @@ def test_an_adapter_that_vllm_refuses_is_merged_at_the_end_when_asked(home: Path
     with Realm(home) as lab:
         kept = [entry[-1].kind for entry in lab.lab.ledger.events.list()]
     assert "preview_written" in kept
+
+
+def test_a_service_answers_previews_for_each_saved_adapter(home: Path) -> None:
+    with served(lambda asked: f"{asked.get('model', '')[:8]}: nine") as endpoint:
+        previews = (
+            f"{{made_by: endpoint, endpoint: {{url: '{endpoint.url}', model: hero, load_adapter: true}}}}"
+        )
+        recipe = f"extends: lora\nrules: {{watch: {{previews: {previews}}}}}\n"
+        (home / "recipes" / "served.yaml").write_text(recipe)
+        shown = _train(home, "chats.jsonl", "served")
+        asked = [(path.rpartition("/")[2], request) for path, request, _ in endpoint.asked]
+    checkpoints = shown["checkpoints"]
+    assert isinstance(checkpoints, list)
+    first = str(checkpoints[0]["hash"]).removeprefix("sha256:")
+    assert asked[0][0] == "load_lora_adapter"
+    assert asked[0][1]["lora_name"] == first
+    assert (Path(asked[0][1]["lora_path"]) / "adapter_model.safetensors").is_file()
+    assert asked[1][1]["model"] == first
+    with Realm(home) as lab:
+        made = [entry[-1] for entry in lab.lab.ledger.events.list() if entry[-1].kind == "preview_written"]
+    [told] = [event for event in made if event.run == shown["id"] and event.step == 2]
+    assert told.samples == (("What is 3?", f"{first[:8]}: nine"),)
+    assert told.source == f"endpoint {endpoint.url}, {first}"
+
+
+def test_a_service_out_of_reach_costs_previews_and_no_run(home: Path) -> None:
+    with served(lambda _: "") as endpoint:
+        url = endpoint.url
+    service = f"{{url: '{url}', model: hero, attempts: 1}}"
+    recipe = f"extends: lora\nrules: {{watch: {{previews: {{made_by: endpoint, endpoint: {service}}}}}}}\n"
+    (home / "recipes" / "unserved.yaml").write_text(recipe)
+    _train(home, "chats.jsonl", "unserved")
 
 
 def test_preferences_are_trained_from_a_file(home: Path) -> None:

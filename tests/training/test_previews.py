@@ -85,6 +85,8 @@ def test_when_previews_are_due() -> None:
     every = Previews(prompts=("a",), every_steps=10)
     assert [step for step in range(1, 31) if every.due(step)] == [10, 20, 30]
     assert not any(Previews(every_steps=10).due(step) for step in range(1, 31))
+    with pytest.raises(ValueError, match="needs an endpoint"):
+        Previews(made_by="endpoint")
     elsewhere = every.model_copy(update={"made_by": "checkpoint"})
     assert not any(elsewhere.due(step) for step in range(1, 31))
 

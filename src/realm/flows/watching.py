@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from realm.flows.checkpoints import verified_checkpoint
 from realm.flows.children import Supervisor
 from realm.flows.plan import RunPlan
 from realm.ledger.records import CheckpointRecord, RunRecord
+from realm.models.engines.endpoint import Endpoint
 from realm.training import alerts
 from realm.training.alerts import Alert, AlertState
-from realm.training.previews import PreviewJob
+from realm.training.previews import PreviewJob, Samples, ask, source
 from realm.training.sink import TrackedRun, relay_all
 
 log = logging.getLogger(__name__)
@@ -95,15 +97,38 @@ class RunWatch:
         """Have a saved checkpoint answer the fixed prompts, unless one before it still does."""
         previews = self._watch.previews
         busy = self._previews is not None and not self._previews.done()
-        if previews.prompts and previews.made_by == "checkpoint" and not busy:
-            self._previews = asyncio.get_running_loop().create_task(self._preview(checkpoint))
+        if previews.prompts and previews.made_by != "training" and not busy:
+            made = self._asked_for(checkpoint) if previews.endpoint else self._made(checkpoint)
+            self._previews = asyncio.get_running_loop().create_task(self._preview(checkpoint, made))
 
     async def finished(self) -> None:
         """Wait for the last previews."""
         if self._previews is not None:
             await self._previews
 
-    async def _preview(self, checkpoint: CheckpointRecord) -> None:
+    async def _preview(self, checkpoint: CheckpointRecord, made: Awaitable[None]) -> None:
+        try:
+            await made
+        except RealmError as error:  # a run does not end for its previews' sake
+            log.warning("%s: no previews of step %d: %s", self._run, checkpoint.step, error.what)
+
+    async def _asked_for(self, checkpoint: CheckpointRecord) -> None:
+        """Have a service answer; the training process has no network and no keys."""
+        samples, made_by = await asyncio.to_thread(self._ask_service, checkpoint)
+        self._previewed(PreviewWritten(run=self._run, step=checkpoint.step, samples=samples, source=made_by))
+
+    def _ask_service(self, checkpoint: CheckpointRecord) -> tuple[Samples, str]:
+        service = self._watch.previews.endpoint
+        assert service is not None, "saved() asks a service only where there is one"
+        if service.load_adapter:
+            name = checkpoint.hash.removeprefix("sha256:")
+            Endpoint(service).load_adapter(name, verified_checkpoint(self._lab, checkpoint))
+            service = service.model_copy(update={"model": name})
+        generator = Endpoint(service)
+        return ask(generator, self._watch.previews, seed("previews", self._run)), source(generator)
+
+    async def _made(self, checkpoint: CheckpointRecord) -> None:
+        """Have the checkpoint's own files answer in a process of their own."""
         beside = f"{self._run}-previews"
         job = PreviewJob(
             run=self._run,
@@ -113,12 +138,7 @@ class RunWatch:
             seed=seed("previews", self._run),
             events=str(self._lab.home.events(beside)),
         )
-        try:
-            await self._supervisor.follow(
-                "realm.training.previews:main", job, beside, on_event=self._previewed
-            )
-        except RealmError as error:  # a run does not end for its previews' sake
-            log.warning("%s: no previews of step %d: %s", self._run, checkpoint.step, error.what)
+        await self._supervisor.follow("realm.training.previews:main", job, beside, on_event=self._previewed)
 
     def _previewed(self, event: Event) -> None:
         if isinstance(event, PreviewWritten):

@@ -21,14 +21,15 @@ class Completion(NamedTuple):
 
 
 def request(
-    model: str, turns: Iterable[tuple[str, str]], temperature: float, max_answer_tokens: int
+    model: str, turns: Iterable[tuple[str, str]], temperature: float, max_answer_tokens: int, **more: float
 ) -> dict[str, Any]:
-    """Return the body for a chat of (role, content) turns."""
+    """Return the body for a chat of (role, content) turns; `more` are fields such as `top_p` and `seed`."""
     return {
         "model": model,
         "messages": [{"role": role, "content": content} for role, content in turns],
         "temperature": temperature,
         "max_tokens": max_answer_tokens,
+        **more,
     }
 
 

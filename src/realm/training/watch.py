@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from realm.core.config import Config
+from realm.models.engines.endpoint import Service
 from realm.training.alerts import Alerts
 from realm.training.sink import SINKS
 
 SinkConfig = Annotated[SerializeAsAny[Config], BeforeValidator(SINKS.config)]
+
+
+class PreviewEndpoint(Service):
+    """A service that answers for each saved checkpoint."""
+
+    load_adapter: bool = False
+    """Have it load each saved adapter first (vLLM, which must see the vault at the same path).
+
+    The adapter is then asked under the checkpoint's content hash, and `model` is not used. Otherwise `model`
+    answers, whatever the service makes of it.
+    """
 
 
 class Previews(Config):
@@ -23,8 +35,16 @@ class Previews(Config):
     """Longest answer; longer ones are cut."""
     temperature: Annotated[float, Field(ge=0)] = 0.0
     """0 takes the likeliest token; otherwise a preview draws the same numbers every time."""
-    made_by: Literal["training", "checkpoint"] = "training"
-    """The model itself between two steps, or each saved checkpoint in a process of its own."""
+    made_by: Literal["training", "checkpoint", "endpoint"] = "training"
+    """The model itself between two steps, each saved checkpoint in a process of its own, or a service."""
+    endpoint: PreviewEndpoint | None = None
+    """The service, where it makes them."""
+
+    @model_validator(mode="after")
+    def _one_maker(self) -> Self:
+        if (self.made_by == "endpoint") != (self.endpoint is not None):
+            raise ValueError("made_by: endpoint needs an endpoint, and nothing else does")
+        return self
 
     def due(self, step: int) -> bool:
         """Say whether the training process has to make previews after this step."""
