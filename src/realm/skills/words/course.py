@@ -1,0 +1,170 @@
+"""Drills, held-out problems and probes of word puzzles: what both skills of words do alike."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from math import isfinite
+from typing import NamedTuple, Protocol
+
+from realm.core import seeds
+from realm.core.errors import NotFoundError, UsageError
+from realm.core.records import Message
+from realm.skills.skill import LevelInfo, Problem, Side, level_info
+from realm.skills.words import keys
+from realm.skills.words.dimensions import Dimensions
+from realm.skills.words.spaces import Spaces, Words
+
+VOCABULARY_ROWS = 60
+"""Drills of each level that a tokenizer is trained on."""
+
+
+class Question(NamedTuple):
+    """A problem put into words."""
+
+    primitive: str
+    words: Words
+    text: str
+    expected: str
+    form: str = ""
+
+
+class Writer(Protocol):
+    """Put problems into words, and read them back."""
+
+    def write(self, primitive: str, dims: Dimensions, words: Words, rng: random.Random) -> Question:
+        """Ask for these words."""
+
+    def read(self, text: str) -> Question | None:
+        """Return what a user turn asks, None where it is none of the writer's; takes bounded time."""
+
+
+class Course:
+    """The levels of one skill of words."""
+
+    def __init__(
+        self,
+        skill: str,
+        version: str,
+        *,
+        levels: Sequence[Dimensions],
+        primitives: Sequence[str],
+        system: tuple[Message, ...],
+        spaces: Spaces,
+        writer: Writer,
+    ) -> None:
+        self._skill = skill
+        self._version = version
+        self._levels = levels
+        self._primitives = primitives
+        self._system = system
+        self._spaces = spaces
+        self._writer = writer
+        self._infos: tuple[LevelInfo, ...] = ()
+
+    def levels(self) -> tuple[LevelInfo, ...]:
+        """Return every level, lowest first."""
+        self._infos = self._infos or tuple(self._info(dims) for dims in self._levels)
+        return self._infos
+
+    def level(self, n: int) -> LevelInfo:
+        """Return one level. Raises NotFoundError."""
+        if not 1 <= n <= len(self._levels):
+            raise NotFoundError(
+                f"{self._skill} has no level {n}", hint=f"there are levels 1 to {len(self._levels)}"
+            )
+        return self.levels()[n - 1]
+
+    def drills(self, level: int, count: int, *, weights: Mapping[str, float], seed: int) -> Iterator[Problem]:
+        """Generate training problems; a primitive without training problems here gets none."""
+        info, dims = self.level(level), self._levels[level - 1]
+        names = [p.name for p in info.primitives if p.problems > p.heldout]
+        shares = self._cumulative(names, weights) if names else []
+        for index in range(count if names else 0):
+            rng = seeds.rng(f"{self._skill}/drills", self._version, level, seed, index)
+            primitive = rng.choices(names, cum_weights=shares)[0]
+            words = self._spaces.draw(dims, primitive, "train", rng)
+            if words:
+                yield self._problem(level, self._writer.write(primitive, dims, words, rng))
+
+    def heldout(self, level: int, per_primitive: int, *, seed: int) -> tuple[Problem, ...]:
+        """Return the first held-out problems of each testable primitive."""
+        testable = [p.name for p in self.level(level).testable_primitives()]
+        return self._sample(level, testable, per_primitive, "heldout", seed)
+
+    def probe(self, level: int, per_primitive: int, *, seed: int) -> tuple[Problem, ...]:
+        """Return distinct training problems of each primitive."""
+        self.level(level)
+        return self._sample(level, self._primitives, per_primitive, "train", seed)
+
+    def recall(self, prompt: str) -> Problem | None:
+        """Read a question back; its level is the lowest that may ask this of these words."""
+        asked = self._writer.read(prompt)
+        if asked is None:
+            return None
+        fitting = (d.level for d in self._levels if self._spaces.holds(d, asked.primitive, asked.words))
+        level = next(fitting, None)
+        return None if level is None else self._problem(level, asked)
+
+    def vocabulary(self, *, step: int) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the texts of some drills of every so many levels, and all characters of questions."""
+        texts = [
+            message.content
+            for dims in self._levels[::step]
+            for row in self.drills(dims.level, VOCABULARY_ROWS, weights={}, seed=0)
+            for message in row.solved()
+        ]
+        return texts, (*map(chr, range(32, 127)), "—")
+
+    def split_of(self, key: str) -> Side:
+        """Return the side of a problem. Raises UsageError for a key that names none of the skill's."""
+        keys.check(self._spaces.lexicon, key, self._skill, self._primitives)
+        return self._spaces.side(key)
+
+    def _problem(self, level: int, asked: Question) -> Problem:
+        return Problem(
+            key=keys.key(asked.primitive, asked.words),
+            primitive=asked.primitive,
+            level=level,
+            messages=(*self._system, Message(role="user", content=asked.text)),
+            expected=asked.expected,
+            form=asked.form,
+        )
+
+    def _sample(
+        self, level: int, primitives: Sequence[str], count: int, side: Side, seed: int
+    ) -> tuple[Problem, ...]:
+        dims, problems = self._levels[level - 1], []
+        for primitive in primitives:
+            rng = seeds.rng(f"{self._skill}/{side}", self._version, level, primitive, seed)
+            # zip asks its first argument first, so no word is drawn in vain.
+            for _, words in zip(range(count), self._spaces.walk(dims, primitive, side, rng), strict=False):
+                names = sorted(word.word for word in words)
+                looks = seeds.rng(f"{self._skill}/looks", self._version, level, primitive, *names)
+                problems.append(self._problem(level, self._writer.write(primitive, dims, words, looks)))
+        return tuple(problems)
+
+    def _info(self, dims: Dimensions) -> LevelInfo:
+        counts = {name: self._spaces.count(dims, name) for name in self._primitives}
+        (fewest, most), (lowest, highest) = dims.syllables, dims.rarity
+        info = level_info(
+            dims.level,
+            f"{dims.words} words of {fewest} to {most} syllables",
+            f"Rarity {lowest} to {highest}, {dims.shared:.0%} of the words share a syllable, "
+            f"{dims.herrings} tiles too many, clues of row {dims.hints} of 4, strongest first.",
+            {name: (problems, heldout) for name, (problems, heldout, _) in counts.items()},
+        )
+        primitives = tuple(p.model_copy(update={"counted": counts[p.name][2]}) for p in info.primitives)
+        return info.model_copy(update={"primitives": primitives})
+
+    def _cumulative(self, names: Sequence[str], weights: Mapping[str, float]) -> list[float]:
+        """Return running sums of the primitives' shares, refusing weights that mean nothing."""
+        unknown = sorted(set(weights) - set(self._primitives))
+        if unknown:
+            hint = f"there are: {', '.join(self._primitives)}"
+            raise UsageError(f"{self._skill} has no primitive {unknown[0]!r}", hint=hint)
+        shares = [weights.get(name, 0.0) if weights else 1.0 for name in names]
+        if not all(share >= 0 and isfinite(share) for share in shares) or sum(shares) == 0:
+            raise UsageError("weights are numbers from 0 up, not all 0 for what the level can drill")
+        return list(accumulate(shares))
