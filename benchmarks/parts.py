@@ -51,7 +51,7 @@ def main() -> None:
 
 def make_parts(folder: Path) -> dict[str, Callable[[], object]]:
     skill = SKILLS.build({"kind": "bin", "digit_order": "lsb", "pad_digits": 6, "answer": "result"})
-    examples = list(skill.drills(4, ROWS, weights={}, seed=0))
+    examples = [problem.example(skill.name) for problem in skill.drills(4, ROWS, weights={}, seed=0)]
     start = born(folder, skill.vocabulary())
     loaded = load(start)
     rows = rows_of(examples, loaded.tokenizer, Settings.of(Encoding(), max_tokens=1024)).flat()

@@ -48,7 +48,7 @@ def main() -> None:
 
 def measure(folder: Path, pairs: int, answer: str, threads: int) -> dict[str, object]:
     skill = SKILLS.build({"kind": "bin", "digit_order": "lsb", "pad_digits": 6, "answer": answer})
-    examples = list(skill.drills(4, ROWS, weights={}, seed=0))
+    examples = [problem.example(skill.name) for problem in skill.drills(4, ROWS, weights={}, seed=0)]
     start = born(folder, skill.vocabulary())
     ours = our_step(folder, start, examples)
     peers = {name: peer_step(start, examples, name) for name in ("sdpa", "eager")}

@@ -1,109 +1,148 @@
 from __future__ import annotations
 
-import re
+import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from bin_reader import SHORT, core, make, parse, read
 
 from realm.core.errors import ConfigError, UsageError
-from realm.skills.catalogue.bin import Bin
+from realm.skills.bits.sides import is_heldout
+from realm.skills.bits.writing import Script, call
+from realm.skills.catalogue.bin import LEVELS, Bin
+from realm.skills.skill import SKILLS, Problem
 
-PYTHON: dict[str, Callable[..., int]] = {
-    "add": lambda a, b: a + b,
-    "subtract": lambda a, b: a - b,
-    "bitwise_and": lambda a, b: a & b,
-    "bitwise_or": lambda a, b: a | b,
-    "bitwise_xor": lambda a, b: a ^ b,
-    "equals": lambda a, b: int(a == b),
-    "lessthan": lambda a, b: int(a < b),
-    "greaterthan": lambda a, b: int(a > b),
-    "todecimal": lambda a: a,
-    "tobinary": lambda a: a,
+
+def digest(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def plain(problem: Problem) -> list[object]:
+    texts = [m.content for m in problem.messages]
+    return [problem.key, problem.primitive, problem.level, texts, problem.expected]
+
+
+RECORDED = {
+    3: ("8d50e2b7cc11eea0", "7569827853d3b0f8", "1fb362d76d0eecf2", "aa2a51df1453c772"),
+    4: ("d41a7fa8aa61d828", "5946eb6737cd8b6f", "e09e5a5c338f2c75", "74ab2f5d169c2a8b"),
+    5: ("56cc46901388493c", "f453c6df89e0c2b5", "7705f42af02cb0ce", "eeca41f7cee66ddd"),
+    6: ("96c2b4ac1af093cf", "d0def2e5ead09898", "5e200e2b348ceb17", "1a8370310d9fa887"),
+    8: ("2d76d850c8ecd57f", "3eb1373aadeebb3c", "ad58466cc7ff323d", "35ca517e9c576dfe"),
 }
-COMMUTATIVE = {"add", "bitwise_and", "bitwise_or", "bitwise_xor", "equals"}
-CALL = re.compile(r"Compute: (\w+)\(([^)]*)\)")
+"""Per level: 500 drills by equal and by rising weights, 40 held-out problems and 24 probes a primitive."""
 
 
-def make(**options: Any) -> Bin:
-    return Bin(Bin.Config(**options))
+@pytest.mark.parametrize("level", RECORDED)
+def test_the_short_form_asks_what_it_always_asked(level: int) -> None:
+    skill = make(**SHORT)
+    rising = {p.name: 0.1 + 3.0 * i / 10 for i, p in enumerate(skill.level(level).primitives)}
+    assert RECORDED[level] == (
+        digest([plain(p) for p in skill.drills(level, 500, weights={}, seed=7)]),
+        digest([plain(p) for p in skill.drills(level, 500, weights=rising, seed=123456789)]),
+        digest([plain(p) for p in skill.heldout(level, 40)]),
+        digest([plain(p) for p in skill.probe(level, 24, seed=9)]),
+    )
+    assert not any(p.form for p in skill.heldout(level, 5))
 
 
-def read(digits: str, order: str) -> int:
-    """Read a number as a person would who knows only the digit order."""
-    assert digits
-    digits = digits if order == "msb" else digits[::-1]
-    if set(digits) <= {"⓪", "①"}:
-        return int(digits.replace("⓪", "0").replace("①", "1"), 2)
-    assert digits.isascii()
-    return int(digits)
+def test_the_short_form_has_the_same_words_and_tables_as_ever() -> None:
+    skill = make(**SHORT)
+    assert digest([list(part) for part in skill.vocabulary()]) == "4520d77e396df1a0"
+    assert digest([info.model_dump() for info in skill.levels()[:8]]) == "197910aa0a30ce33"
 
 
-def parse(text: str, order: str) -> tuple[str, list[int]]:
-    match = CALL.fullmatch(text)
-    assert match, text
-    return match[1], [read(part, order) for part in match[2].split(", ")]
+def test_small_problems_stay_on_their_side() -> None:
+    sides = bytearray()
+    for operation in (
+        *("add", "subtract", "bitwise_and", "bitwise_or", "bitwise_xor"),
+        *("equals", "lessthan", "greaterthan"),
+    ):
+        for a in range(0, 512, 5):
+            for b in range(a % 3, 512, 3):
+                if operation != "subtract" or a >= b:
+                    sides.append(is_heldout(0.30, operation, (a, b)))
+    for operation in ("todecimal", "tobinary"):
+        sides += bytes(is_heldout(0.30, operation, (a,)) for a in range(512))
+    assert hashlib.sha256(bytes(sides)).hexdigest()[:16] == "7cfb3f0728129fcb"
 
 
-def canonical_key(operation: str, operands: list[int]) -> str:
-    if operation == "greaterthan":
-        operation, operands = "lessthan", operands[::-1]
-    if operation in COMMUTATIVE:
-        operands = sorted(operands)
-    return " ".join([operation, *map(str, operands)])
+def test_large_problems_and_other_operations_stay_on_their_side() -> None:
+    keys = [
+        f"{name} {a * 2_000_003} {b}"
+        for name in ("add", "lessthan", "multiply")
+        for a in range(60)
+        for b in (1, 511, 70_000)
+    ]
+    keys += [
+        f"{name} {a}" for name in ("increment", "decrement", "negate", "todecimal") for a in range(600, 900)
+    ]
+    keys += [f"add {a} {b}" for a in range(-20, 0) for b in range(20)]
+    sides = bytes(make().split_of(key) == "heldout" for key in keys)
+    assert hashlib.sha256(sides).hexdigest()[:16] == "15c23995bfe580f0"
+    for name in ("add", "bitwise_xor", "divide"):
+        fixed = [make().split_of(f"{name} 100000 {n}") for n in range(5000, 6000)]
+        other = [make().split_of(f"{name} {n} 5000") for n in range(100_000, 101_000)]
+        for drawn in (fixed, other):
+            assert 0.25 < drawn.count("heldout") / 1000 < 0.35
 
 
-@settings(deadline=None, max_examples=60)
-@given(
-    level=st.integers(1, 8),
-    seed=st.integers(0, 2**32),
-    order=st.sampled_from(["msb", "lsb"]),
-    pad=st.none() | st.integers(1, 12),
-    answer=st.sampled_from(["echo", "result"]),
+def test_what_the_short_form_leaves_out_can_be_asked_for() -> None:
+    short = make(**SHORT).config
+    assert (short.operations, short.auxiliary, short.symbol_keys) == ("core", 0.0, 0.0)
+    assert short.variants.shares() == {"": 1.0, "verify": 0.0, "show-work": 0.0, "trace": 0.0}
+    assert Bin.Config.model_validate(short.model_dump()) == short
+    more = make(**SHORT, operations="all", variants={"trace": 2})
+    forms = {row.form for row in more.drills(4, 60, weights={}, seed=0)}
+    assert forms == {"trace"}
+    with pytest.raises(ConfigError, match="share above 0"):
+        make(variants={"plain": 0})
+
+
+@pytest.mark.parametrize(
+    ("level", "operations"), [(1, "all"), (2, "all"), (3, "all"), (4, "core"), (5, "all")]
 )
-def test_every_row_reads_back_as_its_problem_and_is_right(
-    level: int, seed: int, order: str, pad: int | None, answer: str
-) -> None:
-    skill = make(digit_order=order, pad_digits=pad, answer=answer)
-    for row in skill.drills(level, 30, weights={}, seed=seed):
-        user, said = row.messages[1].content, row.messages[2].content
-        operation, operands = parse(user, order)
-        assert canonical_key(operation, operands) == row.tags["key"]
-        assert all(0 <= n < 2 ** (level + 1) for n in operands)
-        result = said
-        if answer == "echo":
-            call, result = said.split(" = ")
-            assert user == f"Compute: {call}"
-        binary = set(result) <= {"⓪", "①"}
-        assert binary == (operation != "todecimal")
-        # A comparison is one digit; read it in either order.
-        assert read(result, order) == PYTHON[operation](*operands)
-
-
-@pytest.mark.parametrize("level", [1, 2, 3, 4])
-def test_counts_equal_brute_force(level: int) -> None:
-    skill = make()
+def test_counts_equal_brute_force(level: int, operations: str) -> None:
+    skill = make(operations=operations)
     found: dict[str, Counter[str]] = {}
-    for primitive, key in all_problems(level):
+    for primitive, key in (*all_problems(level), *(more_problems(level) if operations == "all" else ())):
         found.setdefault(primitive, Counter())[skill.split_of(key)] += 1
     table = {p.name: (p.problems, p.heldout) for p in skill.level(level).primitives}
     assert table == {name: (c.total(), c["heldout"]) for name, c in found.items()}
+    assert all(p.counted for p in skill.level(level).primitives)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.25, 0.30, 0.35])
 def test_counts_equal_brute_force_at_every_level(share: float) -> None:
-    skill = make(heldout_fraction=share)
+    skill = core(heldout_fraction=share)
     for level in range(1, 9):
         found: dict[str, Counter[str]] = {}
         for primitive, key in all_problems(level):
             found.setdefault(primitive, Counter())[skill.split_of(key)] += 1
         table = {p.name: (p.problems, p.heldout) for p in skill.level(level).primitives}
         assert table == {name: (c.total(), c["heldout"]) for name, c in found.items()}
+
+
+def test_large_spaces_carry_their_size_and_share() -> None:
+    for skill in (make(), core()):
+        for info in skill.levels():
+            for p in info.primitives:
+                if not p.counted:
+                    assert (
+                        p.problems * 77 // 256 - 10 <= p.heldout <= p.problems * 77 // 256 + 10
+                        or info.level < 12
+                    )
+                    assert p.problems > 4096
+        assert not any(p.counted for p in skill.levels()[-1].primitives)
+        assert skill.level(LEVELS).testable
+        sizes = {p.name: p.problems for p in core().level(30).primitives}
+        assert sizes["bitwise_and"] == 2**30 * (2**31 + 1)
+        assert sizes["binary_to_decimal"] == 2**31
 
 
 def all_problems(level: int) -> Iterator[tuple[str, str]]:
@@ -122,20 +161,43 @@ def all_problems(level: int) -> Iterator[tuple[str, str]]:
                 yield f"binary_sub_{'with' if b & ~a else 'no'}_borrow", f"subtract {a} {b}"
 
 
+def more_problems(level: int) -> Iterator[tuple[str, str]]:
+    size, half = 2 ** (level + 1), 2**level
+    for a in range(size):
+        yield f"binary_add_{'with' if a % 2 else 'no'}_carry", f"increment {a}"
+        yield "binary_add_no_carry", f"multiply_by_2 {a}"
+        yield "binary_sub_no_borrow", f"divide_by_2 {a}"
+        if a:
+            yield f"binary_sub_{'no' if a % 2 else 'with'}_borrow", f"decrement {a}"
+        for b in range(a, size):
+            yield "binary_add_with_carry", f"multiply {a} {b}"
+            yield "binary_compare", f"minimum {a} {b}"
+            yield "binary_compare", f"maximum {a} {b}"
+            if a:
+                yield "binary_sub_with_borrow", f"divide {b} {a}"
+    for a in range(-half, half):
+        if a > -half:
+            yield "binary_sub_with_borrow", f"negate {a}"
+            yield "binary_compare", f"absolute_value {a}"
+        for b in range(-half, half):
+            if a <= b and a < 0 and -half <= a + b < half:
+                yield "binary_add_with_carry", f"add {a} {b}"
+            if -half <= a - b < half and not a >= b >= 0:
+                yield "binary_sub_with_borrow", f"subtract {a} {b}"
+
+
 def test_split_is_fair_to_small_levels_and_leaves_nothing_untrainable() -> None:
-    for info in make().levels():
+    for info in core().levels()[:8]:
         problems = sum(p.problems for p in info.primitives)
         assert 0.25 <= sum(p.heldout for p in info.primitives) / problems <= 0.35
         for p in info.primitives:
             assert p.problems < 30 or 0.25 <= p.heldout / p.problems <= 0.35
     for share in (0.25, 0.30, 0.35):
-        for info in make(heldout_fraction=share).levels():
+        for info in core(heldout_fraction=share).levels()[:8]:
             assert all(p.problems > p.heldout for p in info.primitives)
 
 
 def test_split_fraction_is_bounded() -> None:
-    from realm.skills.skill import SKILLS
-
     for share in (0.0, 0.2, 0.4):
         with pytest.raises(ConfigError, match="heldout_fraction"):
             SKILLS.build({"kind": "bin", "heldout_fraction": share})
@@ -149,7 +211,19 @@ def test_wordings_of_one_problem_share_a_side() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "add", "add 3", "add 3 5 7", "add 03 5", "add 3 512", "mul 3 5", "subtract 3 5"]
+    "key",
+    [
+        *("", "add", "add 3", "add 3 5 7", "add 03 5", "add 3 2147483648", "mul 3 5", "add 3  5", "add -0 3"),
+        *(
+            "divide 3 0",
+            "decrement 0",
+            "lessthan -1 2",
+            "negate",
+            "add ٣ 5",
+            "add 3 5\n",
+            "add 3 " + "9" * 10**6,
+        ),
+    ],
 )
 def test_a_key_that_is_no_problem_is_refused(key: str) -> None:
     with pytest.raises(UsageError):
@@ -157,14 +231,13 @@ def test_a_key_that_is_no_problem_is_refused(key: str) -> None:
 
 
 def test_padded_forms_have_one_width_each() -> None:
-    skill = make(digit_order="lsb", pad_digits=6, answer="result")
+    skill = make(**SHORT)
     widths: dict[str, set[tuple[int, ...]]] = {}
     for level in (1, 3, 5):
         for row in skill.drills(level, 1500, weights={}, seed=0):
-            match = CALL.fullmatch(row.messages[1].content)
-            assert match
-            parts = [len(part) for part in match[2].split(", ")]
-            widths.setdefault(match[1], set()).add((*parts, len(row.messages[2].content)))
+            question = read(row.messages[1].content)
+            parts = [len(part) for part in question.parts]
+            widths.setdefault(question.operation, set()).add((*parts, len(row.expected)))
     assert widths == {
         "add": {(6, 6, 7)},
         "subtract": {(6, 6, 6)},
@@ -181,7 +254,9 @@ def test_padded_forms_have_one_width_each() -> None:
 
 def test_written_examples() -> None:
     def written(operation: str, *operands: int, **options: Any) -> tuple[str, str]:
-        return make(**options)._write(operation, operands)
+        script = Script(lsb=options.get("digit_order") == "lsb", pad=options.get("pad_digits", 0))
+        asked = call(script, operation, operands)
+        return asked.text(), asked.result
 
     assert written("add", 3, 1) == ("add(①①, ①)", "①⓪⓪")
     assert written("add", 3, 1, digit_order="lsb", pad_digits=4) == ("add(①①⓪⓪, ①⓪⓪⓪)", "⓪⓪①⓪⓪")
@@ -200,7 +275,7 @@ def test_no_constant_answer_wins_at_comparing() -> None:
         truths: dict[str, Counter[str]] = {}
         for row in rows:
             operation, operands = parse(row.messages[1].content, "msb")
-            truths.setdefault(operation, Counter())[row.messages[2].content] += 1
+            truths.setdefault(operation, Counter())[row.expected] += 1
             truths.setdefault(f"{operation} tied", Counter())[str(operands[0] == operands[1])] += 1
         for operation in ("equals", "lessthan", "greaterthan"):
             assert 0.44 < truths[operation]["①"] / truths[operation].total() < 0.56
@@ -209,7 +284,7 @@ def test_no_constant_answer_wins_at_comparing() -> None:
 
 def test_operands_of_all_sizes_are_drilled() -> None:
     level = 8
-    rows = list(make().drills(level, 3000, weights={"bitwise_xor": 1.0}, seed=0))
+    rows = list(core().drills(level, 3000, weights={"bitwise_xor": 1.0}, seed=0))
     sizes = Counter(max(parse(r.messages[1].content, "msb")[1]).bit_length() for r in rows)
     assert sizes[9] / 3000 > 0.7
     assert sum(sizes[n] for n in range(9)) > 200
@@ -231,7 +306,7 @@ def test_an_evaluation_of_comparing_takes_operations_in_turn() -> None:
 
 
 def test_operands_of_an_evaluation_come_in_both_orders() -> None:
-    asked = [p for p in make().heldout(8, 40) if p.primitive == "bitwise_xor"]
+    asked = [p for p in core().heldout(8, 40) if p.primitive == "bitwise_xor"]
     ascending = sum(a < b for a, b in (parse(p.messages[1].content, "msb")[1] for p in asked))
     assert 10 <= ascending <= 30
 
@@ -256,12 +331,12 @@ def test_weights_that_mean_nothing_are_refused() -> None:
 
 
 def test_documented_table_equals_the_code() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "skills.md").read_text(encoding="utf-8")
-    assert levels_table() in page, f"docs/skills.md should hold:\n\n{levels_table()}"
+    page = (Path(__file__).parents[2] / "docs" / "skill-bin.md").read_text(encoding="utf-8")
+    assert levels_table() in page, f"docs/skill-bin.md should hold:\n\n{levels_table()}"
 
 
 def levels_table() -> str:
-    levels = make().levels()
+    levels = core().levels()[:8]
     head = ["primitive", *(f"level {info.level}" for info in levels)]
     lines = [f"| {' | '.join(head)} |", "|---|" + "---:|" * len(levels)]
     for i, primitive in enumerate(make().primitives()):

@@ -9,6 +9,8 @@ from typing import Any
 
 PREFIX = "sha256:"
 _CHUNK_BYTES = 1 << 20
+# One for all calls: `json.dumps` with settings builds another each time, which costs more than a short text.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def hash_bytes(data: bytes) -> str:
@@ -27,7 +29,7 @@ def hash_file(path: Path) -> str:
 
 def canonical_json(value: Any) -> str:
     """Write JSON in the one form that is hashed: sorted keys, no spaces, real characters."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def hash_json(value: Any) -> str:

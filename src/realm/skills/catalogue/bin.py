@@ -2,159 +2,67 @@
 
 Level n has operands of up to n+1 bits. A question is `Compute: add(①①, ①)`; its answer echoes the
 call (`add(①①, ①) = ①⓪⓪`) or, in the short form, is the result alone (`①⓪⓪`). Comparisons answer
-① for true and ⓪ for false, never padded.
+① for true and ⓪ for false, never padded. Quotients are rounded down and their remainder is left out.
 
 Forms. `digit_order: lsb` writes every number, decimals included, with its least significant digit
 first. `pad_digits: P` gives every number a fixed width that follows from the question alone:
-operands are w = P digits (longer only if one does not fit, then both are), the result of `add` is
-w+1, of `subtract` and the bitwise operations w, of `tobinary` P; decimals are as wide as the
-largest number of that many bits. No form changes which problem it is.
-
-Not covered yet: levels above 8, multiplication and division, signed forms, `verify`, `show-work`
-and `trace` prompts, symbol keys and aliases.
+operands are w = P digits (longer only if one does not fit, then both are); sums, increments and
+doublings are w+1, products 2w, other results w, of `tobinary` P; decimals are as wide as the largest
+number of that many bits. `[verify]`, `[show-work]` and `[trace]` add lines below the answer, auxiliary
+questions ask something else about the same problem, and from level 8 a symbol key tells other signs and
+names. No form changes which problem it is.
 """
 
 from __future__ import annotations
 
 import random
+from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import accumulate
-from math import inf
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from realm.core import seeds
 from realm.core.config import Config as BaseConfig
-from realm.core.errors import NotFoundError, UsageError
+from realm.core.errors import NotFoundError
 from realm.core.records import Message
-from realm.skills import binary
-from realm.skills.binary import Operands, Space, canonical, solve
-from realm.skills.skill import LevelInfo, PrimitiveInfo, Problem, Side, level_info
-from realm.skills.split import shuffled
+from realm.skills.bits import auxiliary, keys, questions
+from realm.skills.bits.drawing import Asked, Deck
+from realm.skills.bits.grading import grade
+from realm.skills.bits.operations import MAX_BITS, OPERATIONS, key, parse_key
+from realm.skills.bits.primitives import DRILL_WAYS, INFOS, WAYS, Operations, primitive_of
+from realm.skills.bits.questions import Question, Variants
+from realm.skills.bits.writing import Script, call
+from realm.skills.skill import LevelInfo, PrimitiveInfo, Problem, Side
 
-LEVELS = binary.MAX_BITS - 1
+LEVELS = MAX_BITS - 1
+KEY_LEVEL = 8
+"""Lowest level with symbol keys."""
 
-TOP_BIT_SHARE = 0.5
-"""Share of drills whose larger operand has the level's top bit; the others are uniform."""
-
+VOCABULARY_LEVELS = 8
+"""A tokenizer is trained on these levels; above them numbers only get longer."""
 VOCABULARY_ROWS = 150
-"""Drills of each level that a tokenizer is trained on."""
+"""Drills of each of those levels that it is trained on."""
 
-_CIRCLED = str.maketrans("01", "⓪①")
-_NUMBERS = frozenset(str(n) for n in range(2**binary.MAX_BITS))
-_TRUTH = {True: "①", False: "⓪"}
-
-Way = tuple[str, Space]
-"""An operation as it is asked, and where its problems come from."""
-
-_WAYS: dict[str, tuple[Way, ...]] = {
-    "binary_add_no_carry": (("add", binary.NO_CARRY),),
-    "binary_add_with_carry": (("add", binary.CARRY),),
-    "binary_sub_no_borrow": (("subtract", binary.NO_BORROW),),
-    "binary_sub_with_borrow": (("subtract", binary.BORROW),),
-    "bitwise_and": (("bitwise_and", binary.AND),),
-    "bitwise_or": (("bitwise_or", binary.OR),),
-    "bitwise_xor": (("bitwise_xor", binary.XOR),),
-    # An evaluation takes turns: every third problem is `equals`, and every third of those is true.
-    "binary_compare": (
-        *(("equals", binary.EQUAL), ("lessthan", binary.ORDERED), ("greaterthan", binary.ORDERED)),
-        *(("equals", binary.UNEQUAL), ("lessthan", binary.ORDERED), ("greaterthan", binary.ORDERED)) * 2,
-    ),
-    "binary_to_decimal": (("todecimal", binary.TO_DECIMAL),),
-    "decimal_to_binary": (("tobinary", binary.TO_BINARY),),
+_SHORT: dict[str, object] = {
+    "operations": "core",
+    "variants": {"plain": 1},
+    "auxiliary": 0.0,
+    "symbol_keys": 0.0,
 }
-
-# Drills balance the answers instead: half of each comparison is true, an eighth compares equals.
-_COMPARE_DRILLS: tuple[Way, ...] = (
-    *(("equals", binary.EQUAL), ("equals", binary.UNEQUAL)) * 4,
-    *(("lessthan", binary.BELOW),) * 4,
-    *(("lessthan", binary.ABOVE),) * 3,
-    ("lessthan", binary.TIED),
-    *(("greaterthan", binary.BELOW),) * 4,
-    *(("greaterthan", binary.ABOVE),) * 3,
-    ("greaterthan", binary.TIED),
-)
-_DRILL_WAYS = {**_WAYS, "binary_compare": _COMPARE_DRILLS}
-
-_PRIMITIVES = (
-    PrimitiveInfo(
-        name="binary_add_no_carry",
-        display_name="Addition without carry",
-        description="add(a, b) where no position has two ones",
-        difficulty=2,
-    ),
-    PrimitiveInfo(
-        name="binary_add_with_carry",
-        display_name="Addition with carry",
-        description="add(a, b) where some position has two ones",
-        difficulty=4,
-    ),
-    PrimitiveInfo(
-        name="binary_sub_no_borrow",
-        display_name="Subtraction without borrow",
-        description="subtract(a, b) where every one of b stands over a one of a",
-        difficulty=3,
-    ),
-    PrimitiveInfo(
-        name="binary_sub_with_borrow",
-        display_name="Subtraction with borrow",
-        description="subtract(a, b), a ≥ b, where some position must borrow",
-        difficulty=5,
-    ),
-    PrimitiveInfo(
-        name="bitwise_and",
-        display_name="Bitwise and",
-        description="bitwise_and(a, b)",
-        difficulty=2,
-    ),
-    PrimitiveInfo(
-        name="bitwise_or",
-        display_name="Bitwise or",
-        description="bitwise_or(a, b)",
-        difficulty=2,
-    ),
-    PrimitiveInfo(
-        name="bitwise_xor",
-        display_name="Bitwise exclusive or",
-        description="bitwise_xor(a, b)",
-        difficulty=3,
-    ),
-    PrimitiveInfo(
-        name="binary_compare",
-        display_name="Comparison",
-        description="equals(a, b), lessthan(a, b), greaterthan(a, b)",
-        difficulty=4,
-    ),
-    PrimitiveInfo(
-        name="binary_to_decimal",
-        display_name="Binary to decimal",
-        description="todecimal(a), answered in decimal digits",
-        difficulty=6,
-    ),
-    PrimitiveInfo(
-        name="decimal_to_binary",
-        display_name="Decimal to binary",
-        description="tobinary(d) of a decimal number",
-        difficulty=6,
-    ),
-)
 
 
 @cache
-def _levels(share: float) -> tuple[LevelInfo, ...]:
-    return tuple(_level(share, n) for n in range(1, LEVELS + 1))
+def _deck(share: float, operations: Operations) -> Deck:
+    return Deck("bin", Bin.version, share, WAYS[operations], DRILL_WAYS[operations])
 
 
-def _level(share: float, n: int) -> LevelInfo:
-    counts = binary.counts(share, n + 1)
-    table = {}
-    for primitive, ways in _WAYS.items():
-        parts = [counts[space] for space in {space for _, space in ways}]
-        table[primitive] = (sum(part[0] for part in parts), sum(part[1] for part in parts))
-    top = 2 ** (n + 1) - 1
-    return level_info(n, f"{n + 1}-bit numbers", f"Operands from 0 to {top}.", table)
+@cache
+def _levels(share: float, operations: Operations) -> tuple[LevelInfo, ...]:
+    deck = _deck(share, operations)
+    return tuple(deck.level(n, n + 1, f"{n + 1}-bit numbers") for n in range(1, LEVELS + 1))
 
 
 class Bin:
@@ -169,11 +77,31 @@ class Bin:
         pad_digits: Annotated[int, Field(ge=1, le=16)] | None = None
         """Digits every operand has at least, filled with zeros; none means no filling."""
         answer: Literal["echo", "result"] = "echo"
-        """Repeat the call before the result, or answer with the result alone."""
+        """Repeat the call before the result, or answer with the result alone.
+
+        `result` is the form for small heroes: unless the config says otherwise, it asks plain
+        questions of the core operations, and neither auxiliary questions nor symbol keys.
+        """
+        operations: Operations = "all"
+        """The ten operations that primitives are named after (`core`), or all of them."""
+        variants: Variants = Variants(plain=5, verify=2, show_work=2, trace=1)
+        """How often an answer is asked for alone, with a check, with its key steps or with a trace."""
+        auxiliary: Annotated[float, Field(ge=0, le=1)] = 0.15
+        """Share of questions that ask something else about a problem, such as where an error is."""
+        symbol_keys: Annotated[float, Field(ge=0, le=1)] = 0.75
+        """Share of questions from level 8 up that tell other signs for the digits and other names."""
         heldout_fraction: Annotated[float, Field(ge=0.25, le=0.35)] = 0.30
         """Share of all problems that is never trained on; acts in steps of 1/256."""
         system_prompt: Annotated[str, Field(min_length=1)] = "Binary arithmetic."
         """What the system turn says. Shorter trains faster."""
+
+        @model_validator(mode="before")
+        @classmethod
+        def _short(cls, data: Any) -> Any:
+            """Fill in what `answer: result` leaves out."""
+            if isinstance(data, dict) and data.get("answer") == "result":
+                return {**_SHORT, **data}
+            return data
 
     name = "bin"
     title = "Binary arithmetic"
@@ -181,188 +109,141 @@ class Bin:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._share = config.heldout_fraction
         self.system = (Message(role="system", content=config.system_prompt),)
+        self._deck = _deck(config.heldout_fraction, config.operations)
+        self._script = Script(lsb=config.digit_order == "lsb", pad=config.pad_digits or 0)
+        self._echo = config.answer == "echo"
+        shares = {form: share for form, share in config.variants.shares().items() if share}
+        self._forms, self._form_shares = list(shares), list(accumulate(shares.values()))
+        ways = [way for some in WAYS[config.operations].values() for way in some]
+        self._operations = tuple(dict.fromkeys(operation for operation, _ in ways))
 
     def primitives(self) -> tuple[PrimitiveInfo, ...]:
         """Return the ten primitives."""
-        return _PRIMITIVES
+        return INFOS
 
     def levels(self) -> tuple[LevelInfo, ...]:
-        """Return the eight levels."""
-        return _levels(self._share)
+        """Return the thirty levels."""
+        return _levels(self.config.heldout_fraction, self.config.operations)
 
     def level(self, n: int) -> LevelInfo:
         """Return one level. Raises NotFoundError."""
         if not 1 <= n <= LEVELS:
             raise NotFoundError(f"bin has no level {n}", hint=f"there are levels 1 to {LEVELS}")
-        return _levels(self._share)[n - 1]
+        return self.levels()[n - 1]
 
     def drills(self, level: int, count: int, *, weights: Mapping[str, float], seed: int) -> Iterator[Problem]:
         """Generate training problems; a primitive without training problems here gets none."""
-        ways = self._trainable(self.level(level).level)
-        names, shares = list(ways), _cumulative(ways, weights)
-        for index in range(count):
-            rng = seeds.rng("bin/drills", self.version, level, seed, index)
-            primitive = rng.choices(names, cum_weights=shares)[0]
-            asked, space = rng.choice(ways[primitive])
-            operands = self._draw(space, level + 1, rng)
-            yield self._asked(level, primitive, asked, operands[::-1] if asked == "greaterthan" else operands)
+        bits = self.level(level).level + 1
+        for asked, rng in self._deck.drills(level, bits, count, weights=weights, seed=seed):
+            yield self._problem(level, asked, rng)
 
     def heldout(self, level: int, per_primitive: int, *, seed: int = 0) -> tuple[Problem, ...]:
         """Return the first held-out problems of each testable primitive, operations in turn."""
-        testable = self.level(level).testable_primitives()
-        return tuple(
-            problem
-            for primitive in testable
-            for problem in self._sample(level, primitive.name, per_primitive, "heldout", seed)
-        )
+        names = [p.name for p in self.level(level).testable_primitives()]
+        return self._sample(level, names, per_primitive, "heldout", seed)
 
     def probe(self, level: int, per_primitive: int, *, seed: int) -> tuple[Problem, ...]:
         """Return distinct training problems of each primitive."""
-        return tuple(
-            problem
-            for primitive in self.level(level).primitives
-            for problem in self._sample(level, primitive.name, per_primitive, "train", seed)
-        )
-
-    def grade(self, problem: Problem, answer: str) -> float:
-        """Compare with the right answer, character by character; only whitespace at the ends is forgiven."""
-        return float(answer.strip() == problem.expected)
+        names = [p.name for p in self.level(level).primitives]
+        return self._sample(level, names, per_primitive, "train", seed)
 
     def recall(self, prompt: str) -> Problem | None:
-        """Read a question back."""
-        raise NotImplementedError
+        """Return the problem that a user turn asks, at the lowest level that can ask it."""
+        question = questions.read(prompt, self._script, frozenset(self._operations))
+        if question is None or not self._allows(question):
+            return None
+        asked = question.call
+        primitive = primitive_of(WAYS[self.config.operations], asked.operation, asked.operands)
+        if primitive is None:
+            return None
+        return self._written(self._lowest(question), primitive, question)
+
+    def grade(self, problem: Problem, answer: str) -> float:
+        """Return 1.0 for the whole right answer; see `bits.grading` for answers of several lines."""
+        return grade(problem.expected, answer)
 
     def vocabulary(self) -> tuple[Sequence[str], Sequence[str]]:
-        """Return the texts of some drills of every level, and the digits."""
+        """Return the texts of some drills of the lower levels, and the digits and signs."""
         texts = [
             message.content
-            for level in range(1, LEVELS + 1)
+            for level in range(1, VOCABULARY_LEVELS + 1)
             for row in self.drills(level, VOCABULARY_ROWS, weights={}, seed=0)
             for message in row.solved()
         ]
-        return texts, ("⓪", "①", *"0123456789")
+        alphabet = "⓪①0123456789"
+        if self._forms != [questions.PLAIN] or self.config.auxiliary:
+            alphabet += questions.MARKS
+        if self.config.symbol_keys:
+            alphabet += keys.SIGNS
+            texts.append(" ".join(self._operations + keys.ALIASES))
+        return texts, tuple(alphabet)
 
     def split_of(self, key: str) -> Side:
         """Return a problem's side; commuted and mirrored keys mean the same problem."""
-        operation, *numbers = key.split(" ")
-        if len(numbers) != (1 if operation in binary.UNARY else 2) or not _NUMBERS.issuperset(numbers):
-            raise UsageError(f"{key!r} is no problem of bin", hint="a key looks like `add 3 5`")
-        operands = tuple(int(n) for n in numbers)
-        if solve(operation, operands) < 0:
-            raise UsageError(f"{key!r} is no problem of bin", hint="differences are never negative")
-        return "heldout" if binary.is_heldout(self._share, operation, operands) else "train"
+        return self._deck.side(*parse_key(key))
 
-    # --- drawing --------------------------------------------------------------------------
+    # --- choosing a form ------------------------------------------------------------------
 
-    def _trainable(self, level: int) -> dict[str, list[Way]]:
-        """Return the ways of each primitive that have training problems at this level."""
-        found = {
-            primitive: [way for way in ways if binary.training(self._share, level + 1, way[1])]
-            for primitive, ways in _DRILL_WAYS.items()
-        }
-        return {primitive: ways for primitive, ways in found.items() if ways}
-
-    def _draw(self, space: Space, bits: int, rng: random.Random) -> Operands:
-        """Draw a training problem of a space that has some; uniform, or with the top bit set."""
-        least = 1 << bits - 1 if rng.random() < TOP_BIT_SHARE and self._has_top(space, bits) else 0
-        size = space.base**bits
-        while True:
-            operands = space.draw(bits, rng) if space.draw else space.at(bits, rng.randrange(size))
-            if (not space.draw and max(operands) < least) or not space.accept(*operands):
-                continue
-            if not binary.is_heldout(self._share, space.operation, operands):
-                return operands
-
-    def _has_top(self, space: Space, bits: int) -> bool:
-        """Say whether a training problem uses the top bit: one that the level below lacks."""
-        return binary.training(self._share, bits, space) > binary.training(self._share, bits - 1, space)
-
-    def _sample(self, level: int, primitive: str, count: int, side: Side, seed: int) -> list[Problem]:
-        """Return up to `count` distinct problems of one side, the primitive's ways in turn."""
-        bits, turns = level + 1, list(_WAYS[primitive])
-        walks = {space: self._walk(space, bits, side, seed) for _, space in turns}
-        problems: list[Problem] = []
-        while turns and len(problems) < count:
-            asked, space = turns.pop(0)
-            operands = next(walks[space], None)
-            if operands is not None:
-                problems.append(self._problem(level, primitive, asked, operands))
-                turns.append((asked, space))
-        return problems
-
-    def _walk(self, space: Space, bits: int, side: Side, seed: int) -> Iterator[Operands]:
-        """Visit one side of a space in hashed order, each canonical problem once."""
-        rng = seeds.rng(f"bin/{side}", self.version, space.operation, space.base, bits, seed)
-        for index in shuffled(space.base**bits, rng):
-            operands = space.at(bits, index)
-            if not space.accept(*operands) or canonical(space.operation, operands)[1] != operands:
-                continue
-            if binary.is_heldout(self._share, space.operation, operands) == (side == "heldout"):
-                yield operands
-
-    # --- writing --------------------------------------------------------------------------
-
-    def _problem(self, level: int, primitive: str, asked: str, operands: Operands) -> Problem:
-        """Write a canonical problem as a question; its key decides which operand comes first."""
-        mirrored = asked == "greaterthan" or (
-            asked in binary.COMMUTATIVE
-            and bool(seeds.seed("bin/order", self.version, _key(asked, operands)) & 1)
+    def _sample(
+        self, level: int, names: list[str], per_primitive: int, side: Side, seed: int
+    ) -> tuple[Problem, ...]:
+        """Return problems in the form that level and key decide."""
+        return tuple(
+            self._problem(
+                level,
+                asked,
+                seeds.rng("bin/form", self.version, level, key(asked.operation, asked.operands)),
+            )
+            for name in names
+            for asked in self._deck.sample(name, level + 1, per_primitive, side, seed)
         )
-        return self._asked(level, primitive, asked, operands[::-1] if mirrored else operands)
 
-    def _asked(self, level: int, primitive: str, asked: str, operands: Operands) -> Problem:
-        call, result = self._write(asked, operands)
+    def _problem(self, level: int, asked: Asked, rng: random.Random) -> Problem:
+        form = self._form(asked.operation, rng)
+        keyed = level >= KEY_LEVEL and rng.random() < self.config.symbol_keys
+        told = keys.draw(rng, asked.operation, self._operations) if keyed else None
+        script, name = self._script, asked.operation
+        if told:
+            script, name = Script(script.lsb, script.pad, told.signs), told.alias(asked.operation)
+        width = max(level + 1, script.pad) if OPERATIONS[asked.operation].signed else 0
+        written = call(script, asked.operation, asked.operands, width=width, name=name)
+        detail = auxiliary.TASKS[form].detail(written, rng) if form in auxiliary.TASKS else ""
+        return self._written(level, asked.primitive, Question(form, written, detail, told))
+
+    def _form(self, operation: str, rng: random.Random) -> str:
+        if self.config.auxiliary and rng.random() < self.config.auxiliary:
+            return rng.choice(auxiliary.tasks_of(operation))
+        drawn = rng.random() * self._form_shares[-1]
+        return self._forms[bisect(self._form_shares, drawn, hi=len(self._forms) - 1)]
+
+    def _written(self, level: int, primitive: str, question: Question) -> Problem:
+        user, expected = questions.write(question, echo=self._echo)
+        asked = question.call
         return Problem(
-            key=_key(asked, operands),
+            key=key(asked.operation, asked.operands),
             primitive=primitive,
             level=level,
-            messages=self._question(call),
-            expected=self._answer(call, result),
+            messages=(*self.system, Message(role="user", content=user)),
+            expected=expected,
+            form=question.form,
         )
 
-    def _question(self, call: str) -> tuple[Message, Message]:
-        return *self.system, Message(role="user", content=f"Compute: {call}")
+    # --- reading back ---------------------------------------------------------------------
 
-    def _answer(self, call: str, result: str) -> str:
-        return f"{call} = {result}" if self.config.answer == "echo" else result
+    def _allows(self, question: Question) -> bool:
+        """Say whether this config asks such questions."""
+        if question.key is not None and not self.config.symbol_keys:
+            return False
+        return (
+            bool(self.config.auxiliary) if question.form in auxiliary.TASKS else question.form in self._forms
+        )
 
-    def _write(self, operation: str, operands: Operands) -> tuple[str, str]:
-        """Return the call and its result in this config's form."""
-        pad, value = self.config.pad_digits or 0, solve(operation, operands)
-        if operation == "tobinary":
-            return f"tobinary({self._decimal(value, pad)})", self._binary(value, pad)
-        width = max(pad, *(n.bit_length() for n in operands)) if pad else 0
-        call = f"{operation}({', '.join(self._binary(n, width) for n in operands)})"
-        if operation in ("equals", "lessthan", "greaterthan"):
-            return call, _TRUTH[bool(value)]
-        if operation == "todecimal":
-            return call, self._decimal(value, width)
-        return call, self._binary(value, width + 1 if operation == "add" and width else width)
-
-    def _binary(self, value: int, width: int) -> str:
-        return self._ordered(format(value, f"0{width}b")).translate(_CIRCLED)
-
-    def _decimal(self, value: int, bits: int) -> str:
-        """Write a decimal number, as wide as the largest number of that many bits; 0 fills nothing."""
-        return self._ordered(str(value).zfill(len(str(2**bits - 1)) if bits else 0))
-
-    def _ordered(self, digits: str) -> str:
-        return digits[::-1] if self.config.digit_order == "lsb" else digits
-
-
-def _key(asked: str, operands: Operands) -> str:
-    operation, sorted_operands = canonical(asked, operands)
-    return " ".join([operation, *map(str, sorted_operands)])
-
-
-def _cumulative(ways: Mapping[str, object], weights: Mapping[str, float]) -> list[float]:
-    """Return running sums of the primitives' shares, refusing weights that mean nothing."""
-    unknown = sorted(set(weights) - set(_WAYS))
-    if unknown:
-        raise UsageError(f"bin has no primitive {unknown[0]!r}", hint=f"there are: {', '.join(_WAYS)}")
-    shares = [weights.get(name, 0.0) if weights else 1.0 for name in ways]
-    if not all(0 <= share < inf for share in shares) or sum(shares) == 0:
-        raise UsageError("weights are numbers from 0 up, not all 0 for what the level can drill")
-    return list(accumulate(shares))
+    def _lowest(self, question: Question) -> int:
+        """Return the lowest level that asks a question."""
+        asked = question.call
+        numbers = (*asked.operands, asked.value) if asked.known.signed else asked.operands
+        bits = max((n if n >= 0 else ~n).bit_length() for n in numbers) + asked.known.signed
+        if asked.known.signed and asked.width > self._script.pad:
+            bits = asked.width
+        return max(bits - 1, KEY_LEVEL if question.key else 1)
