@@ -11,12 +11,16 @@ from realm.core.events import AnswersGraded, Event, Failed
 from realm.core.hashing import hash_bytes
 from realm.core.records import Message
 from realm.evaluation.child import EvaluateJob, evaluate, main
-from realm.evaluation.suite import build_suite, probe_suite
+from realm.evaluation.early import Early
+from realm.evaluation.suite import Sampling, build_suite, ended_early, probe_suite
 from realm.jobs.tail import EventTail
 from realm.skills.catalogue.bin import Bin
 
 SKILL = Bin(Bin.Config(answer="result", digit_order="lsb", pad_digits=6))
-SUITES = (build_suite(SKILL, 4, 40), probe_suite(SKILL, 4, 10, seed=0))
+SUITES = tuple(
+    suite.model_copy(update={"sampling": Sampling(max_tokens=16)})
+    for suite in (build_suite(SKILL, 4, 40), probe_suite(SKILL, 4, 10, seed=0))
+)
 KNOWN = {p.messages: p.expected for suite in SUITES for p in suite.problems}
 
 
@@ -76,7 +80,6 @@ def make_job(folder: Path) -> EvaluateJob:
         folder=str(folder / "model"),
         suites=SUITES,
         events=str(folder / "events.jsonl"),
-        max_tokens=16,
         device="cpu",
         threads=1,
     )
@@ -91,12 +94,29 @@ def test_every_problem_is_answered_once_and_graded(tmp_path: Path) -> None:
         batches = [event for event in graded if event.suite == suite.id]
         assert batches[-1].done == batches[-1].total == len(suite.problems)
         results = [result for event in batches for result in event.results]
-        assert [key for key, *_ in results] == [p.key for p in suite.problems]
-        assert {right for _, primitive, right, _ in results if primitive == "bitwise_xor"} == {False}
-        assert {right for _, primitive, right, _ in results if primitive != "bitwise_xor"} == {True}
-        assert {text for _, _, right, text in results if not right} == {"?"}
+        assert [r.key for r in results] == [p.key for p in suite.problems]
+        assert {r.score for r in results if r.primitive == "bitwise_xor"} == {0.0}
+        assert {r.score for r in results if r.primitive != "bitwise_xor"} == {1.0}
+        assert {r.answer for r in results if r.score < 1} == {"?"}
         assert sum(event.loss_tokens for event in batches) == len(suite.problems)
         assert sum(event.loss for event in batches) == 0.5 * len(suite.problems)
+
+
+def test_nothing_is_asked_once_the_verdict_is_certain(tmp_path: Path) -> None:
+    whole = SUITES[0]
+    job = make_job(tmp_path).model_copy(
+        update={"suites": (ended_early(whole, Early(threshold=0.8)), SUITES[1])}
+    )
+    told: list[Event] = []
+    evaluate(job, Oracle("("), told.append)
+    graded = [event for event in told if isinstance(event, AnswersGraded)]
+    early = [event for event in graded if event.suite != SUITES[1].id]
+    asked = sum(len(event.results) for event in early)
+    assert 0.2 * len(whole.problems) < asked < 0.2 * len(whole.problems) + 17
+    assert [bool(event.verdict) for event in early] == [False] * (len(early) - 1) + [True]
+    assert early[-1].verdict.startswith("fails for certain")
+    assert early[-1].done == asked < early[-1].total == len(whole.problems)
+    assert sum(len(event.results) for event in graded) - asked == len(SUITES[1].problems)
 
 
 def test_a_lost_answer_is_an_error_and_never_a_wrong_answer(tmp_path: Path) -> None:
@@ -146,6 +166,6 @@ def test_a_blank_model_is_examined_from_its_files(tmp_path: Path) -> None:
     assert len(graded) == len(told)
     total = sum(len(event.results) for event in graded)
     assert total == sum(len(suite.problems) for suite in SUITES)
-    assert sum(right for event in graded for _, _, right, _ in event.results) < total / 4
+    assert sum(r.score for event in graded for r in event.results) < total / 4
     assert all("transformers" in event.context["backend"] for event in graded)
     assert all(event.at for event in graded)

@@ -15,7 +15,7 @@ SKILL = Bin(Bin.Config())
 
 def answers(suite: Suite, wrong: int = 0) -> list[GradedAnswer]:
     return [
-        GradedAnswer(key=p.key, primitive=p.primitive, correct=i >= wrong, answer=p.expected)
+        GradedAnswer(key=p.key, primitive=p.primitive, score=float(i >= wrong), answer=p.expected)
         for i, p in enumerate(suite.problems)
     ]
 

@@ -7,22 +7,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from realm.core.errors import ConfigError
+from realm.core.errors import ConfigError, NotFoundError, UsageError
 from realm.skills.catalogue.bin import Bin
-from realm.skills.curriculum import (
-    CurriculumConfig,
+from realm.skills.curriculum.config import CurriculumConfig
+from realm.skills.curriculum.mixing import drill_weights, mix
+from realm.skills.curriculum.rules import (
     LevelScore,
+    Review,
     SkillState,
     after_evaluation,
+    after_review,
     begin,
-    drill_weights,
     examined,
-    mix,
     passed,
+    placed,
 )
 from realm.skills.skill import LevelInfo, LevelPrimitive
 
 SKILL = Bin(Bin.Config())
+TOP = SKILL.levels()[-1].level
 CONFIG = CurriculumConfig()
 
 
@@ -43,7 +46,7 @@ def step(
 def test_a_hero_begins_at_the_lowest_level_that_can_be_tested() -> None:
     state = begin(SKILL, CONFIG)
     assert (state.start_level, state.training_level, state.mastered_level) == (3, 3, 0)
-    larger = begin(SKILL, CurriculumConfig(minimum_total=250))
+    larger = begin(SKILL, CurriculumConfig(minimum_total=300))
     assert larger.start_level == 4
     with pytest.raises(ConfigError, match="bin"):
         begin(SKILL, CurriculumConfig(minimum_total=10_000))
@@ -94,14 +97,14 @@ def test_scores_of_another_level_change_nothing() -> None:
 
 def test_the_last_level_is_mastered_once_and_training_stays_there() -> None:
     state, mastered = begin(SKILL, CONFIG), []
-    for number in range(60):
+    for number in range(3 * TOP):
         level = state.training_level
         state, verdict = after_evaluation(
             CONFIG, SKILL, state, level=level, checkpoint=f"c{number}", score=score(level, 1.0)
         )
         mastered += [level] if verdict.mastered else []
-    assert mastered == [3, 4, 5, 6, 7, 8]
-    assert (state.mastered_level, state.training_level) == (8, 8)
+    assert mastered == list(range(3, TOP + 1))
+    assert (state.mastered_level, state.training_level) == (TOP, TOP)
 
 
 @settings(deadline=None, max_examples=150)
@@ -128,7 +131,7 @@ def test_no_level_without_enough_different_passes_in_a_row(
         judged.add(checkpoint)
         row = [*row, checkpoint] if share >= 0.8 else []
         if len(row) == needed:
-            assert (state.mastered_level, state.training_level) == (level, min(level + 1, 8))
+            assert (state.mastered_level, state.training_level) == (level, min(level + 1, TOP))
             row, judged = [], set()
         else:
             assert (state.mastered_level, state.training_level) == (before.mastered_level, level)
@@ -216,8 +219,8 @@ def test_weakness_is_forgotten_with_the_level_it_was_measured_at() -> None:
 
 
 @given(
-    start=st.integers(1, 8),
-    mastered=st.integers(0, 8),
+    start=st.integers(1, TOP),
+    mastered=st.integers(0, TOP),
     count=st.integers(0, 5000),
     replay=st.floats(0, 0.49),
     preview=st.floats(0, 0.49),
@@ -227,14 +230,14 @@ def test_rows_are_spread_over_levels(
     start: int, mastered: int, count: int, replay: float, preview: float, ahead: int
 ) -> None:
     mastered = mastered if mastered >= start else 0
-    training = min(mastered + 1, 8) if mastered else start
+    training = min(mastered + 1, TOP) if mastered else start
     state = SkillState(skill="bin", start_level=start, mastered_level=mastered, training_level=training)
     config = CurriculumConfig(replay_share=replay, preview_share=preview, preview_levels=ahead)
     rows = mix(config, SKILL, state, count)
     assert sum(rows.values()) == count
     assert all(rows.values())
     below = [n for n in range(start, mastered + 1) if n != training]
-    above = [n for n in range(training + 1, training + 1 + ahead) if n <= 8]
+    above = [n for n in range(training + 1, training + 1 + ahead) if n <= TOP]
     assert set(rows) <= {training, *below, *above}
     for levels, share in ((below, replay), (above, preview)):
         spread = [rows.get(level, 0) for level in levels]
@@ -245,3 +248,57 @@ def test_rows_are_spread_over_levels(
 def test_shares_that_leave_nothing_are_refused() -> None:
     with pytest.raises(ValidationError, match="no rows for the training level"):
         CurriculumConfig(replay_share=0.5, preview_share=0.5)
+
+
+def mastered_to(level: int) -> SkillState:
+    return SkillState(skill="bin", start_level=3, mastered_level=level, training_level=level + 1)
+
+
+def review(
+    state: SkillState, level: int, checkpoint: str, share: float, config: CurriculumConfig = CONFIG
+) -> tuple[SkillState, Review]:
+    return after_review(config, SKILL, state, level=level, checkpoint=checkpoint, score=score(level, share))
+
+
+def test_two_fails_in_a_row_lose_a_mastered_level_and_one_pass_brings_it_back() -> None:
+    state = mastered_to(5)
+    changes = []
+    for checkpoint, share in (("a", 0.5), ("b", 0.9), ("c", 0.5), ("c", 0.5), ("d", 0.5), ("e", 0.5)):
+        state, found = review(state, 4, checkpoint, share)
+        changes.append(found.change)
+    assert changes == [None, None, None, None, "lost", None]
+    assert (state.lost, state.mastered_level, state.training_level) == ((4,), 5, 6)
+    assert SkillState.model_validate_json(state.model_dump_json()) == state
+    state, found = review(state, 4, "f", 0.9)
+    assert (found.change, state.lost, state.failed_reviews) == ("regained", (), {})
+
+
+def test_a_lost_level_is_repeated_more_and_nothing_else_changes() -> None:
+    state = mastered_to(5)
+    rows = mix(CONFIG, SKILL, state, 1000)
+    more = mix(CONFIG, SKILL, state.model_copy(update={"lost": (4,)}), 1000)
+    assert more[4] - rows[4] == rows[6] - more[6] == round(rows[6] * CONFIG.lost_share)
+    assert {n: more[n] for n in (3, 5, 7, 8)} == {n: rows[n] for n in (3, 5, 7, 8)}
+
+
+def test_a_lost_level_is_trained_again_where_the_config_says_so() -> None:
+    config = CurriculumConfig(demote=True, lost_evaluations=1)
+    state, found = review(mastered_to(6).model_copy(update={"streak": 2}), 4, "a", 0.5, config)
+    assert found.change == "lost"
+    assert (state.mastered_level, state.training_level, state.streak, state.lost) == (3, 4, 0, ())
+    state, _ = review(mastered_to(6), 3, "a", 0.5, config)
+    assert (state.mastered_level, state.training_level) == (0, 3)
+    state, found = review(state, 5, "b", 0.5, config)  # asked before, and not mastered any more
+    assert (found.change, state.training_level) == (None, 3)
+
+
+def test_a_level_set_by_hand_masters_nothing() -> None:
+    state = placed(CONFIG, SKILL, mastered_to(4), 7)
+    assert (state.mastered_level, state.training_level) == (4, 7)
+    state = placed(CONFIG, SKILL, state, 4)
+    assert (state.mastered_level, state.training_level) == (3, 4)
+    assert placed(CONFIG, SKILL, state, 3).mastered_level == 0
+    with pytest.raises(UsageError, match="too small"):
+        placed(CONFIG, SKILL, state, 2)
+    with pytest.raises(NotFoundError):
+        placed(CONFIG, SKILL, state, 99)

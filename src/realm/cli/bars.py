@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from realm.core.text import printable
 
-Unit = Literal["bytes", "rows", "documents"]
+Unit = Literal["bytes", "rows", "documents", "problems"]
 
 _LINE_EVERY_S = 10.0
 _SETTLED_S = 1.0

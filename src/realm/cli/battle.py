@@ -166,10 +166,21 @@ def plain(event: Event) -> Text | None:
             return Text(
                 f"★ {event.skill} level {event.level} mastered at step {event.hero_step}", style="bold yellow"
             )
+        case events.LevelReviewed():
+            share = event.pooled.correct / max(event.pooled.total, 1)
+            text = f"{event.skill} level {event.level} {event.change} at step {event.hero_step}: {share:.3f}"
+            return Text(f"! {text}; {event.consequence}", style="yellow")
         case events.GateDecided(passed=False):
             return Text(
                 f"✗ {word('gate')} refused {event.checkpoint}: {'; '.join(event.reasons)}", style="red"
             )
+        case events.Appraised(factor=factor) if factor < 1:
+            wrong = "; ".join(
+                f"{name}: {details} ({remedy})"
+                for name, status, details, remedy in event.checks
+                if status != "ok"
+            )
+            return Text(f"! {event.checkpoint} is {word(event.verdict)}: {wrong}", style="yellow")
         case events.Promoted():
             return Text(f"♛ {event.model} promoted at step {event.hero_step}", style="bold green")
         case events.FileRefused():

@@ -14,6 +14,7 @@ from realm.cli.corpus import add, build, depth_of, lineage
 from realm.cli.datasets import export, stats
 from realm.cli.groups import Commands, add_group
 from realm.cli.hook import hook
+from realm.cli.mine import mine
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line, print_table
 from realm.cli.scrub import review, scrub
@@ -35,6 +36,7 @@ def register(app: typer.Typer) -> None:
         "lineage": lineage,
         "stats": stats,
         "export": export,
+        "mine": mine,
         "check": check,
         "tokens": tokens,
         "scrub": scrub,

@@ -9,7 +9,22 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import TyperException
 
-from realm.cli import bench, data, estimate, lab, ledger, play, queue, runs, skills, talk, train
+from realm.cli import (
+    bench,
+    curriculum,
+    data,
+    drift,
+    estimate,
+    evaluation,
+    lab,
+    ledger,
+    play,
+    queue,
+    runs,
+    skills,
+    talk,
+    train,
+)
 from realm.cli.options import Options, extract
 from realm.cli.output import print_error
 from realm.core.errors import RealmError, UsageError
@@ -37,7 +52,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (lab, play, train, estimate, data, queue, runs, skills, ledger, talk, bench):
+for room in (
+    lab,
+    play,
+    train,
+    estimate,
+    data,
+    queue,
+    runs,
+    skills,
+    curriculum,
+    evaluation,
+    drift,
+    ledger,
+    talk,
+    bench,
+):
     room.register(app)
 
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from realm.core.errors import ConfigError, NotFoundError
+from realm.core.paths import expanded
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -60,6 +61,12 @@ def _assign(data: dict[str, Any], keys: list[str], value: Any, assignment: str) 
         data[key] = dict(child)
         data = data[key]
     data[keys[-1]] = value
+
+
+def rooted(config: C, root: Path) -> C:
+    """Return a config whose own relative paths begin at a folder; `~` is a home as everywhere."""
+    paths = {name: root / expanded(value) for name, value in config if isinstance(value, Path)}
+    return config.model_copy(update=paths)
 
 
 def validate(model: type[C], data: Any, *, where: str) -> C:

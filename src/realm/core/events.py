@@ -78,7 +78,7 @@ class StepTaken(_Event):
     """Before clipping."""
     learning_rate: float
     tokens: int
-    """Real tokens in this step."""
+    """Real tokens in this step, each update on a batch counted anew."""
     trained_tokens: int
     seconds: float
     figures: dict[str, float] = Field(default_factory=dict)
@@ -139,9 +139,9 @@ class RolledBack(_Event):
     kind: Literal["rolled_back"] = "rolled_back"
     run: str
     step: int
-    """The step that was discarded."""
+    """The step that was discarded, as the run counts its steps."""
     to_step: int
-    """Where it goes on."""
+    """The last good one, from which it goes on; `step` - 1 where only this one was left out."""
     cause: str
 
 
@@ -208,6 +208,18 @@ class Failed(_Event):
 # --- told by an evaluation child ----------------------------------------------------------
 
 
+class Graded(Record):
+    """One problem's answer and what it is worth."""
+
+    key: str
+    primitive: str
+    score: Annotated[float, Field(ge=0, le=1)]
+    answer: str
+    """Raw; the transcript where there were several turns."""
+    notes: tuple[str, ...] = ()
+    """What was checked and failed, in words."""
+
+
 class AnswersGraded(_Event):
     """One batch of answers; the supervisor collects them into an evaluation."""
 
@@ -216,15 +228,30 @@ class AnswersGraded(_Event):
     checkpoint: str
     """Content hash."""
     suite: str
-    results: tuple[tuple[str, str, bool, str], ...]
-    """Per problem: key, primitive, right or not, the answer's text."""
+    results: tuple[Graded, ...]
     loss: float
     """Summed cross-entropy of the right answers, nats."""
     loss_tokens: int
     """Tokens that `loss` is over."""
     context: dict[str, str]
-    """What generated them: backend, dtype, template hash."""
+    """What generated them: backend, dtype, template hash, sampling."""
     done: int
+    total: int
+    seconds: float
+    """Since the suite's first problem was begun."""
+    verdict: str = ""
+    """Why the rest is not asked, where the verdict is certain early; empty otherwise."""
+
+
+class RowsMeasured(_Event):
+    """One batch of a dataset's rows, and how improbable a checkpoint finds their answers."""
+
+    kind: Literal["rows_measured"] = "rows_measured"
+    run: str
+    losses: tuple[tuple[int, float], ...]
+    """Row, counted from 0, and mean cross-entropy of its assistant turns, nats a token."""
+    done: int
+    """Rows that were read."""
     total: int
     seconds: float
 
@@ -304,6 +331,145 @@ class LevelMastered(_Event):
     hero_step: int
 
 
+class LevelReviewed(_Event):
+    """A mastered level was asked again and is lost or regained: what it was does not change silently."""
+
+    kind: Literal["level_reviewed"] = "level_reviewed"
+    hero: str
+    skill: str
+    level: int
+    change: Literal["lost", "regained"]
+    checkpoint: str
+    """Canonical name."""
+    hero_step: int
+    pooled: Interval
+    fails: int
+    """Evaluations in a row that failed; 0 where the level is regained."""
+    consequence: str
+    """What follows for the drills."""
+
+
+class LevelSet(_Event):
+    """A person put a hero at a level."""
+
+    kind: Literal["level_set"] = "level_set"
+    hero: str
+    skill: str
+    level: int
+    """The training level from now on."""
+    before: int
+    """The training level until now."""
+    mastered_level: int
+    reason: str
+
+
+class TrialBegun(_Event):
+    """Two ways to drill are compared, each in campaigns of its own from one checkpoint."""
+
+    kind: Literal["trial_begun"] = "trial_begun"
+    trial: str
+    campaign: str
+    """Where the checkpoint is from."""
+    hero: str
+    a: str
+    b: str
+    """Strategies or presets."""
+    start: str
+    """Content hash of the checkpoint that every campaign of the trial begins with."""
+    hero_step: int
+    seeds: int
+    steps: int
+    """What was asked for, a campaign."""
+    budget_tokens: int
+    """Training tokens that a campaign may use; none uses more."""
+
+
+class TrialArm(Record):
+    """What one campaign of a trial came to."""
+
+    campaign: str
+    checkpoint: str
+    """Content hash of its last one."""
+    tokens: int
+    """Trained with."""
+    share: float
+    """Mean over the skills of the share of right answers, on held-out problems."""
+
+
+class TrialDecided(_Event):
+    kind: Literal["trial_decided"] = "trial_decided"
+    trial: str
+    a: str
+    b: str
+    arms_a: tuple[TrialArm, ...]
+    """By seed."""
+    arms_b: tuple[TrialArm, ...]
+    start_share: float
+    """Of the checkpoint that they began with."""
+    problems: int
+    """Asked of each checkpoint."""
+    difference: float
+    """Of the shares, b minus a."""
+    low: float
+    high: float
+    """95 % interval of the difference."""
+    method: str
+    """How the interval was made, and what it speaks for."""
+    verdict: Literal["a", "b", "undecided"]
+    """Which is better; `undecided` where the interval holds 0."""
+
+
+class Sparred(_Event):
+    """A checkpoint answered training problems, and its mistakes became rows."""
+
+    kind: Literal["sparred"] = "sparred"
+    job: str
+    checkpoint: str
+    """Canonical name."""
+    skill: str
+    asked: int
+    wrong: int
+    rows: int
+    """Three a mistake."""
+    dataset: str | None
+    """Content hash; None where nothing was wrong."""
+    weakest: tuple[tuple[str, int, int], ...]
+    """Primitive, right answers, problems asked; the smallest share first."""
+
+
+class Appraised(_Event):
+    """What the training behind a checkpoint was worth."""
+
+    kind: Literal["appraised"] = "appraised"
+    checkpoint: str
+    """Canonical name."""
+    hash: str
+    hero_step: int
+    effort: float
+    """Σ max(0, loss - floor) over its steps, nats · steps."""
+    quality: float
+    factor: float
+    """Of the health checks, 0 to 1."""
+    experience: float
+    """effort · quality · factor."""
+    verdict: Literal["strong", "partial", "weak"]
+    checks: tuple[tuple[str, str, str, str], ...]
+    """Id, status, details and remedy of each health check."""
+    unknown: tuple[str, ...]
+    """Health checks whose facts nobody measured."""
+
+
+class DriftMeasured(_Event):
+    """The conventions of a dataset were compared with those collected since."""
+
+    kind: Literal["drift_measured"] = "drift_measured"
+    dataset: str
+    """Content hash."""
+    score: float
+    """0 nothing changed, 1 everything."""
+    retrain: bool
+
+
 class GateDecided(_Event):
     kind: Literal["gate_decided"] = "gate_decided"
     checkpoint: str
@@ -336,6 +502,7 @@ Event = Annotated[
     | RunFinished
     | Failed
     | AnswersGraded
+    | RowsMeasured
     | DatasetAdded
     | CollectionAdded
     | FileRefused
@@ -344,6 +511,13 @@ Event = Annotated[
     | CheckpointSaved
     | Evaluated
     | LevelMastered
+    | LevelReviewed
+    | LevelSet
+    | TrialBegun
+    | TrialDecided
+    | Sparred
+    | DriftMeasured
+    | Appraised
     | GateDecided
     | Promoted,
     Field(discriminator="kind"),

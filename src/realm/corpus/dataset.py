@@ -52,11 +52,18 @@ class DatasetInfo(Record):
 
 
 def write_examples(
-    examples: Iterable[Example], out: Path, *, name: str, spec: str, generator: dict[str, Any]
+    examples: Iterable[Example],
+    out: Path,
+    *,
+    name: str,
+    spec: str,
+    generator: dict[str, Any],
+    scrub: dict[str, Any] | None = None,
+    build: dict[str, Any] | None = None,
 ) -> DatasetInfo:
     """Write generated examples as a dataset in the folder `out`.
 
-    Raises DataError, naming the row, for one that the spec forbids and where there are none.
+    `scrub` and `build` tell of the dataset that they were chosen from, where there is one. Raises DataError, naming the row, for one that the spec forbids and where there are none.
     """
     if spec not in specs.SPECS:
         raise NotFoundError(f"no spec is called {spec!r}", hint=f"there are: {', '.join(specs.SPECS)}")
@@ -77,6 +84,8 @@ def write_examples(
                 rows=count,
                 source=None,
                 generator=generator,
+                scrub=scrub,
+                build=build,
                 created_by=program_version(),
             )
         )

@@ -6,6 +6,7 @@
 | `prompt_completion_v1` | `prompt`, `completion`: both strings or both message lists | one chat |
 | `preference_v1` | `prompt`, `chosen`, `rejected`: strings or message lists | two chats |
 | `completion_v1` | `text` | the text; every token of it is trained |
+| `self_correction_v1` | `problem`, `proposed`, `question`, `reply`, `type` | one chat: `models.correction` |
 
 Every row may carry `id` (string or integer), `metadata` and `tags` (flat objects of strings and
 integers); all three become tags of the example. A row's `weight` (0 or more) says how much it counts
@@ -23,6 +24,7 @@ from realm.core.errors import DataError
 from realm.core.records import Example
 from realm.core.text import printable
 from realm.corpus.files.lines import DOCS, kind_of, quoted, refusal
+from realm.models import correction
 
 ROLES = ("system", "user", "assistant", "tool")
 _MESSAGE_KEYS = {"role", "content"}
@@ -112,6 +114,8 @@ def verify(spec: str, example: Example) -> None:
     for chat in (example.messages, example.rejected):
         if chat:
             _refuse_order([Turn(message.role, message.content, int(message.weight > 0)) for message in chat])
+    if spec == "self_correction_v1":
+        _refuse_other_correction(example)
 
 
 def _read_chat(row: Mapping[str, Any]) -> Example:
@@ -166,11 +170,40 @@ def _read_text(row: Mapping[str, Any]) -> Example:
     return Example(text=text, weight=_row_weight(row), tags=_tags(row))
 
 
+def _read_correction(row: Mapping[str, Any]) -> Example:
+    texts = {key: row[key] for key in ("problem", "proposed", "question", "reply", "type")}
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise refusal(f"{key} is {kind_of(value)}, not a string")
+        _refuse_blank(value, f"the {key}")
+    asked = correction.write(correction.Proposal(row["problem"], row["proposed"], row["question"]))
+    example = _chat([Turn("user", asked), Turn("assistant", row["reply"])], row)
+    if correction.TAG in example.tags:
+        raise refusal(f"the type is given twice, as a tag `{correction.TAG}` too")
+    example = example.model_copy(update={"tags": {**example.tags, correction.TAG: row["type"]}})
+    _refuse_other_correction(example)
+    return example
+
+
+def _refuse_other_correction(example: Example) -> None:
+    """Raise DataError unless the chat ends as a row of self-correction does."""
+    if [message.role for message in example.messages[-2:]] != ["user", "assistant"]:
+        raise refusal("a correction ends with a user's and an assistant's turn")
+    asked, reply = example.messages[-2:]
+    kind = example.tags.get(correction.TAG)
+    wrong = correction.fault(kind, asked.content, reply.content, example.expected)
+    if wrong:
+        raise refusal(wrong)
+
+
 SPECS: dict[str, Spec] = {
     "chat_sft_v1": Spec(frozenset({"messages"}), _read_chat),
     "prompt_completion_v1": Spec(frozenset({"prompt", "completion"}), _read_prompt),
     "preference_v1": Spec(frozenset({"prompt", "chosen", "rejected"}), _read_preference),
     "completion_v1": Spec(frozenset({"text"}), _read_text),
+    "self_correction_v1": Spec(
+        frozenset({"problem", "proposed", "question", "reply", "type"}), _read_correction
+    ),
 }
 _KNOWN_SHAPES = "known: " + "; ".join(
     f"{name} {{{', '.join(sorted(spec.keys, reverse=True))}}}" for name, spec in SPECS.items()

@@ -7,6 +7,7 @@ the process with an error; it is never a wrong answer.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,32 +15,33 @@ from pydantic import Field
 
 from realm.core.config import Config
 from realm.core.errors import UsageError
-from realm.core.events import AnswersGraded, Emit
+from realm.core.events import AnswersGraded, Emit, Graded
 from realm.core.records import Sha256
+from realm.evaluation import early
+from realm.evaluation.asking import Asking
 from realm.evaluation.suite import Suite
+from realm.evaluation.task import TASKS
 from realm.jobs.edge import run_told
 from realm.models.profile import PROFILES, ProfileConfig
-from realm.skills.skill import SKILLS
+from realm.skills.skill import Problem
 
 if TYPE_CHECKING:
+    from realm.models.engines.transformers import Transformers
     from realm.models.generator import Generator
 
 _BATCH = 256
-"""Problems answered between two events."""
+"""Problems answered between two events, at most."""
 
 
-class EvaluateJob(Config):
-    """What one evaluation child does."""
+class ModelJob(Config):
+    """What a process is told that lets a checkpoint answer."""
 
     run: str
     checkpoint: Sha256
     folder: str
     """The checkpoint's files, verified by the caller."""
-    suites: Annotated[tuple[Suite, ...], Field(min_length=1)]
     events: str
     """File that events are appended to."""
-    max_tokens: Annotated[int, Field(ge=1)] = 64
-    """Longest answer; a longer one is cut, and so wrong."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=1)] | None = None
     """Processor threads; none leaves the library's own choice."""
@@ -47,45 +49,73 @@ class EvaluateJob(Config):
     """The manner that the checkpoint was taught to answer in."""
 
 
+class EvaluateJob(ModelJob):
+    """What one evaluation child does."""
+
+    suites: Annotated[tuple[Suite, ...], Field(min_length=1)]
+
+
 def main(spec_path: Path) -> int:
     """Run the job in a spec file. Returns the exit code: 0, or 1 after a `Failed` event."""
     job = EvaluateJob.model_validate_json(spec_path.read_bytes())
-    return run_told(job.run, Path(job.events), lambda emit: evaluate(job, _generator(job), emit))
+    return run_told(job.run, Path(job.events), lambda emit: evaluate(job, generator_of(job), emit))
 
 
 def evaluate(job: EvaluateJob, generator: Generator, emit: Emit) -> None:
-    """Answer and grade every problem, telling each batch. Greedy: the same answers every time."""
+    """Answer and grade every suite's problems, telling each batch.
+
+    A suite's batches are its own, so that its answers depend on nothing else that is asked in this process.
+    """
     for suite in job.suites:
-        skill, begun = SKILLS.build(suite.config), time.monotonic()
-        if (skill.name, skill.version) != (suite.skill, suite.version):
-            raise UsageError(
-                f"{suite.id} was made by {suite.skill} {suite.version}, here is {skill.name} {skill.version}",
-                hint="build the suite again",
-            )
-        for start in range(0, len(suite.problems), _BATCH):
-            batch = suite.problems[start : start + _BATCH]
-            answers = generator.generate([p.messages for p in batch], max_tokens=job.max_tokens)
-            loss, loss_tokens = generator.loss([p.solved() for p in batch])
-            emit(
-                AnswersGraded(
-                    run=job.run,
-                    checkpoint=job.checkpoint,
-                    suite=suite.id,
-                    results=tuple(
-                        (problem.key, problem.primitive, skill.grade(problem, answer) == 1.0, answer)
-                        for problem, answer in zip(batch, answers, strict=True)
-                    ),
-                    loss=loss,
-                    loss_tokens=loss_tokens,
-                    context=generator.description,
-                    done=start + len(batch),
-                    total=len(suite.problems),
-                    seconds=time.monotonic() - begun,
-                )
-            )
+        _evaluate(job, suite, generator, emit)
 
 
-def _generator(job: EvaluateJob) -> Generator:
+def _evaluate(job: EvaluateJob, suite: Suite, generator: Generator, emit: Emit) -> None:
+    task, begun = TASKS.build(suite.task), time.monotonic()
+    if task.version != suite.version:
+        raise UsageError(
+            f"{suite.id} was made by {suite.skill} {suite.version}, here is version {task.version}",
+            hint="build the suite again",
+        )
+    asking = Asking(task, generator, suite)
+    problems = early.order(suite.id, suite.problems) if suite.early else list(suite.problems)
+    scores: list[float] = []
+    for start in range(0, len(problems), stride := early.STRIDE if suite.early else _BATCH):
+        batch = problems[start : start + stride]
+        results = asking.answer(batch)
+        scores += [result.score for result in results]
+        verdict = early.verdict(suite.early, scores, len(problems)) if suite.early else ""
+        loss, loss_tokens = _loss(generator, batch)
+        emit(
+            AnswersGraded(
+                run=job.run,
+                checkpoint=job.checkpoint,
+                suite=suite.id,
+                results=tuple(
+                    Graded(key=problem.key, primitive=problem.primitive, **result.model_dump())
+                    for problem, result in zip(batch, results, strict=True)
+                ),
+                loss=loss,
+                loss_tokens=loss_tokens,
+                context={**generator.description, **suite.conditions},
+                done=start + len(batch),
+                total=len(problems),
+                seconds=time.monotonic() - begun,
+                verdict=verdict,
+            )
+        )
+        if verdict:
+            return
+
+
+def _loss(generator: Generator, batch: Sequence[Problem]) -> tuple[float, int]:
+    """Return the loss of the right answers; problems that have none written down are left out."""
+    known = [problem.solved() for problem in batch if problem.expected]
+    return generator.loss(known) if known else (0.0, 0)
+
+
+def generator_of(job: ModelJob) -> Transformers:
+    """Load the checkpoint of a job, on the device and with the threads that it says."""
     import torch
 
     from realm.models.engines.transformers import Transformers

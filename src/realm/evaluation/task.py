@@ -52,15 +52,20 @@ class Task(Protocol):
 
     version: str
     """Changes whenever the same answer could be graded otherwise, or other problems are asked."""
+    turn_tokens: int
+    """Room that a turn of the model needs, beside what the longest `expected` takes; a longer turn is cut."""
 
     @property
     def config(self) -> Config: ...
 
     def problems(self, size: Size) -> tuple[Problem, ...]:
-        """Return what is asked, always the same; the primitive of each says what it tests."""
+        """Return what is asked, always the same; the primitive of each says what it tests.
+
+        Keys differ within a level. A problem with an `expected` also counts for the loss.
+        """
 
     def begin(self, problem: Problem) -> Episode:
-        """Begin one problem."""
+        """Begin one problem. Up to 256 are open at once; what this raises ends the evaluation."""
 
 
 TASKS: Family[Task] = Family("task", "realm.evaluation.tasks")

@@ -11,16 +11,20 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from realm.core.config import Config, load, validate
+from realm.core.config import Config, load, rooted, validate
 from realm.core.errors import ConfigError, NotFoundError
 from realm.core.hashing import hash_json
 from realm.core.records import Name
+from realm.evaluation.drift import DriftConfig
 from realm.evaluation.gate import GateConfig
+from realm.evaluation.suitefile import load_suite
+from realm.evaluation.task import TASKS
 from realm.flows.corpus import CorpusConfig
 from realm.flows.home import Home, find_home
+from realm.growth.rituals import HealthConfig
 from realm.models.blank import BLANKS
 from realm.models.profile import PROFILES
-from realm.skills.curriculum import CurriculumConfig
+from realm.skills.curriculum.config import CurriculumConfig
 from realm.skills.skill import SKILLS
 from realm.training.launcher import LAUNCHERS
 from realm.training.method import METHODS
@@ -50,6 +54,8 @@ class HeroConfig(Config):
     """How it is trained: `recipes/<name>.yaml` here, else a shipped one."""
     file_recipe: Name = "study"
     """How it is trained on files from the inbox."""
+    sparring_recipe: Name = "sparring"
+    """How it is trained on its own mistakes."""
     remembers: bool = True
     """Whether a chat shows it the earlier turns."""
     skills: dict[Name, SkillKind] = Field(default_factory=dict)
@@ -68,7 +74,29 @@ class DrillConfig(Config):
     rows: Annotated[int, Field(ge=1)] = 3200
     """Rows in one generated dataset."""
     automatic: bool = True
-    """Generate the next drills when the queue is empty."""
+    """Generate the next drills when the queue holds too few jobs."""
+    below: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How many jobs are too few; 1 means that drills are made when nothing runs or waits."""
+
+
+class SparringConfig(Config):
+    """How mistakes are looked for and turned into rows."""
+
+    problems: Annotated[int, Field(ge=1, le=100_000)] = 200
+    """Training problems asked of each skill."""
+    targeted: bool = True
+    """Ask only primitives under the threshold, where weakness has been measured."""
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Share of right answers from which a primitive is not weak."""
+    automatic: bool = False
+    """Spar after every run on drills or files."""
+
+
+class EvaluationConfig(Config):
+    """What checkpoints are asked beside the curriculum's own levels."""
+
+    suites: tuple[Name, ...] = ()
+    """Suites that every checkpoint answers once after its run: `suites/<name>.yaml` here, else shipped."""
 
 
 class WorkerConfig(Config):
@@ -93,10 +121,23 @@ class RealmConfig(Config):
     """The story that runs now; checkpoints and models belong to one."""
     heroes: Annotated[dict[Name, HeroConfig], Field(min_length=1)]
     curriculum: CurriculumConfig = CurriculumConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
     drills: DrillConfig = DrillConfig()
     corpus: CorpusConfig = CorpusConfig()
+    sparring: SparringConfig = SparringConfig()
+    drift: DriftConfig = DriftConfig()
+    health: HealthConfig = HealthConfig()
     worker: WorkerConfig = WorkerConfig()
+
+    @model_validator(mode="after")
+    def _known_skills(self) -> Self:
+        known = {skill for hero in self.heroes.values() for skill in hero.skills}
+        if unknown := sorted(set(self.curriculum.skills) - known):
+            raise ValueError(
+                f"curriculum.skills: no hero has {', '.join(unknown)}; there are: {', '.join(sorted(known))}"
+            )
+        return self
 
     def hero(self, name: str | None = None) -> tuple[str, HeroConfig]:
         """Return a hero and its name; without a name the first one."""
@@ -152,14 +193,29 @@ def check_home(home: Home, overrides: Iterable[str] = ()) -> str:
     for hero in config.heroes.values():
         load_recipe(home, hero.recipe)
         load_recipe(home, hero.file_recipe)
+        load_recipe(home, hero.sparring_recipe)
         for skill in hero.skills.values():
-            SKILLS.build(skill)
+            SKILLS.build(rooted(skill, home.root))
+    for suite in config.evaluation.suites:
+        load_suite(home.suites, suite)
     return config.digest
 
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of `realm.yaml`, of recipes, and of the kinds of each family."""
-    kinds = (BLANKS, SKILLS, METHODS, PARAMETERS, OPTIMIZERS, LAUNCHERS, SINKS, PROFILES, REWARDS, TEACHERS)
+    kinds = (
+        BLANKS,
+        SKILLS,
+        METHODS,
+        PARAMETERS,
+        OPTIMIZERS,
+        LAUNCHERS,
+        SINKS,
+        PROFILES,
+        REWARDS,
+        TEACHERS,
+        TASKS,
+    )
     families = {family.name: family.schema() for family in kinds}
     return {**RealmConfig.model_json_schema(), "recipe": Recipe.model_json_schema(), "families": families}
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from realm.core import events
 from realm.core.clock import Clock, utc_now
+from realm.core.config import rooted
 from realm.core.events import Emit, Event
 from realm.flows.config import HeroConfig, RealmConfig, load_config
 from realm.flows.home import Home
@@ -21,6 +22,13 @@ KEPT = (
     events.FileRefused,
     events.Evaluated,
     events.LevelMastered,
+    events.LevelReviewed,
+    events.LevelSet,
+    events.TrialBegun,
+    events.TrialDecided,
+    events.Sparred,
+    events.DriftMeasured,
+    events.Appraised,
     events.GateDecided,
     events.Promoted,
     events.ValidationMeasured,
@@ -46,6 +54,8 @@ class Lab:
     watchers: list[Emit]
     """Told of every event, in this order."""
     clock: Clock = utc_now
+    counts: bool = True
+    """Whether checkpoints meet the gate and events are kept; those of a trial's campaigns do not count."""
 
     @classmethod
     def open(
@@ -90,13 +100,13 @@ class Lab:
         return replace(self, hero_name=name)
 
     def skill(self, name: str) -> Skill:
-        """Return one of the hero's skills, built from its config."""
-        return SKILLS.build(self.hero.skills[name])
+        """Return one of the hero's skills, built from its config; its paths begin at the realm."""
+        return SKILLS.build(rooted(self.hero.skills[name], self.home.root))
 
     def emit(self, event: Event) -> None:
         """Tell everybody who watches, and keep the event if it is worth keeping."""
         stamped = event.model_copy(update={"at": self.clock().isoformat()})
-        if isinstance(stamped, KEPT):
+        if self.counts and isinstance(stamped, KEPT):
             self.ledger.events.keep(stamped)
         self.show(stamped)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from realm.core.errors import NotFoundError, StateError, UnavailableError
 from realm.core.events import Event
 from realm.flows.context import Lab
+from realm.flows.examination import EVALUATE
+from realm.flows.runs import TRAIN
 from realm.jobs.queue import Job, JobState
 from realm.jobs.tail import EventTail
 from realm.ledger.records import RunRecord
@@ -67,7 +69,8 @@ def stop(lab: Lab, run: str | None = None) -> Job:
 
 def retry(lab: Lab, job: str) -> Job:
     """Queue a failed or dropped job again; its run goes on from its last checkpoint."""
-    if lab.queue.get(job).state in (JobState.FAILED, JobState.DROPPED):
+    found = lab.queue.get(job)
+    if found.kind == TRAIN and found.state in (JobState.FAILED, JobState.DROPPED):
         # Only then: a new fencing number would shut out the worker of a run that goes on.
         lab.ledger.runs.reopen(job, lab.ledger.fences.take(f"run/{job}"))
     return lab.queue.retry(job)
@@ -84,7 +87,7 @@ def run_to_watch(lab: Lab, run: str | None) -> RunRecord:
     """Return the named run, else the running one, else the newest."""
     if run is not None:
         return lab.ledger.runs.get(run)
-    running = [job.id for job in lab.queue.list({JobState.RUNNING})]
+    running = [job.id for job in lab.queue.list({JobState.RUNNING}) if job.kind == TRAIN]
     newest = lab.ledger.runs.list(1)
     if not running and not newest:
         raise NotFoundError("there is no run yet", hint="drop a file into the inbox, or run `realm up`")
@@ -95,9 +98,10 @@ def waiting_for(lab: Lab) -> str:
     """Say what keeps the lab from making drills by itself; empty when nothing does.
 
     A run that failed or was stopped since the lab came up is not simply followed by the next
-    one: repeating a failure would help nobody. Whatever is queued wakes the lab, a restart too.
+    one: repeating a failure would help nobody. Whatever is queued wakes the lab, a restart too. An
+    evaluation on a suite keeps nobody from training.
     """
-    jobs = lab.queue.list()
+    jobs = [job for job in lab.queue.list() if job.kind != EVALUATE]
     paused = [job.id for job in jobs if job.state is JobState.PAUSED]
     if paused:
         return f"{paused[0]} is paused: `realm run resume`"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+from realm.core.errors import ChildDiedError
 from realm.core.events import AnswersGraded, Event
+from realm.core.hashing import canonical_json
 from realm.core.records import Fence
 from realm.core.version import VERSION
 from realm.evaluation.child import EvaluateJob
 from realm.evaluation.score import GradedAnswer, score
 from realm.evaluation.suite import Suite, build_suite, probe_suite
 from realm.flows.checkpoints import verified_checkpoint
-from realm.flows.children import Supervisor, persist
+from realm.flows.children import Supervisor, no_request, persist
 from realm.flows.config import load_recipe
 from realm.flows.context import Lab
 from realm.flows.plan import profile_of
+from realm.jobs.queue import Request
 from realm.ledger.records import CheckpointRecord, EvaluationRecord, NewEvaluation, ProblemResult
 
 
@@ -34,18 +38,21 @@ class Answers:
     def __init__(self) -> None:
         self.graded: list[GradedAnswer] = []
         self.context: dict[str, str] = {}
+        self.verdict = ""
+        """Why the rest was not asked; empty where all was."""
+        self.complete = False
+        """Nothing more will be asked."""
         self._loss = 0.0
         self._loss_tokens = 0
 
     def add(self, event: AnswersGraded) -> None:
         """Take one batch in."""
         self.context = event.context
+        self.verdict = event.verdict
+        self.complete = bool(event.verdict) or event.done == event.total
         self._loss += event.loss
         self._loss_tokens += event.loss_tokens
-        self.graded += [
-            GradedAnswer(key=key, primitive=primitive, correct=correct, answer=text)
-            for key, primitive, correct, text in event.results
-        ]
+        self.graded += [GradedAnswer(**graded.model_dump()) for graded in event.results]
 
     @property
     def loss(self) -> float | None:
@@ -53,10 +60,32 @@ class Answers:
         return self._loss / self._loss_tokens if self._loss_tokens else None
 
 
+OnAnswers = Callable[[str, Answers], None]
+"""Takes a suite's id and its answers, once they are complete."""
+
+
 async def answer(
     supervisor: Supervisor, run: str, checkpoint: CheckpointRecord, suites: Sequence[Suite]
 ) -> dict[str, Answers]:
     """Return a checkpoint's graded answers, by suite. Every problem is answered."""
+    found: dict[str, Answers] = {}
+
+    async def attempt() -> None:
+        await _answer(supervisor, run, checkpoint, suites, found.__setitem__)
+
+    await persist(attempt, lambda: checkpoint.hash, supervisor.lab.config.worker.child_deaths)
+    return found
+
+
+async def _answer(
+    supervisor: Supervisor,
+    run: str,
+    checkpoint: CheckpointRecord,
+    suites: Sequence[Suite],
+    on_complete: OnAnswers,
+    request: Callable[[], Request] = no_request,
+) -> None:
+    """Let one child answer suites, handing each over as soon as it is complete."""
     lab = supervisor.lab
     job = EvaluateJob(
         run=run,
@@ -67,47 +96,96 @@ async def answer(
         threads=load_recipe(lab.home, lab.hero.recipe).recipe.rules.threads,
         profile=profile_of(lab, checkpoint),
     )
-    return await persist(
-        lambda: _answer_once(supervisor, job), lambda: checkpoint.hash, lab.config.worker.child_deaths
-    )
-
-
-async def _answer_once(supervisor: Supervisor, job: EvaluateJob) -> dict[str, Answers]:
-    found = {suite.id: Answers() for suite in job.suites}
+    found = {suite.id: Answers() for suite in suites}
 
     def on_event(event: Event) -> None:
         if isinstance(event, AnswersGraded):
-            found[event.suite].add(event)
-        supervisor.lab.show(event)
+            answers = found[event.suite]
+            answers.add(event)
+            if answers.complete:
+                on_complete(event.suite, answers)
+        lab.show(event)
 
-    await supervisor.follow("realm.evaluation.child:main", job, job.run, on_event=on_event)
-    return found
+    await supervisor.follow("realm.evaluation.child:main", job, run, on_event=on_event, request=request)
 
 
 async def evaluate(
     supervisor: Supervisor, run: str, checkpoint: CheckpointRecord, suites: Sequence[Suite], fence: Fence
 ) -> list[EvaluationRecord]:
     """Return the evaluations of a checkpoint on suites, answering only those that are missing."""
-    ledger = supervisor.lab.ledger
-    missing = [suite for suite in suites if ledger.evaluations.find(checkpoint.hash, suite.id) is None]
-    if missing:
-        answers = await answer(supervisor, run, checkpoint, missing)
-        for suite in missing:
-            found = answers[suite.id]
-            score(suite, found.graded)  # refuses a part of an evaluation: what is stored is final
-            results = [ProblemResult.model_validate(graded.model_dump()) for graded in found.graded]
-            ledger.evaluations.add(_evaluation(checkpoint, suite, found), results, fence)
-    stored = [ledger.evaluations.find(checkpoint.hash, suite.id) for suite in suites]
-    return [evaluation for evaluation in stored if evaluation is not None]
+    await evaluate_missing(supervisor, run, checkpoint, suites, fence)
+    return stored(supervisor.lab, checkpoint, suites)
 
 
-def _evaluation(checkpoint: CheckpointRecord, suite: Suite, found: Answers) -> NewEvaluation:
-    return NewEvaluation(
+async def evaluate_missing(
+    supervisor: Supervisor,
+    run: str,
+    checkpoint: CheckpointRecord,
+    suites: Sequence[Suite],
+    fence: Fence,
+    request: Callable[[], Request] = no_request,
+) -> bool:
+    """Answer the suites that a checkpoint has no evaluation of, and store each as soon as it is whole.
+
+    A child that dies is started again for what is left. Returns False where a pause or a stop was asked
+    for before all was answered.
+    """
+    lab = supervisor.lab
+
+    async def attempt() -> bool:
+        missing = _missing(lab, checkpoint, suites)
+        if missing:
+            keep = partial(_store, lab, checkpoint, {suite.id: suite for suite in missing}, fence)
+            try:
+                await _answer(supervisor, run, checkpoint, missing, keep, request)
+            except ChildDiedError:
+                if request() is Request.NONE:
+                    raise
+        return not _missing(lab, checkpoint, suites)
+
+    return await persist(
+        attempt, lambda: len(_missing(lab, checkpoint, suites)), lab.config.worker.child_deaths
+    )
+
+
+def stored(lab: Lab, checkpoint: CheckpointRecord, suites: Sequence[Suite]) -> list[EvaluationRecord]:
+    """Return the evaluations that the ledger has of a checkpoint on suites."""
+    found = [lab.ledger.evaluations.find(checkpoint.hash, suite.id) for suite in suites]
+    return [evaluation for evaluation in found if evaluation is not None]
+
+
+def _missing(lab: Lab, checkpoint: CheckpointRecord, suites: Sequence[Suite]) -> list[Suite]:
+    return [suite for suite in suites if lab.ledger.evaluations.find(checkpoint.hash, suite.id) is None]
+
+
+def _store(
+    lab: Lab,
+    checkpoint: CheckpointRecord,
+    suites: dict[str, Suite],
+    fence: Fence,
+    suite_id: str,
+    found: Answers,
+) -> None:
+    suite = suites[suite_id]
+    score(suite, found.graded)  # refuses a part of an evaluation: what is stored is final
+    results = [ProblemResult(correct=graded.correct, **graded.model_dump()) for graded in found.graded]
+    new = NewEvaluation(
         checkpoint=checkpoint.hash,
         hero_step=checkpoint.hero_step,
         suite=suite.id,
+        kind=suite.kind,
         skill=suite.skill,
         level=suite.level,
+        problems=len(suite.problems),
+        verdict=found.verdict,
         loss=found.loss,
-        context={**found.context, "sampling": "greedy", "code_version": VERSION},
+        context={**found.context, "profile": _profile(lab, checkpoint), "code_version": VERSION},
     )
+    lab.ledger.evaluations.add(new, results, fence)
+
+
+def _profile(lab: Lab, checkpoint: CheckpointRecord) -> str:
+    """Name the manner that a checkpoint answers in, with the options that are set."""
+    options = profile_of(lab, checkpoint).model_dump(mode="json")
+    kind = str(options.pop("kind"))
+    return f"{kind} {canonical_json(options)}" if options else kind

@@ -36,6 +36,10 @@ class Home:
         return self.root / "recipes"
 
     @property
+    def suites(self) -> Path:
+        return self.root / "suites"
+
+    @property
     def private(self) -> Path:
         return self.root / PRIVATE
 

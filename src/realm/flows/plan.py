@@ -29,7 +29,7 @@ class RunPlan(Config):
     """The spec of a run: fixed when it is queued, whatever happens to files of recipes later."""
 
     source: str
-    """`drill` or `file`."""
+    """`drill`, `file` or `sparring`."""
     recipe_name: str
     recipe: Recipe
     overrides: tuple[str, ...] = ()
@@ -41,6 +41,8 @@ class RunPlan(Config):
     """What the campaign is bound to."""
     migrated: tuple[str, ...] = ()
     """What of that was changed on purpose with this run."""
+    made_with: Sha256 | None = None
+    """The checkpoint whose mistakes the rows show; stale once a newer one is saved."""
 
     @classmethod
     def of(cls, run: RunRecord) -> RunPlan:

@@ -77,7 +77,7 @@ def play(lab: Lab, *, levels: int, max_steps: int) -> PlaySummary:
     with held(lab) as launcher:
         reconcile(lab)
         if not complete():
-            work(lab, launcher, complete)
+            work(lab, launcher, complete, below=1)
         _refuse_to_wait(lab)
         answers = asyncio.run(_ask(Supervisor(lab, launcher)))
     return summarise(lab, time.monotonic() - started, answers)

@@ -1,5 +1,6 @@
 """After training: evaluate what a run saved, move the curriculum on, call the gate.
 
+Mastered levels are asked again now and then, so that one that is lost is noticed and told.
 Each step asks the ledger what is done already, so a killed process that starts again goes on
 instead of counting twice: an evaluation exists once per checkpoint and suite, and a checkpoint
 counts once for the level that was tested.
@@ -7,18 +8,29 @@ counts once for the level that was tested.
 
 from __future__ import annotations
 
-from realm.core.events import Evaluated, Interval, LevelMastered
+from realm.core.events import Evaluated, Interval, LevelMastered, LevelReviewed
 from realm.core.records import Fence
 from realm.core.seeds import seed
 from realm.evaluation.intervals import wilson
 from realm.flows.children import Supervisor
+from realm.flows.context import Lab
+from realm.flows.drills import drill_runs
 from realm.flows.evaluation import answer, evaluate, level_suite, weakness_suite
+from realm.flows.examination import queue_configured
 from realm.flows.plan import RunPlan
 from realm.flows.promotion import consider, covered_levels
 from realm.flows.runs import FILE
-from realm.flows.skills import mastered_levels, skill_state, store_skill_state
+from realm.flows.skills import enabled_skills, mastered_levels, skill_state, store_skill_state
 from realm.ledger.records import CheckpointRecord, EvaluationRecord
-from realm.skills.curriculum import LevelScore, SkillState, Verdict, after_evaluation
+from realm.skills.curriculum.config import CurriculumConfig
+from realm.skills.curriculum.rules import (
+    LevelScore,
+    Review,
+    SkillState,
+    Verdict,
+    after_evaluation,
+    after_review,
+)
 
 
 async def examine_run(supervisor: Supervisor, run: str, fence: Fence) -> None:
@@ -27,17 +39,23 @@ async def examine_run(supervisor: Supervisor, run: str, fence: Fence) -> None:
     ledger = lab.ledger
     saved = [c for c in ledger.checkpoints.list(lab.campaign, lab.hero_name) if c.run == run]
     plan = RunPlan.of(ledger.runs.get(run))
-    skills = plan.recipe.where.suites or tuple(lab.hero.skills)
+    skills = plan.recipe.where.suites or tuple(enabled_skills(lab))
     for checkpoint in saved:
         if any(checkpoint.sequence < skill_state(lab, skill).examined for skill in skills):
             continue  # done before a restart; a later one has been examined since
         for skill in skills:
             await _examine(supervisor, run, skill, checkpoint, fence)
         last_of_file = plan.source == FILE and checkpoint is saved[-1]
-        if mastered_levels(lab) and (last_of_file or covered_levels(lab) != mastered_levels(lab)):
+        covered = covered_levels(lab)
+        outgrown = any(level > covered.get(skill, 0) for skill, level in mastered_levels(lab).items())
+        if lab.counts and mastered_levels(lab) and (last_of_file or outgrown):
             await consider(supervisor, run, checkpoint, fence)
+    if saved:
+        await _review(supervisor, run, saved[-1], fence)
     for skill in skills if saved else ():
         await _measure_weakness(supervisor, run, skill, saved[-1], fence)
+    for checkpoint in saved:
+        queue_configured(lab, checkpoint)
 
 
 async def _examine(
@@ -61,6 +79,64 @@ async def _examine(
     lab.emit(_evaluated(checkpoint, evaluation, verdict))
     if verdict.mastered:
         lab.emit(_mastered(skill, level, after, checkpoint))
+
+
+async def _review(supervisor: Supervisor, run: str, checkpoint: CheckpointRecord, fence: Fence) -> None:
+    """Let the mastered levels count again: when they are due they are asked, else what the gate asked."""
+    lab = supervisor.lab
+    every, drills = lab.config.curriculum.recheck_runs, drill_runs(lab)
+    due = every > 0 and run in drills and (drills.index(run) + 1) % every == 0
+    for skill in enabled_skills(lab):
+        state = skill_state(lab, skill)
+        suites = {
+            level: level_suite(lab, skill, level)
+            for level in range(state.start_level, state.mastered_level + 1)
+        }
+        if due and suites:
+            await evaluate(supervisor, run, checkpoint, list(suites.values()), fence)
+        for level, suite in suites.items():
+            found = lab.ledger.evaluations.find(checkpoint.hash, suite.id)
+            if found is not None and level <= skill_state(lab, skill).mastered_level:
+                _count_review(lab, skill, checkpoint, found, fence)
+
+
+def _count_review(
+    lab: Lab, skill: str, checkpoint: CheckpointRecord, found: EvaluationRecord, fence: Fence
+) -> None:
+    before = skill_state(lab, skill)
+    after, review = after_review(
+        lab.config.curriculum,
+        lab.skill(skill),
+        before,
+        level=found.level,
+        checkpoint=checkpoint.hash,
+        score=LevelScore(primitives=found.primitives),
+    )
+    if review.change is not None:
+        # Told before it is stored: a kill in between tells it twice, never not at all.
+        lab.emit(
+            LevelReviewed(
+                hero=lab.hero_name,
+                skill=skill,
+                level=review.level,
+                change=review.change,
+                checkpoint=checkpoint.name,
+                hero_step=checkpoint.hero_step,
+                pooled=wilson(found.correct, found.total),
+                fails=review.fails,
+                consequence=_consequence(lab.config.curriculum, review),
+            )
+        )
+    if after != before:
+        store_skill_state(lab, skill, after, fence)
+
+
+def _consequence(config: CurriculumConfig, review: Review) -> str:
+    if review.change == "regained":
+        return "it is repeated as any mastered level is"
+    if config.demote:
+        return f"training goes back to level {review.level}"
+    return f"it stays mastered; {config.lost_share:.0%} of the training level's rows go to lost levels"
 
 
 async def _measure_weakness(

@@ -1,22 +1,28 @@
 """From a checkpoint to the champion: gate, probe, registration, compare-and-swap.
 
-The gate asks two things of a candidate: every mastered primitive is above its threshold, and
-on the same problems it is not significantly worse than the champion. What was decided, and
-why, is stored either way.
+A candidate has to be better than the champion on the problems of all mastered levels, and worse at
+nothing. Not worse is enough where better cannot be asked: against a champion that was never judged on a
+level mastered since, and after a file of people's own, which no suite measures. What was decided, and why,
+is stored either way.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from realm.core.errors import GateError
 from realm.core.events import GateDecided, Promoted
 from realm.core.records import Fence
-from realm.evaluation.gate import Decision, decide
+from realm.evaluation.comparison import Pair
+from realm.evaluation.gate import Decision, GateConfig, Part, decide
 from realm.evaluation.suite import Suite
 from realm.flows.children import Supervisor
 from realm.flows.context import Lab
 from realm.flows.evaluation import answer, evaluate, level_suite
+from realm.flows.plan import RunPlan
+from realm.flows.runs import FILE
 from realm.flows.skills import mastered_levels, skill_state
 from realm.ledger.records import Champion, CheckpointRecord
 
@@ -53,7 +59,8 @@ async def consider(supervisor: Supervisor, run: str, checkpoint: CheckpointRecor
     scores = await evaluate(supervisor, run, checkpoint, suites, fence)
     champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
     pairs = await _pairs(supervisor, run, checkpoint, champion, suites, fence)
-    decision = decide(lab.config.gate, suites, {score.suite: score.primitives for score in scores}, pairs)
+    answered = {score.suite: score.primitives for score in scores}
+    decision = decide(_config(lab, run), [_part(suite, answered) for suite in suites], pairs)
     lab.emit(GateDecided(checkpoint=checkpoint.name, passed=decision.passed, reasons=decision.reasons))
     totals = {"correct": decision.correct, "total": decision.total}
     model = lab.ledger.models.register(
@@ -74,6 +81,23 @@ async def consider(supervisor: Supervisor, run: str, checkpoint: CheckpointRecor
     return decision
 
 
+def _config(lab: Lab, run: str) -> GateConfig:
+    measured = (
+        covered_levels(lab) == mastered_levels(lab) and RunPlan.of(lab.ledger.runs.get(run)).source != FILE
+    )
+    return lab.config.gate.model_copy(update={"must_improve": lab.config.gate.must_improve and measured})
+
+
+def _part(suite: Suite, answered: Mapping[str, Mapping[str, tuple[int, int]]]) -> Part:
+    return Part(
+        id=suite.id,
+        title=f"{suite.skill} level {suite.level}",
+        category=suite.skill,
+        asked=dict(Counter(problem.primitive for problem in suite.problems)),
+        answered=dict(answered.get(suite.id, {})),
+    )
+
+
 async def _pairs(
     supervisor: Supervisor,
     run: str,
@@ -81,14 +105,15 @@ async def _pairs(
     champion: Champion | None,
     suites: list[Suite],
     fence: Fence,
-) -> list[tuple[str, bool, bool]] | None:
-    """Return (problem, champion right, candidate right) on the suites; None without a champion."""
+) -> list[Pair] | None:
+    """Return champion and candidate on every problem of the suites; None without a champion."""
     if champion is None:
         return None
     ledger = supervisor.lab.ledger
     reigning = ledger.checkpoints.get(champion.model.checkpoint)
     await evaluate(supervisor, run, reigning, suites, fence)
-    return ledger.evaluations.paired(reigning.hash, checkpoint.hash, [suite.id for suite in suites])
+    found = ledger.evaluations.scored_pairs(reigning.hash, checkpoint.hash, [suite.id for suite in suites])
+    return [Pair(part=p.suite, primitive=p.primitive, before=p.a, after=p.b) for p in found]
 
 
 async def _probe(supervisor: Supervisor, run: str, checkpoint: CheckpointRecord, suite: Suite) -> None:

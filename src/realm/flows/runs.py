@@ -5,7 +5,7 @@ from __future__ import annotations
 from realm.core.errors import StateError
 from realm.core.events import JobQueued
 from realm.core.hashing import hash_json
-from realm.core.records import Priority
+from realm.core.records import Priority, Sha256
 from realm.flows.config import load_recipe
 from realm.flows.context import Lab
 from realm.flows.plan import RunPlan, make_plan
@@ -16,23 +16,36 @@ from realm.training.recipe import Resolved
 TRAIN = "train"
 """The kind of job that trains one run and evaluates what it saved."""
 
+SPAR = "spar"
+"""The kind of job that makes rows of a checkpoint's mistakes."""
+
+MINE = "mine"
+"""The kind of job that makes a dataset of the rows that a checkpoint finds hard."""
+
 DRILL = "drill"
 FILE = "file"
+SPARRING = "sparring"
 
 
 def queue_run(
-    lab: Lab, dataset: DatasetRecord, *, title: str, source: str, priority: Priority = Priority.NORMAL
+    lab: Lab,
+    dataset: DatasetRecord,
+    *,
+    title: str,
+    source: str,
+    priority: Priority = Priority.NORMAL,
+    made_with: Sha256 | None = None,
 ) -> Job:
     """Plan a run on a dataset and queue its job. The same dataset never gets two runs this way.
 
     The run's row is written first: if the process dies before the job is queued, the next
     start finds a run that is owed a job.
     """
-    name = lab.hero.recipe if source == DRILL else lab.hero.file_recipe
+    name = {DRILL: lab.hero.recipe, SPARRING: lab.hero.sparring_recipe}.get(source, lab.hero.file_recipe)
     run = find_run(lab, dataset.hash)
     if run is None:
         plan = make_plan(lab, load_recipe(lab.home, name), dataset, source, priority, migrate=False)
-        run = _add(lab, dataset, plan, title)
+        run = _add(lab, dataset, plan.model_copy(update={"made_with": made_with}), title)
     return queue_job(lab, run)
 
 
@@ -64,9 +77,9 @@ def queue_job(lab: Lab, run: RunRecord) -> Job:
 
 
 def requeue_owed(lab: Lab) -> list[str]:
-    """Queue a job for every planned run that has none. Return the runs."""
+    """Queue a job for every planned run of the campaign that has none. Return the runs."""
     known = {job.id for job in lab.queue.list()}
-    owed = [run for run in lab.ledger.runs.open() if run.id not in known]
+    owed = [run for run in lab.ledger.runs.open() if run.id not in known and run.campaign == lab.campaign]
     for run in owed:
         queue_job(lab, run)
     return [run.id for run in owed]

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import pairwise
 
 from realm.core.events import Interval
 from realm.core.records import Record
 from realm.corpus.source import kind_name
 from realm.evaluation.intervals import wilson
+from realm.flows.appraisal import stretches
 from realm.flows.context import Lab
 from realm.flows.control import waiting_for
 from realm.flows.holding import quarantine_of
 from realm.flows.skills import skill_state
 from realm.flows.sources import configured
 from realm.growth import rules
-from realm.growth.rules import Facts, HeroSheet, SkillFacts, Stretch
+from realm.growth.rules import Facts, HeroSheet, SkillFacts
 from realm.jobs.queue import Job, JobState
-from realm.ledger.records import CheckpointRecord, EvaluationRecord, RunRecord
+from realm.ledger.records import LEVEL, CheckpointRecord, RunRecord
 from realm.storage.lock import Holder, holder
 
 
@@ -108,7 +108,11 @@ def _sources(lab: Lab) -> Iterator[SourceStatus]:
 
 def _skill(lab: Lab, name: str) -> SkillStatus:
     state = skill_state(lab, name)
-    found = [e for e in lab.ledger.evaluations.list(skill=name, limit=50) if e.level == state.training_level]
+    found = [
+        e
+        for e in lab.ledger.evaluations.list(skill=name, kind=LEVEL, limit=50)
+        if e.level == state.training_level
+    ]
     return SkillStatus(
         name=name,
         mastered_level=state.mastered_level,
@@ -124,7 +128,7 @@ def sheet(lab: Lab) -> HeroSheet:
     """Return the hero's sheet, computed from what the ledger holds."""
     saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
     own = {checkpoint.hash for checkpoint in saved}
-    evaluations = [e for e in lab.ledger.evaluations.list() if e.checkpoint in own]
+    evaluations = [e for e in lab.ledger.evaluations.list(kind=LEVEL) if e.checkpoint in own]
     newest = evaluations[0] if evaluations else None
     return rules.sheet(
         Facts(
@@ -133,7 +137,7 @@ def sheet(lab: Lab) -> HeroSheet:
             validation_loss=newest.loss if newest else None,
             accuracy=(newest.correct, newest.total) if newest else None,
             correct_answers=sum(e.correct for e in evaluations),
-            stretches=tuple(_stretches(lab, saved, evaluations)),
+            stretches=tuple(stretches(lab)),
             skills=tuple(_skill_facts(lab, name) for name in lab.hero.skills),
         )
     )
@@ -147,30 +151,3 @@ def _skill_facts(lab: Lab, name: str) -> SkillFacts:
         training_level=state.training_level,
         streak=state.streak,
     )
-
-
-def _stretches(lab: Lab, saved: list[CheckpointRecord], evaluations: list[EvaluationRecord]) -> list[Stretch]:
-    """Return the training between neighbouring checkpoints, with the quality of the later one."""
-    by_checkpoint: dict[str, EvaluationRecord] = {}
-    for evaluation in evaluations:
-        by_checkpoint.setdefault(evaluation.checkpoint, evaluation)
-    stretches, before = [], None
-    for earlier, later in pairwise(saved):
-        found, loss = by_checkpoint.get(later.hash), later.stats.get("loss")
-        quality = _quality(lab, found, before) if found else None
-        before = found or before
-        if loss is not None and later.hero_step > earlier.hero_step:
-            steps = later.hero_step - earlier.hero_step
-            stretches.append(Stretch(steps=steps, loss=loss, quality=quality))
-    return stretches
-
-
-def _quality(lab: Lab, found: EvaluationRecord, before: EvaluationRecord | None) -> float | None:
-    """Return the quality of an evaluated checkpoint; None for a skill the hero has no longer."""
-    accuracy = found.accuracy
-    if accuracy is None or found.skill not in lab.hero.skills:
-        return None
-    primitives = len(lab.skill(found.skill).level(found.level).primitives)
-    comparable = before is not None and before.level == found.level and before.accuracy is not None
-    trend = accuracy - before.accuracy if comparable and before and before.accuracy is not None else 0.0
-    return rules.quality(accuracy, len(found.primitives) / primitives, trend)

@@ -22,6 +22,7 @@ from realm.core.events import (
 )
 from realm.core.records import ArtifactKind, Fence
 from realm.core.seeds import seed
+from realm.flows.appraisal import appraise_run
 from realm.flows.birth import bear, ensure_base
 from realm.flows.checkpoints import publish_checkpoint, verified_checkpoint
 from realm.flows.children import Supervisor, persist
@@ -29,7 +30,8 @@ from realm.flows.context import KEPT, Lab
 from realm.flows.estimate import check_run
 from realm.flows.plan import PlannedRows, RunPlan
 from realm.flows.progress import examine_run
-from realm.flows.runs import DRILL
+from realm.flows.runs import DRILL, SPARRING
+from realm.flows.sparring import drop_stale, queue_sparring
 from realm.flows.watching import RunWatch
 from realm.jobs.queue import Request
 from realm.jobs.worker import Outcome, StepContext
@@ -67,6 +69,10 @@ async def train_step(supervisor: Supervisor, context: StepContext) -> Outcome:
             return outcome
         lab.ledger.runs.end(run.id, outcome.state, outcome.reason, fence)
     await examine_run(supervisor, run.id, fence)
+    appraise_run(lab, run.id)
+    drop_stale(lab)
+    if lab.config.sparring.automatic and RunPlan.of(run).source != SPARRING and lab.hero.skills:
+        queue_sparring(lab)
     return outcome
 
 

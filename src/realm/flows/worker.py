@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from realm.core.errors import RealmError
 from realm.core.events import JobEnded
@@ -14,22 +15,30 @@ from realm.flows.children import PRELOAD, Supervisor
 from realm.flows.context import Lab
 from realm.flows.control import waiting_for
 from realm.flows.drills import queue_drills
+from realm.flows.examination import EVALUATE, examine_step
 from realm.flows.intake import start_watching
 from realm.flows.live import start_watching_sources
+from realm.flows.mining import mine_step
 from realm.flows.reconcile import Reconciled, reconcile
-from realm.flows.runs import TRAIN
+from realm.flows.runs import MINE, SPAR, TRAIN
+from realm.flows.sparring import spar_step
 from realm.flows.training import train_step
 from realm.jobs.children import WarmLauncher
 from realm.jobs.queue import Job, JobState
-from realm.jobs.worker import Outcome, StepContext, Worker
+from realm.jobs.worker import Worker
 from realm.models.extra import require_training_extra
 from realm.storage.lock import HomeLock
 
 WATCHER_TIMEOUT_S = 5.0
 WAITING_S = 0.25
 """Pause between two looks at an idle queue."""
+FRUITLESS_S = 60.0
+"""Pause after a round in which no skill had anything to drill."""
 
 log = logging.getLogger(__name__)
+
+_STEPS = {TRAIN: train_step, EVALUATE: examine_step, SPAR: spar_step, MINE: mine_step}
+"""What carries out each kind of job."""
 
 
 @contextmanager
@@ -65,19 +74,27 @@ def up(lab: Lab, until: Callable[[], bool], on_ready: Callable[[Reconciled], Non
                 watcher.join(timeout=WATCHER_TIMEOUT_S)
 
 
-def work(lab: Lab, launcher: WarmLauncher, until: Callable[[], bool], *, fill: bool = True) -> None:
-    """Work the queue, and with `fill` drill when it is empty, until `until` is true."""
-    supervisor = Supervisor(lab, launcher)
+def work(
+    lab: Lab,
+    launcher: WarmLauncher,
+    until: Callable[[], bool],
+    *,
+    fill: bool = True,
+    below: int | None = None,
+) -> None:
+    """Work the queue until `until` is true, and with `fill` drill when it runs low.
 
-    async def train(context: StepContext) -> Outcome:
-        return await train_step(supervisor, context)
+    `below` is the number of jobs that it runs low at; None means what the lab's config says.
+    """
+    supervisor = Supervisor(lab, launcher)
 
     def on_change(job: Job) -> None:
         if job.state not in (JobState.QUEUED, JobState.RUNNING):
             lab.emit(JobEnded(job=job.id, state=job.state.value, reason=job.reason))
 
-    filler = Filler(lab)
-    Worker(lab.queue, {TRAIN: train}, on_change=on_change).run(lambda: until() or (fill and filler.tick()))
+    filler = Filler(lab, lab.config.drills.below if below is None else below)
+    steps = {kind: partial(step, supervisor) for kind, step in _STEPS.items()}
+    Worker(lab.queue, steps, on_change=on_change).run(lambda: until() or (fill and filler.tick()))
 
 
 def _report(error: RealmError) -> None:
@@ -89,18 +106,23 @@ def _report_source(source: str, error: RealmError) -> None:
 
 
 class Filler:
-    """Generates drills whenever there is nothing else to do and nobody has to act first."""
+    """Generates drills whenever there is too little to do and nobody has to act first."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, below: int) -> None:
         self.lab = lab
+        self.below = below
         self._look_at = 0.0
 
     def tick(self) -> bool:
-        """Fill the queue if it is empty; never asks the worker to end."""
-        if not self.lab.config.drills.automatic or not self.lab.queue.idle():
+        """Fill the queue if it holds too few jobs; never asks the worker to end."""
+        if not self.lab.config.drills.automatic or not self._low():
             return False
         if time.monotonic() >= self._look_at:
-            if not waiting_for(self.lab):
-                queue_drills(self.lab)
-            self._look_at = time.monotonic() + WAITING_S
+            fruitless = not waiting_for(self.lab) and not queue_drills(self.lab)
+            self._look_at = time.monotonic() + (FRUITLESS_S if fruitless else WAITING_S)
         return False
+
+    def _low(self) -> bool:
+        if self.below == 1:
+            return self.lab.queue.idle()  # asked many times a second
+        return len(self.lab.queue.owed()) < self.below

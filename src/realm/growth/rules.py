@@ -5,7 +5,8 @@ Every figure was measured or is absent: what nobody measured is None, never a de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import fsum
 from typing import Annotated
 
 from pydantic import Field
@@ -28,6 +29,8 @@ class Stretch(Record):
     """Mean over its steps, nats per trained token."""
     quality: Share | None
     """Of the later checkpoint; None where it was never evaluated."""
+    health: Share = 1.0
+    """Factor of the later checkpoint's health checks; 1 where none spoke against it."""
 
 
 class SkillFacts(Record):
@@ -66,7 +69,7 @@ class HeroSheet(Record):
     """Part of the way to the next level."""
     hero_step: int
     experience: float
-    """Effort × quality over all evaluated stretches, nats · steps."""
+    """Effort × quality × health over all evaluated stretches, nats · steps."""
     inverse_loss: float | None
     """1 / training loss."""
     inverse_validation_loss: float | None
@@ -104,9 +107,14 @@ def effort(stretch: Stretch, floor: float = LOSS_FLOOR) -> float:
     return stretch.steps * strain(stretch.loss, floor)
 
 
+def effort_of(losses: Iterable[float], floor: float = LOSS_FLOOR) -> float:
+    """Return the strain summed over steps whose losses are known one by one, nats · steps."""
+    return fsum(strain(loss, floor) for loss in losses)
+
+
 def experience(stretches: Sequence[Stretch], floor: float = LOSS_FLOOR) -> float:
-    """Return effort × quality over the stretches that were evaluated."""
-    return sum(effort(s, floor) * s.quality for s in stretches if s.quality is not None)
+    """Return effort × quality × health over the stretches that were evaluated."""
+    return sum(effort(s, floor) * s.quality * s.health for s in stretches if s.quality is not None)
 
 
 def quality(accuracy: float, coverage: float, trend: float) -> float:

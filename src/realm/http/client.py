@@ -99,7 +99,7 @@ class Limits:
 
 
 class Client:
-    """Post JSON to one service; usable from several threads."""
+    """Exchange JSON with one service; usable from several threads."""
 
     def __init__(self, whose: str, url: str, key_variable: str | None, limits: Limits) -> None:
         self.whose = f"{whose} {url}"
@@ -113,6 +113,15 @@ class Client:
 
         `may_send` is asked before every attempt. Raises ConfigError where the key is missing.
         """
+        return self._exchange("POST", path, body, may_send)
+
+    def get(self, path: str, *, may_send: Callable[[], bool]) -> Reply | NoReply:
+        """Ask for a path as `post` does."""
+        return self._exchange("GET", path, None, may_send)
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None, may_send: Callable[[], bool]
+    ) -> Reply | NoReply:
         why, pause = "", self._limits.first_pause_s
         for attempt in range(self._limits.attempts):
             if attempt:
@@ -122,7 +131,7 @@ class Client:
             if not may_send():
                 return NoReply("it may not be asked", stopped=True)
             try:
-                reply, wish_s = self._send(path, body, headers)
+                reply, wish_s = self._send(method, path, body, headers)
             except (OSError, HTTPException) as error:
                 why = printable(f"{type(error).__name__}: {error}")
                 continue
@@ -153,14 +162,16 @@ class Client:
             raise self.refusal(f"answered with status {reply.status}", reply.body)
         return reply.body
 
-    def _send(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[Reply, float]:
+    def _send(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[Reply, float]:
         connection = _connection(
             self._url.scheme, str(self._url.hostname), self._url.port, self._limits.timeout_s
         )
         try:
             connection.connect()
             with _deadline(connection.sock, self._limits.timeout_s):
-                connection.request("POST", f"{self._url.path}{path}", body, headers)
+                connection.request(method, f"{self._url.path}{path}", body, headers)
                 response = connection.getresponse()
                 answer = response.read(self._limits.answer_bytes + 1)
                 if len(answer) <= self._limits.answer_bytes and response.length:

@@ -15,7 +15,7 @@ from realm.core.records import ArtifactKind, Fence
 from realm.ledger.database import Database
 from realm.ledger.fences import require
 from realm.ledger.lookup import alive, full_hash, not_found
-from realm.ledger.records import CheckpointRecord, NewCheckpoint
+from realm.ledger.records import LEVEL, CheckpointRecord, NewCheckpoint
 from realm.ledger.tables import Checkpoint, Evaluation, Run
 from realm.ledger.tombstones import revive
 
@@ -141,7 +141,7 @@ def _same(new: NewCheckpoint) -> Select[Checkpoint]:
 
 
 def _with_accuracy(query: Select[Checkpoint]) -> tuple[Select[Checkpoint], Any]:
-    newest = select(func.max(Evaluation.id)).group_by(Evaluation.checkpoint)
+    newest = select(func.max(Evaluation.id)).where(Evaluation.kind == LEVEL).group_by(Evaluation.checkpoint)
     accuracy = cast(Evaluation.correct, Float) / Evaluation.total
     joined = query.join(Evaluation, Evaluation.checkpoint == Checkpoint.hash)
     return joined.where(Evaluation.id.in_(newest), Evaluation.total > 0), accuracy.desc()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import NamedTuple
 
 from sqlalchemy import Select, insert, select
 from sqlalchemy.orm import aliased
@@ -16,6 +18,17 @@ from realm.ledger.lookup import not_found
 from realm.ledger.records import EvaluationRecord, NewEvaluation, ProblemResult
 from realm.ledger.tables import Checkpoint, Evaluation, Result
 from realm.ledger.tombstones import has_row
+
+
+class ScoredPair(NamedTuple):
+    """One problem that two checkpoints were asked."""
+
+    suite: str
+    key: str
+    primitive: str
+    a: float
+    b: float
+    """Scores of the two, in [0, 1]."""
 
 
 class Evaluations:
@@ -41,9 +54,11 @@ class Evaluations:
                 raise not_found(f"no checkpoint {new.checkpoint}", session.scalars(select(Checkpoint.hash)))
             _refuse_repeats(new.suite, results)
             row = Evaluation(
-                **new.model_dump(exclude={"created_at"}),
+                **new.model_dump(exclude={"created_at", "problems"}),
                 correct=sum(result.correct for result in results),
+                score=fmean(result.score for result in results) if results else None,
                 total=len(results),
+                problems=len(results) if new.problems is None else new.problems,
                 primitives=_by_primitive(results),
                 created_at=new.created_at or self._database.clock(),
             )
@@ -77,10 +92,16 @@ class Evaluations:
         checkpoint: str | None = None,
         suite: str | None = None,
         skill: str | None = None,
+        kind: str | None = None,
         limit: int | None = None,
     ) -> builtins.list[EvaluationRecord]:
-        """Return evaluations, newest first, of one checkpoint (full hash), suite or skill where given."""
-        wanted = ((Evaluation.checkpoint, checkpoint), (Evaluation.suite, suite), (Evaluation.skill, skill))
+        """Return evaluations, newest first, of one checkpoint (full hash), suite, skill or kind."""
+        wanted = (
+            (Evaluation.checkpoint, checkpoint),
+            (Evaluation.suite, suite),
+            (Evaluation.skill, skill),
+            (Evaluation.kind, kind),
+        )
         conditions = [column == value for column, value in wanted if value is not None]
         query = select(Evaluation).where(*conditions).order_by(Evaluation.id.desc()).limit(limit)
         with self._database.reading() as session:
@@ -92,14 +113,14 @@ class Evaluations:
         with self._database.reading() as session:
             return [ProblemResult.model_validate(row, from_attributes=True) for row in session.scalars(query)]
 
-    def paired(
+    def scored_pairs(
         self, checkpoint_a: str, checkpoint_b: str, suites: Iterable[str]
-    ) -> builtins.list[tuple[str, bool, bool]]:
-        """Return key, right by a, right by b for each problem that both were asked, by suite and key."""
+    ) -> builtins.list[ScoredPair]:
+        """Return what both made of each problem that both were asked, by suite and key."""
         a, b = aliased(Result), aliased(Result)
         of_a, of_b = aliased(Evaluation), aliased(Evaluation)
         query = (
-            select(a.key, a.correct, b.correct)
+            select(of_a.suite, a.key, a.primitive, a.score, b.score)
             .join(of_a, a.evaluation == of_a.id)
             .join(of_b, of_b.suite == of_a.suite)
             .join(b, (b.evaluation == of_b.id) & (b.key == a.key))
@@ -108,7 +129,14 @@ class Evaluations:
             .order_by(of_a.suite, a.key)
         )
         with self._database.reading() as session:
-            return [(key, right_a, right_b) for key, right_a, right_b in session.execute(query)]
+            return [ScoredPair(*row) for row in session.execute(query)]
+
+    def paired(
+        self, checkpoint_a: str, checkpoint_b: str, suites: Iterable[str]
+    ) -> builtins.list[tuple[str, bool, bool]]:
+        """Return key, right by a, right by b for each problem that both were asked, by suite and key."""
+        pairs = self.scored_pairs(checkpoint_a, checkpoint_b, suites)
+        return [(pair.key, pair.a == 1.0, pair.b == 1.0) for pair in pairs]
 
 
 def _of(checkpoint: str, suite: str) -> Select[Evaluation]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field, FiniteFloat
+from pydantic import AwareDatetime, Field, FiniteFloat, model_validator
 
 from realm.core.records import ArtifactKind, Name, Record, Sha256
 
 Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+LEVEL = "level"
+"""Kind of the evaluations that the curriculum counts."""
 RunOutcome = Literal["done", "failed", "stopped", "dropped"]
 ModelStatus = Literal["candidate", "active", "archived"]
 
@@ -140,6 +143,18 @@ class ProblemResult(Record):
     primitive: str
     correct: bool
     answer: str
+    """Raw; the transcript where there were several turns."""
+    score: Share
+    """What the answer is worth; without a word on it 1 where it is right, else 0."""
+    notes: tuple[str, ...] = ()
+    """What was checked and failed, in words."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_or_nothing(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "score" not in data and isinstance(data.get("correct"), bool):
+            return {**data, "score": float(data["correct"])}
+        return data
 
 
 class NewEvaluation(Record):
@@ -148,9 +163,16 @@ class NewEvaluation(Record):
     checkpoint: Sha256
     hero_step: Count
     suite: str
+    kind: str = LEVEL
+    """What it is for: `level` where the curriculum asked, else the kind of task of a suite's part."""
     skill: str
+    """The skill, or what else was tested."""
     level: int
-    """The level that was tested."""
+    """The level that was tested; 0 where there are none."""
+    problems: Count | None = None
+    """Problems that the suite holds; None where all of them were asked."""
+    verdict: str = ""
+    """Why not all problems were asked: the verdict that was certain early."""
     loss: FiniteFloat | None = None
     """Mean cross-entropy of the right answers, nats per token; None where it was not measured."""
     context: dict[str, Any] = Field(default_factory=dict)
@@ -166,10 +188,18 @@ class EvaluationRecord(Record):
     checkpoint: Sha256
     hero_step: Count
     suite: str
+    kind: str = LEVEL
     skill: str
     level: int
     correct: Count
+    score: float | None = None
+    """Mean score of the answers, in [0, 1]; None when nothing was asked."""
     total: Count
+    """Problems that were asked."""
+    problems: Count = 0
+    """Problems that the suite holds; more than `total` where the verdict was certain early."""
+    verdict: str = ""
+    """The verdict that was certain early, in words; empty where all problems were asked."""
     primitives: dict[str, tuple[int, int]]
     """Right answers and problems, by primitive."""
     loss: float | None

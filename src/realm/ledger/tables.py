@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -169,10 +170,14 @@ class Evaluation(Base):
     checkpoint: Mapped[str] = mapped_column(String(71))
     hero_step: Mapped[int] = mapped_column(BigInteger)
     suite: Mapped[str] = mapped_column(index=True)
+    kind: Mapped[str] = mapped_column(String(64), server_default="level")
     skill: Mapped[str] = mapped_column(index=True)
     level: Mapped[int]
     correct: Mapped[int]
+    score: Mapped[float | None]
     total: Mapped[int]
+    problems: Mapped[int] = mapped_column(server_default="0")
+    verdict: Mapped[str] = mapped_column(server_default=text("''"))
     primitives: Mapped[dict[str, Any]]
     loss: Mapped[float | None]
     context: Mapped[dict[str, Any]]
@@ -187,7 +192,9 @@ class Result(Base):
     position: Mapped[int]
     primitive: Mapped[str]
     correct: Mapped[bool]
+    score: Mapped[float] = mapped_column(server_default="0")
     answer: Mapped[str]
+    notes: Mapped[list[Any]] = mapped_column(JSON, server_default="[]")
 
 
 class Model(Base):

@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from math import exp
+from typing import Annotated, Protocol, runtime_checkable
 
-from realm.core.records import Message
+from pydantic import Field
+
+from realm.core.records import Message, Record
+
+
+class Confidence(Record):
+    """How probable the assistant's whole answer was, its end token included where the template trains it."""
+
+    log_probability: Annotated[float, Field(le=0, allow_inf_nan=False)]
+    """Summed over the answer's tokens, nats; at temperature 1 and without what processors change."""
+    tokens: Annotated[int, Field(ge=0)]
+    """0 where there is no answer that could be predicted."""
+
+    @property
+    def product(self) -> float:
+        """Return the probability of the whole answer: the product over its tokens."""
+        return exp(self.log_probability)
+
+    @property
+    def mean(self) -> float:
+        """Return the geometric mean over its tokens, which does not fall with length."""
+        return exp(self.log_probability / max(1, self.tokens))
 
 
 class Generator(Protocol):
@@ -46,4 +68,16 @@ class Generator(Protocol):
 
     def loss(self, chats: Sequence[Sequence[Message]]) -> tuple[float, int]:
         """Return the summed cross-entropy of what the assistant says, nats, and over how many tokens."""
+        ...
+
+
+@runtime_checkable
+class Confident(Protocol):
+    """A generator that knows how probable answers are; one behind an endpoint may not."""
+
+    def confidences(self, chats: Sequence[Sequence[Message]]) -> list[Confidence]:
+        """Return the confidence in what the assistant says in each chat, in order.
+
+        Of a chat with several assistant turns all count. Raises DataError for a chat that does not fit.
+        """
         ...

@@ -16,6 +16,7 @@ from realm.core.seeds import seed as seed_of
 from realm.models.adapters import text_config
 from realm.models.chat import Encoded, encode_many, end_ids, prompt_ids, template_hash
 from realm.models.files import Loaded
+from realm.models.generator import Confidence
 
 if TYPE_CHECKING:
     import torch
@@ -103,13 +104,33 @@ class Transformers:
 
     def loss(self, chats: Sequence[Sequence[Message]]) -> tuple[float, int]:
         """Return the summed cross-entropy of what the assistant says, nats, and over how many tokens."""
+        rows, losses = self._losses(chats)
+        return sum(losses), sum(row.trained_tokens for row in rows)
+
+    def confidences(self, chats: Sequence[Sequence[Message]]) -> list[Confidence]:
+        """Return how probable what the assistant says is in each chat, in order."""
+        rows, losses = self._losses(chats)
+        for row in rows:
+            if row.full_tokens > len(row.ids):
+                raise DataError(
+                    f"{row.full_tokens} tokens do not fit into a context of {self._context}", file="chat"
+                )
+        return [
+            Confidence(log_probability=min(0.0, -loss), tokens=row.trained_tokens)
+            for row, loss in zip(rows, losses, strict=True)
+        ]
+
+    def _losses(self, chats: Sequence[Sequence[Message]]) -> tuple[Sequence[Encoded], list[float]]:
+        """Return the rows and the summed cross-entropy of what the assistant says in each."""
         examples = [Example(messages=tuple(chat)) for chat in chats]
         rows = encode_many(self._tokenizer, examples, self._context)
-        batches = _batches([len(row.ids) for row in rows], 0)
-        total = sum(self._batch_loss([rows[i] for i in batch]) for batch in batches)
-        return total, sum(row.trained_tokens for row in rows)
+        losses = [0.0] * len(rows)
+        for batch in _batches([len(row.ids) for row in rows], 0):
+            for index, loss in zip(batch, self._batch_losses([rows[i] for i in batch]), strict=True):
+                losses[index] = loss
+        return rows, losses
 
-    def _batch_loss(self, rows: list[Encoded]) -> float:
+    def _batch_losses(self, rows: list[Encoded]) -> list[float]:
         """Padding stands behind the rows, where nothing that counts can see it."""
         import torch
         from torch.nn.functional import cross_entropy
@@ -123,10 +144,14 @@ class Transformers:
         targets_BT = tokens_BT.masked_fill(~trained_BT, _IGNORED)[:, 1:].to(device)
         with torch.inference_mode():
             logits_BTV = self._model(input_ids=tokens_BT[:, :-1].to(device), use_cache=False).logits
-            losses = cross_entropy(
-                logits_BTV.flatten(0, 1).float(), targets_BT.flatten(), ignore_index=_IGNORED, reduction="sum"
-            )
-        return float(losses)
+            losses_BT = cross_entropy(
+                logits_BTV.flatten(0, 1).float(),
+                targets_BT.flatten(),
+                ignore_index=_IGNORED,
+                reduction="none",
+            ).view_as(targets_BT)
+        summed: list[float] = losses_BT.double().sum(-1).tolist()
+        return summed
 
     def _decode(
         self, ids: list[list[int]], batch: list[int], sampling: _Sampling

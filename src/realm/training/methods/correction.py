@@ -1,18 +1,9 @@
 """Self-correction: judge a proposed answer, put it right, or confirm it.
 
-A row is a chat whose last user turn is
-
-    <problem>
-    ---                      a rule: three or more of - = * _ ─ alone on a line
-    Proposed answer:
-    <answer>
-                             an empty line
-    <question>
-
-and whose last turn is what the assistant should reply. Its tag `type` says what it teaches:
-`identify_incorrect` (the proposal is wrong; say so), `correction` (it is wrong; give the right one)
-or `confirm_correct` (it is right). Where the row names the `expected` answer, a proposal that does
-not fit the type is refused. The loss is that of supervised training on the last turn alone,
+A row is a chat whose last user turn proposes an answer (`models.correction` has the form and the types)
+and whose last turn is what the assistant should reply. Its tag `type` says what it teaches. Where the row
+names the `expected` answer, a proposal that does not fit the type is refused. The loss is
+that of supervised training on the last turn alone,
 
     loss = - Σ_r w_r · Σ_{t ∈ S_r} a_{r,t} · log p(x_{r,t} | x_{r,<t})  /  Σ_r w_r · Σ_{t ∈ S_r} a_{r,t}
 
@@ -22,15 +13,14 @@ sequences by learning to self-correct" (arXiv:2211.00053), with the corrector be
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from realm.core.config import Config as BaseConfig
 from realm.core.errors import DataError
-from realm.core.text import printable
+from realm.models.correction import TAG, fault
 from realm.training.losses import summed_weight, weighted_cross_entropy
 from realm.training.method import Loss, Row
 
@@ -38,14 +28,6 @@ if TYPE_CHECKING:
     from realm.core.records import Example
     from realm.training.batching import Batch, Unit
     from realm.training.trainee import Trainee
-
-Type = Literal["identify_incorrect", "correction", "confirm_correct"]
-
-_FORM = re.compile(
-    r"(?P<problem>.*\S.*?)\n[ \t]*(?:-{3,}|={3,}|\*{3,}|_{3,}|─{3,})[ \t]*\n\s*"
-    r"Proposed answer:[ \t]*\n?(?P<proposal>.*\S.*?)\n[ \t]*\n(?P<question>\s*\S.*)",
-    re.DOTALL,
-)
 
 
 class Correction:
@@ -65,30 +47,13 @@ class Correction:
 
     def sequences(self, example: Example) -> tuple[Example, ...]:
         """Return the row with its last turn trained alone. Raises DataError for another form."""
-        kind = example.tags.get("type")
-        if kind not in get_args(Type):
-            found = "has none" if kind is None else f"says {printable(str(kind), 40)!r}"
-            raise DataError(
-                f"the tag `type` {found}", file="row", hint=f"one of: {', '.join(get_args(Type))}"
-            )
         roles = [message.role for message in example.messages[-2:]]
         if roles != ["user", "assistant"]:
             raise DataError("a correction ends with a user's and an assistant's turn", file="row")
-        form = _FORM.fullmatch(example.messages[-2].content)
-        if form is None:
-            raise DataError(
-                "the user's turn is no problem, rule, `Proposed answer:` block and question",
-                file="row",
-                hint="separate them by a line of --- and an empty line behind the proposed answer",
-            )
-        if not example.messages[-1].content.strip():
-            raise DataError("the assistant's reply is empty", file="row")
-        if example.expected is not None:
-            right = form["proposal"].strip() == example.expected.strip()
-            if right != (kind == "confirm_correct"):
-                raise DataError(
-                    f"the proposed answer is {'right' if right else 'wrong'} in a {kind}", file="row"
-                )
+        asked, reply = example.messages[-2:]
+        wrong = fault(example.tags.get(TAG), asked.content, reply.content, example.expected)
+        if wrong:
+            raise DataError(wrong, file="row", hint="docs/methods.md shows the form")
         silent = tuple(message.model_copy(update={"weight": 0.0}) for message in example.messages[:-1])
         return (example.model_copy(update={"messages": (*silent, example.messages[-1])}),)
 

@@ -1,56 +1,21 @@
-"""When a level is mastered, and what is drilled meanwhile. Pure rules over frozen records.
+"""When a level is mastered, and when it is lost again. Pure rules over frozen records.
 
 An evaluation counts for the level whose problems were asked, never for the one that happens to
 be current when its score arrives. A level is mastered by passes in a row of different
-checkpoints; one that fails starts the row anew.
+checkpoints; one that fails starts the row anew. A mastered level that is asked again is lost by
+fails in a row of different checkpoints, and one pass brings it back.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from realm.core.errors import ConfigError
+from realm.core.errors import ConfigError, UsageError
 from realm.core.records import Record
+from realm.skills.curriculum.config import REMEMBERED, CurriculumConfig
 from realm.skills.skill import LevelInfo, LevelPrimitive, Skill
-from realm.skills.threshold import Threshold
-
-_REMEMBERED = 64
-"""Newest checkpoints of the training level that are known to have counted."""
-
-
-class CurriculumConfig(Threshold):
-    """What it takes to master a level, and how drills are spread."""
-
-    evaluations: Annotated[int, Field(ge=1, le=_REMEMBERED)] = 3
-    """Passes in a row, by different checkpoints, that master a level."""
-    problems_per_primitive: Annotated[int, Field(ge=1)] = 40
-    """Held-out problems asked of each primitive, where there are as many."""
-    minimum_total: Annotated[int, Field(ge=1)] = 100
-    """Fewer answers than this at a level are no evaluation."""
-    minimum_per_primitive: Annotated[int, Field(ge=1)] = 30
-    """Fewer answers than this of a primitive are no evaluation of it."""
-    replay_share: Annotated[float, Field(ge=0, lt=1)] = 0.1875
-    """Share of drill rows that repeats mastered levels."""
-    preview_share: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    """Share of drill rows from the levels above, so that few small problems cannot be learnt by heart."""
-    preview_levels: Annotated[int, Field(ge=0)] = 2
-    """How many levels above the training level are previewed."""
-    base_weight: Annotated[float, Field(gt=0)] = 0.1
-    """Drill weight of a primitive without errors."""
-    error_weight: Annotated[float, Field(ge=0)] = 3.0
-    """Drill weight added to a primitive that is always wrong; in proportion below."""
-    probe_per_primitive: Annotated[int, Field(ge=1)] = 24
-    """Training problems of each primitive asked to measure weakness."""
-
-    @model_validator(mode="after")
-    def _reachable(self) -> Self:
-        if self.problems_per_primitive < self.minimum_per_primitive:
-            raise ValueError("problems_per_primitive is below minimum_per_primitive, so nothing could pass")
-        if self.replay_share + self.preview_share >= 1:
-            raise ValueError("replay_share and preview_share leave no rows for the training level")
-        return self
 
 
 class LevelScore(Record):
@@ -80,6 +45,21 @@ class SkillState(Record):
     """Evaluations that have counted, over all levels."""
     examined: int = 0
     """Sequence of the newest checkpoint that this state has taken in."""
+    failed_reviews: dict[int, tuple[str, ...]] = Field(default_factory=dict)
+    """Mastered levels that failed when they were asked again: the checkpoints in a row, oldest first."""
+    lost: tuple[int, ...] = ()
+    """Mastered levels that count as lost, lowest first."""
+
+
+class Review(Record):
+    """What asking a mastered level again meant."""
+
+    level: int
+    passed: bool
+    fails: int
+    """Fails in a row at the level, this one included."""
+    change: Literal["lost", "regained"] | None = None
+    """None where it stays what it was."""
 
 
 class Verdict(Record):
@@ -155,7 +135,7 @@ def after_evaluation(
     state = state.model_copy(
         update={
             "evaluations": state.evaluations + 1,
-            "counted": (*state.counted, checkpoint)[-_REMEMBERED:],
+            "counted": (*state.counted, checkpoint)[-REMEMBERED:],
             "streak": state.streak + 1 if ok else 0,
             "streak_checkpoints": (*state.streak_checkpoints, checkpoint) if ok else (),
         }
@@ -202,30 +182,77 @@ def _advanced(config: CurriculumConfig, skill: Skill, state: SkillState) -> Skil
     )
 
 
-def drill_weights(config: CurriculumConfig, skill: Skill, state: SkillState, level: int) -> dict[str, float]:
-    """Return each primitive's weight: by measured weakness from the training level up, equal below.
+def after_review(
+    config: CurriculumConfig,
+    skill: Skill,
+    state: SkillState,
+    *,
+    level: int,
+    checkpoint: str,
+    score: LevelScore,
+) -> tuple[SkillState, Review]:
+    """Return the state after a mastered level was asked again.
 
-    A primitive that nobody measured counts as always wrong.
+    A checkpoint counts once. Without `demote` a lost level stays mastered, and only its replay
+    grows; with it the hero trains at that level again.
     """
-    names = [p.name for p in skill.level(level).primitives]
-    if level < state.training_level:
-        return dict.fromkeys(names, 1.0)
-    return {name: config.base_weight + config.error_weight * state.weakness.get(name, 1.0) for name in names}
+    fails = state.failed_reviews.get(level, ())
+    if passed(config, skill.level(level), score):
+        change: Literal["regained"] | None = "regained" if level in state.lost else None
+        return _reviewed(state, level, (), lost=False), Review(
+            level=level, passed=True, fails=0, change=change
+        )
+    if checkpoint in fails or level > state.mastered_level:
+        return state, Review(level=level, passed=False, fails=len(fails))
+    fails = (*fails, checkpoint)[-REMEMBERED:]
+    lost = level in state.lost or len(fails) >= config.lost_evaluations
+    review = Review(
+        level=level,
+        passed=False,
+        fails=len(fails),
+        change="lost" if lost and level not in state.lost else None,
+    )
+    state = _reviewed(state, level, fails, lost=lost)
+    return (at_level(state, level) if review.change and config.demote else state), review
 
 
-def mix(config: CurriculumConfig, skill: Skill, state: SkillState, count: int) -> dict[int, int]:
-    """Return rows per level: replay of mastered levels, preview of the next ones, the rest at this one.
+def _reviewed(state: SkillState, level: int, fails: tuple[str, ...], *, lost: bool) -> SkillState:
+    others = {n: found for n, found in state.failed_reviews.items() if n != level}
+    kept = {n for n in state.lost if n != level} | ({level} if lost else set())
+    return state.model_copy(
+        update={
+            "failed_reviews": {**others, level: fails} if fails else others,
+            "lost": tuple(sorted(kept)),
+        }
+    )
 
-    Rows sum to `count`; where a share does not divide evenly, levels nearer to this one get one more.
+
+def placed(config: CurriculumConfig, skill: Skill, state: SkillState, level: int) -> SkillState:
+    """Return the state of a hero that is put at a level by hand. UsageError where it cannot be mastered.
+
+    Putting it higher masters nothing; putting it lower forgets what was mastered from there up.
     """
-    now, highest = state.training_level, skill.levels()[-1].level
-    below = [n for n in range(state.mastered_level, state.start_level - 1, -1) if n != now]
-    above = [n for n in range(now + 1, now + 1 + config.preview_levels) if n <= highest]
-    rows = {**_spread(count, config.replay_share, below), **_spread(count, config.preview_share, above)}
-    rows[now] = count - sum(rows.values())
-    return {level: number for level, number in sorted(rows.items()) if number}
+    if not examinable(config, skill.level(level)):
+        possible = [str(info.level) for info in skill.levels() if examinable(config, info)]
+        raise UsageError(
+            f"level {level} of {skill.name} is too small to be mastered",
+            hint=f"these can be: {', '.join(possible)}",
+        )
+    return at_level(state, level)
 
 
-def _spread(count: int, share: float, levels: list[int]) -> dict[int, int]:
-    rows = round(count * share) if levels else 0
-    return {level: rows // len(levels) + (i < rows % len(levels)) for i, level in enumerate(levels)}
+def at_level(state: SkillState, level: int) -> SkillState:
+    """Return the state in which a level is trained and nothing from it upwards is mastered."""
+    mastered = min(state.mastered_level, level - 1)
+    return state.model_copy(
+        update={
+            "mastered_level": mastered if mastered >= state.start_level else 0,
+            "training_level": level,
+            "streak": 0,
+            "streak_checkpoints": (),
+            "counted": (),
+            "weakness": {},
+            "failed_reviews": {n: found for n, found in state.failed_reviews.items() if n < level},
+            "lost": tuple(n for n in state.lost if n < level),
+        }
+    )

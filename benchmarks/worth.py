@@ -1,0 +1,386 @@
+"""Show whether curriculum, sparring and replay are worth what they cost; print one JSON document.
+
+    .venv/bin/python benchmarks/worth.py --seeds 5 [--proof curriculum --proof sparring --proof replay]
+
+Every arm raises the hero of the template `dio` (1.2 million parameters) from random weights, in processes of
+one thread, and sees as many tokens as the arm beside it. Scores are shares of right answers to held-out
+problems that every arm is asked alike. An arm's seeds differ in first weights and drills; the two arms of a seed
+begin alike, so differences are paired: mean with the 95 % interval of Student's t over seeds, and the
+difference that as many seeds would have shown with 80 % probability.
+
+curriculum   one level after another as `skills.curriculum` rules (mastery, replay, preview), against all
+             levels at once; scored over all levels
+sparring     rounds of targeted sparring, each followed by drills as in a lab, against untargeted drills;
+             beside them sparring alone and targeted drills, from one half-trained hero; scored on the
+             primitives that were weak at the beginning
+replay       a mastered first level, then a much higher one with and without replay; scored at the first level
+
+Not covered: larger models, other skills, budgets other than these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+import realm.models  # noqa: F401  first: it sets the environment of torch's threads
+
+import torch  # isort: skip
+import yaml
+
+from realm.core.events import CheckpointStaged, Event, StepTaken
+from realm.core.records import Example
+from realm.core.seeds import rng, seed
+from realm.flows.birth import BASIC_TEXTS, BirthJob, build
+from realm.flows.config import RealmConfig, template_text
+from realm.models.engines.transformers import Transformers
+from realm.models.files import load
+from realm.skills.curriculum import LevelScore, SkillState, after_evaluation, begin, drill_weights, mix
+from realm.skills.skill import SKILLS, Problem, Skill
+from realm.skills.sparring import Mistake, draw, rows
+from realm.training.engine import train
+from realm.training.job import RowsFile, TrainJob
+from realm.training.recipe import resolve, shipped_text
+
+LEVELS = (3, 4, 5, 6)
+"""What the curriculum's proof is scored over."""
+PER_PRIMITIVE = 30
+STEP_ROWS = 64
+WEAK = 0.2
+"""Share of wrong training problems above which a primitive is weak."""
+ROUNDS = 6
+SPARRING_ROW_TOKENS = 95
+"""About what a row of sparring has in this hero's tokens; only how many rows are taken depends on it."""
+T_95 = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 14: 2.145, 19: 2.093}
+"""Two-sided 95 % quantiles of Student's t by degrees of freedom."""
+POWER = 1.96 + 0.84
+"""Standard errors that a difference needs to be found with 80 % probability (normal approximation)."""
+CONFIG = RealmConfig.model_validate(yaml.safe_load(template_text("dio", {"threshold": "0.95"})))
+HERO = CONFIG.heroes["dio"]
+CURRICULUM = CONFIG.curriculum
+
+
+class Hero:
+    """One small model with its files, trained by the engine a run uses."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.skill: Skill = SKILLS.build(HERO.skills["bin"])
+        self.tokens = 0
+        self.steps = 0
+        self._folder = folder
+        self._number = number
+        texts, alphabet = self.skill.vocabulary()
+        stage = folder / "birth"
+        stage.mkdir(parents=True)
+        assert HERO.blank is not None
+        build(
+            BirthJob(
+                run="birth",
+                blank=HERO.blank.model_dump(mode="json"),
+                base=None,
+                vocabulary_size=HERO.vocabulary_size,
+                seed=seed("worth/birth", number),
+                texts=(*BASIC_TEXTS, *texts),
+                alphabet=tuple(dict.fromkeys([*"0123456789", *alphabet])),
+                stage=str(stage),
+                events=str(folder / "events.jsonl"),
+            ),
+            lambda _: None,
+        )
+        self.files = stage
+
+    def fork(self, name: str) -> Hero:
+        """Return a hero that goes on from here by itself."""
+        other = copy.copy(self)
+        other._folder = self._folder / name
+        other._folder.mkdir()
+        return other
+
+    def train(self, made: Sequence[Example], recipe: str = "spark") -> None:
+        """Train one pass over rows, and keep what it leaves."""
+        run = f"run{self.steps}"
+        path = self._folder / f"{run}.jsonl"
+        path.write_text("".join(row.model_dump_json(exclude_defaults=True) + "\n" for row in made))
+        found = resolve(recipe, shipped_text).recipe
+        saving = found.rules.saving.model_copy(update={"every_steps": 1_000_000})
+        rules = found.rules.model_copy(update={"saving": saving, "threads": 1, "batch_rows": STEP_ROWS})
+        staged: list[CheckpointStaged] = []
+
+        def emit(event: Event) -> None:
+            if isinstance(event, StepTaken):
+                self.tokens += event.tokens
+                self.steps += 1
+            elif isinstance(event, CheckpointStaged):
+                staged.append(event)
+
+        job = TrainJob(
+            run=run,
+            seed=seed("worth/run", self._number, self.steps),
+            start=str(self.files),
+            origin=str(self.files),
+            rows=(RowsFile(path=str(path)),),
+            recipe=found.model_copy(update={"rules": rules}),
+            stages=str(self._folder / "stages"),
+            events=str(self._folder / "events.jsonl"),
+        )
+        train(job, emit, lambda: False)
+        self.files = Path(staged[-1].stage)
+
+    def answers(self, problems: Sequence[Problem]) -> list[str]:
+        """Return the greedy answers."""
+        generator = Transformers(load(self.files))
+        return generator.generate([problem.messages for problem in problems], max_tokens=64)
+
+    def right(self, problems: Sequence[Problem]) -> list[bool]:
+        """Say of each problem whether the hero answers it rightly."""
+        found = self.answers(problems)
+        return [self.skill.grade(p, answer) == 1.0 for p, answer in zip(problems, found, strict=True)]
+
+    def share(self, problems: Sequence[Problem]) -> float:
+        """Return the share of right answers."""
+        return statistics.fmean(self.right(problems))
+
+    def weakness(self, level: int, draws: int) -> dict[str, float]:
+        """Return each primitive's share of wrong answers to training problems."""
+        problems = self.skill.probe(level, 24, seed=draws)
+        found: dict[str, list[bool]] = {}
+        for problem, right in zip(problems, self.right(problems), strict=True):
+            found.setdefault(problem.primitive, []).append(right)
+        return {name: 1 - statistics.fmean(rights) for name, rights in found.items()}
+
+    def drills(self, shares: Mapping[int, int], state: SkillState, draws: int) -> list[Example]:
+        """Return drills of several levels, by the curriculum's weights."""
+        made = [
+            problem.example("bin")
+            for level, count in shares.items()
+            for problem in self.skill.drills(
+                level, count, weights=drill_weights(CURRICULUM, self.skill, state, level), seed=draws
+            )
+        ]
+        rng("worth/order", draws).shuffle(made)
+        return made
+
+    def equal_drills(self, level: int, weights: Mapping[str, float], draws: int) -> Iterator[Example]:
+        """Yield drills of one level without end."""
+        for problem in self.skill.drills(level, 1_000_000, weights=weights, seed=draws):
+            yield problem.example("bin")
+
+
+# --- the proofs: each returns its arms' scores for one seed -------------------------------------
+
+
+def curriculum(hero: Hero, number: int, steps: int) -> dict[str, float]:
+    """One level after another, against all at once, with the same rows in each round."""
+    rounds, size = steps // 10, 10 * STEP_ROWS
+    heldout = [p for level in LEVELS for p in hero.skill.heldout(level, PER_PRIMITIVE)]
+    staged, flat = hero.fork("staged"), hero.fork("flat")
+    state = begin(hero.skill, CURRICULUM)
+    for index in range(rounds):
+        draws = seed("worth/curriculum", number, index)
+        staged.train(staged.drills(mix(CURRICULUM, hero.skill, state, size), state, draws))
+        state = _examined(staged, state, index)
+        everywhere = {level: size // len(LEVELS) for level in LEVELS}
+        flat.train(
+            flat.drills(
+                everywhere, SkillState(skill="bin", start_level=3, mastered_level=0, training_level=99), draws
+            )
+        )
+    return {
+        "curriculum": staged.share(heldout),
+        "all levels at once": flat.share(heldout),
+        "levels mastered": float(max(0, state.mastered_level - state.start_level + 1)),
+        "tokens, curriculum": float(staged.tokens),
+        "tokens, all levels at once": float(flat.tokens),
+    }
+
+
+def _examined(hero: Hero, state: SkillState, index: int) -> SkillState:
+    """Return the state after an evaluation at the training level and a look at what is weak."""
+    level = state.training_level
+    problems = hero.skill.heldout(level, CURRICULUM.problems_per_primitive)
+    counts: dict[str, tuple[int, int]] = {}
+    for problem, right in zip(problems, hero.right(problems), strict=True):
+        correct, total = counts.get(problem.primitive, (0, 0))
+        counts[problem.primitive] = (correct + right, total + 1)
+    state, _ = after_evaluation(
+        CURRICULUM,
+        hero.skill,
+        state,
+        level=level,
+        checkpoint=f"round {index}",
+        score=LevelScore(primitives=counts),
+    )
+    weakness = hero.weakness(state.training_level, seed("worth/weakness", index))
+    return state.model_copy(update={"weakness": weakness})
+
+
+def sparring(hero: Hero, number: int, steps: int) -> dict[str, float]:
+    """Rounds of targeted sparring alone and followed by drills, of drills, and of targeted drills."""
+    level, half = 4, steps // 2
+    made = islice(hero.equal_drills(level, {}, seed("worth/half", number)), half * STEP_ROWS)
+    hero.train(list(made))
+    weak = {name: wrong for name, wrong in hero.weakness(level, number).items() if wrong > WEAK}
+    heldout = [p for p in hero.skill.heldout(level, 60) if p.primitive in weak]
+    if not heldout:
+        return {}
+    names = ("sparring", "sparring and drills", "drills", "targeted drills")
+    arms, began = {name: hero.fork(name.replace(" ", "_")) for name in names}, hero.tokens
+    scores = {"before": hero.share(heldout), "weak primitives": float(len(weak))}
+    for index in range(ROUNDS):
+        draws, until = (
+            seed("worth/spar", number, index),
+            began + (index + 1) * half * STEP_ROWS * 30 // ROUNDS,
+        )
+        _spar(arms["sparring"], level, until, draws)
+        _spar(
+            arms["sparring and drills"], level, (arms["sparring and drills"].tokens * 2 + until) // 3, draws
+        )
+        _drill_to(arms["sparring and drills"], level, {}, until, draws)
+        _drill_to(arms["drills"], level, {}, until, draws)
+        found = arms["targeted drills"].weakness(level, draws)
+        weights = {name: CURRICULUM.base_weight + CURRICULUM.error_weight * w for name, w in found.items()}
+        _drill_to(arms["targeted drills"], level, weights, until, draws)
+    scores |= {name: arm.share(heldout) for name, arm in arms.items()}
+    return {**scores, **{f"tokens, {name}": float(arm.tokens - began) for name, arm in arms.items()}}
+
+
+def _spar(hero: Hero, level: int, tokens: int, draws: int) -> None:
+    """Train on three rows for each mistake in weak primitives, until so many tokens have been seen."""
+    weakness = {name: wrong for name, wrong in hero.weakness(level, draws).items() if wrong > WEAK}
+    problems = draw(hero.skill, level, 600, weights=weakness, draws=draws)
+    wrong = [
+        Mistake(problem=problem, answer=answer)
+        for problem, answer in zip(problems, hero.answers(problems), strict=True)
+        if hero.skill.grade(problem, answer) < 1.0
+    ]
+    made = list(rows(hero.skill, wrong, draws=draws))
+    count = (tokens - hero.tokens) // SPARRING_ROW_TOKENS
+    if made and count > 0:
+        hero.train(made[:count], "sparring")
+
+
+def _drill_to(hero: Hero, level: int, weights: Mapping[str, float], tokens: int, draws: int) -> None:
+    """Train drills until a hero has seen so many tokens, a step's worth more or less."""
+    per_row = hero.tokens / (hero.steps * STEP_ROWS)
+    count = round((tokens - hero.tokens) / per_row / STEP_ROWS) * STEP_ROWS
+    if count > 0:
+        hero.train(list(islice(hero.equal_drills(level, weights, draws), count)))
+
+
+def replay(hero: Hero, number: int, steps: int) -> dict[str, float]:
+    """A first level learnt, then a far higher one, with the default share of replay and without."""
+    first, then = 3, 8
+    heldout = list(hero.skill.heldout(first, 60))
+    made = islice(hero.equal_drills(first, {}, seed("worth/first", number)), steps // 2 * STEP_ROWS)
+    hero.train(list(made))
+    before, scores = hero.share(heldout), {}
+    for name, share in (("replay", CURRICULUM.replay_share), ("no replay", 0.0)):
+        arm = hero.fork(name.replace(" ", "_"))
+        count = steps // 2 * STEP_ROWS
+        draws = seed("worth/then", number)
+        again = round(count * share)
+        both = [
+            *islice(arm.equal_drills(then, {}, draws), count - again),
+            *islice(arm.equal_drills(first, {}, draws + 1), again),
+        ]
+        rng("worth/replay", draws).shuffle(both)
+        arm.train(both)
+        scores[name] = arm.share(heldout)
+        scores[f"higher level, {name}"] = arm.share(list(arm.skill.heldout(then, 30)))
+    return {**scores, "before": before}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Two arms, and what decides between them."""
+
+    run: Callable[[Hero, int, int], dict[str, float]]
+    claim: str
+    better: str
+    worse: str
+    steps: int
+    """Of 64 rows, in each arm."""
+
+
+PROOFS = {
+    "curriculum": Proof(
+        curriculum, "beats all levels at once at equal tokens", "curriculum", "all levels at once", 300
+    ),
+    "sparring": Proof(
+        sparring,
+        "beats untargeted drills on the weak primitives at equal tokens",
+        "sparring and drills",
+        "drills",
+        320,
+    ),
+    "replay": Proof(replay, "prevents forgetting of the first level", "replay", "no replay", 320),
+}
+
+
+def one(name: str, number: int, steps: int | None) -> dict[str, float]:
+    """Run one seed of a proof; in a process of its own."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="realm-worth-") as folder:
+        proof = PROOFS[name]
+        return proof.run(Hero(Path(folder) / "hero", number), number, steps or proof.steps)
+
+
+def verdict(proof: Proof, found: Sequence[Mapping[str, float]]) -> dict[str, object]:
+    """Return means, the paired difference with its interval, and what could have been seen."""
+    pairs = [(each[proof.better], each[proof.worse]) for each in found if each]
+    arms = {
+        name: round(statistics.fmean(e[name] for e in found if e), 4) for name in next(filter(None, found))
+    }
+    differences = [better - worse for better, worse in pairs]
+    if len(differences) < 3:
+        return {"claim": proof.claim, "seeds": len(differences), "means": arms, "holds": None}
+    error = statistics.stdev(differences) / math.sqrt(len(differences))
+    mean, half = statistics.fmean(differences), T_95[len(differences) - 1] * error
+    return {
+        "claim": proof.claim,
+        "seeds": len(differences),
+        "means": arms,
+        "difference": round(mean, 4),
+        "interval_95": [round(mean - half, 4), round(mean + half, 4)],
+        "detectable_with_power_80": round(POWER * error, 4),
+        "holds": mean - half > 0,
+        "by_seed": [{name: round(value, 4) for name, value in each.items()} for each in found],
+    }
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    arguments.add_argument("--proof", choices=list(PROOFS), action="append")
+    arguments.add_argument("--seeds", type=int, default=5)
+    arguments.add_argument("--first-seed", type=int, default=0)
+    arguments.add_argument("--steps", type=int, help="of each arm, instead of the proof's own")
+    arguments.add_argument("--processes", type=int, default=2)
+    asked = arguments.parse_args()
+    began, found = time.monotonic(), {}
+    numbers = range(asked.first_seed, asked.first_seed + asked.seeds)
+    with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn")) as pool:
+        names = asked.proof or list(PROOFS)
+        waiting = {(name, n): pool.submit(one, name, n, asked.steps) for name in names for n in numbers}
+        for (name, number), future in waiting.items():
+            found[name, number] = future.result()
+            print(
+                f"{time.monotonic() - began:6.0f} s  {name} {number}: {found[name, number]}", file=sys.stderr
+            )
+    told = {name: verdict(PROOFS[name], [found[name, n] for n in numbers]) for name in names}
+    print(json.dumps({"proofs": told, "seconds": round(time.monotonic() - began)}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,320 @@
+"""`realm eval`: ask suites of models, look at what came of it, compare two models."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+import typer
+
+from realm.cli.groups import Commands, add_group
+from realm.cli.options import Options
+from realm.cli.output import ago, print_json, print_line, print_table
+from realm.core.clock import utc_now
+from realm.core.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from realm.evaluation.comparison import Difference
+    from realm.evaluation.score import Share, SuiteScore
+    from realm.flows.suites import Compared, Evaluated, SuiteInfo
+    from realm.lab import Realm
+    from realm.ledger.records import EvaluationRecord, ProblemResult
+
+MODEL = "HERO@STEP, HERO@latest, HERO@champion, HERO@best:METRIC, HERO@0, a registered version or a hash."
+SUITE = typer.Option("lite", "--suite", help="The suite's name; `realm eval list --suites` names them.")
+SIZE = typer.Option(
+    None, "--size", help="lite (5 problems of each primitive) or full (30); else the suite's own."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    commands: Commands = {"run": run, "list": list_evaluations, "show": show, "compare": compare}
+    add_group(app, "eval", "Ask suites of models and compare what they answer.", commands)
+
+
+def run(
+    ctx: typer.Context,
+    model: str | None = typer.Argument(None, help=f"{MODEL} Without one the champion, else the latest."),
+    suite: str = SUITE,
+    size: str | None = SIZE,
+    early_stop: bool = typer.Option(
+        False, "--early-stop", help="End a part when it passes or fails its threshold for certain."
+    ),
+    risk: float = typer.Option(
+        0.0, min=0.0, max=0.2, help="With --early-stop: the chance of a wrong verdict that is accepted."
+    ),
+    wait: bool = typer.Option(True, help="Show the evaluation until it has ended; else only queue it."),
+) -> None:
+    """Ask a suite of a model. What it has answered before is not asked again.
+
+    Where the lab is up (`realm up`) it does the work, next in its queue; else this command does. The exit
+    code is 0 if the suite's threshold is reached, else 1.
+
+    Example: realm eval run dio@latest --suite lite
+    """
+    from realm.core.errors import UsageError
+    from realm.flows.suites import ask, begin, evaluated, finish
+
+    if risk and not early_stop:
+        raise UsageError("--risk says when a part may end early", hint="give --early-stop too")
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        asked = ask(realm.lab, model, suite, size=_size(size), risk=risk if early_stop else None)
+        job = begin(realm.lab, asked)
+        if job is not None and not wait:
+            _queued(options, job.id)
+            return
+        if job is not None:
+            with _progress(realm, sum(len(part.problems) for part in asked.parts)):
+                finish(realm.lab, job)
+        found = evaluated(realm.lab, asked)
+    if options.json:
+        print_json(found)
+    else:
+        _print_evaluated(found)
+    if found.score.passed is not True:
+        raise typer.Exit(1)
+
+
+def _size(given: str | None) -> Literal["lite", "full"] | None:
+    from realm.core.errors import UsageError
+    from realm.evaluation.task import PER_PRIMITIVE
+
+    if given is not None and given not in PER_PRIMITIVE:
+        raise UsageError(f"--size {given}: expected {' or '.join(PER_PRIMITIVE)}")
+    return given
+
+
+def _queued(options: Options, job: str) -> None:
+    if options.json:
+        print_json({"job": job})
+    else:
+        print_line(f"{job}: queued; the lab answers it next (`realm up`)")
+
+
+@contextmanager
+def _progress(realm: Realm, problems: int) -> Iterator[None]:
+    """Show how many problems are answered, the rate and the time left."""
+    from realm.cli.bars import bar
+    from realm.core.events import AnswersGraded, Event
+
+    done: dict[str, int] = {}
+    with bar("problems") as tell:
+
+        def watch(event: Event) -> None:
+            if isinstance(event, AnswersGraded):
+                done[event.suite] = event.done
+                tell("evaluation", sum(done.values()), problems, event.suite)
+
+        realm.attach(watch)
+        yield
+
+
+def _print_evaluated(found: Evaluated) -> None:
+    score = found.score
+    print_line(f"{found.model}  {found.checkpoint[:19]}  {score.suite} {score.version} ({score.size})")
+    print_table(
+        ["task", "category", "weight", "asked", "score", "95 % interval", "threshold", ""],
+        [
+            (
+                task.name,
+                task.category,
+                f"{task.weight:g}",
+                _asked(task.score),
+                _points(task.score, task.scoring),
+                _interval(task.score),
+                f"{task.threshold:.2f}",
+                _mark(task.passed),
+            )
+            for task in score.tasks
+        ],
+        empty="The suite has no tasks.",
+    )
+    _print_primitives(score)
+    if len(score.categories) > 1:
+        print_line(
+            "categories  " + "  ".join(f"{name} {mean:.3f}" for name, mean in score.categories.items())
+        )
+    for task in score.tasks:
+        for verdict in task.verdicts:
+            print_line(f"early       {verdict}")
+    for context in found.contexts:
+        print_line("measured    " + _context(context))
+    print_line(
+        f"composite   {score.composite.mean:.3f}  {_interval(score.composite)}"
+        f"  threshold {score.threshold:.2f}  {_mark(score.passed)}"
+    )
+
+
+def _print_primitives(score: SuiteScore) -> None:
+    rows = [
+        (task.name, name, _asked(share), _points(share, task.scoring), _interval(share))
+        for task in score.tasks
+        for name, share in task.primitives.items()
+        if len(task.primitives) > 1
+    ]
+    if rows:
+        print_table(["task", "primitive", "asked", "score", "95 % interval"], rows, empty="")
+
+
+def _asked(share: Share) -> str:
+    return str(share.asked) if share.asked == share.problems else f"{share.asked} of {share.problems}"
+
+
+def _points(share: Share, scoring: str) -> str:
+    return f"{100 * share.mean:.1f} of 100" if scoring == "graded" else f"{share.mean:.3f}"
+
+
+def _interval(share: Share | Difference) -> str:
+    return f"{share.low:.3f} – {share.high:.3f}"
+
+
+def _mark(passed: bool | None) -> str:
+    return {True: "passed", False: "not passed", None: "not certain"}[passed]
+
+
+def _context(context: dict[str, str]) -> str:
+    return printable(", ".join(f"{name} {value}" for name, value in sorted(context.items())), limit=400)
+
+
+def list_evaluations(
+    ctx: typer.Context,
+    model: str | None = typer.Argument(None, help=f"Only of one: {MODEL}"),
+    limit: int = typer.Option(20, min=1, help="How many, newest first."),
+    suites: bool = typer.Option(False, "--suites", help="List the suites that can be asked instead."),
+) -> None:
+    """List evaluations, newest first, or the suites that can be asked.
+
+    Example: realm eval list --suites
+    """
+    from realm.flows import suites as flow
+
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        if suites:
+            _print_suites(options, flow.suites(realm.lab))
+            return
+        checkpoint = realm.checkpoint(model).hash if model else None
+        found = realm.lab.ledger.evaluations.list(checkpoint=checkpoint, limit=limit)
+    if options.json:
+        print_json(found)
+        return
+    now = utc_now()
+    print_table(
+        ["id", "checkpoint", "step", "suite", "right", "score", "asked", "age"],
+        [
+            (
+                e.id,
+                e.checkpoint[7:19],
+                e.hero_step,
+                e.suite,
+                f"{e.correct}/{e.total}",
+                "–" if e.score is None else f"{e.score:.3f}",
+                "all" if not e.verdict else f"{e.total} of {e.problems}",
+                ago(e.created_at, now),
+            )
+            for e in found
+        ],
+        empty="Nothing has been evaluated yet. Ask a suite with `realm eval run`.",
+    )
+
+
+def _print_suites(options: Options, found: list[SuiteInfo]) -> None:
+    if options.json:
+        print_json(found)
+        return
+    print_table(
+        ["suite", "version", "size", "tasks", "after each run", "title"],
+        [(s.name, s.version, s.size, s.tasks, "yes" if s.configured else "no", s.title) for s in found],
+        empty="There are no suites.",
+    )
+
+
+def show(
+    ctx: typer.Context,
+    evaluation: int = typer.Argument(help="Its id: see `realm eval list`."),
+    answers: bool = typer.Option(False, "--answers", help="Show every answer, and what was found wrong."),
+) -> None:
+    """Show one evaluation: how it was measured, and each answer if asked.
+
+    Example: realm eval show 12 --answers
+    """
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        record = realm.lab.ledger.evaluations.get(evaluation)
+        results = realm.lab.ledger.evaluations.results(evaluation) if answers else []
+    if options.json:
+        print_json({**record.model_dump(mode="json"), **({"answers": results} if answers else {})})
+        return
+    _print_record(record)
+    _print_answers(results)
+
+
+def _print_record(record: EvaluationRecord) -> None:
+    for key, value in record.model_dump(mode="json", exclude={"primitives", "context"}).items():
+        print_line(f"{key:12} {value}")
+    for name, (correct, total) in record.primitives.items():
+        print_line(f"{'primitive':12} {name}: {correct}/{total}")
+    for name, value in sorted(record.context.items()):
+        print_line(f"{'measured':12} {name}: {printable(str(value))}")
+
+
+def _print_answers(results: list[ProblemResult]) -> None:
+    for result in results:
+        mark = "✓" if result.correct else "✗" if result.score == 0 else f"{100 * result.score:.0f}"
+        print_line(f"{mark:>3} {printable(result.key, 60)}  →  {printable(result.answer, 200)}")
+        for note in result.notes:
+            print_line(f"      {printable(note, 200)}")
+
+
+def compare(
+    ctx: typer.Context,
+    before: str = typer.Argument(help=MODEL),
+    after: str = typer.Argument(help="The other one."),
+    suite: str = SUITE,
+    size: str | None = SIZE,
+) -> None:
+    """Compare two models on a suite that both have answered, problem by problem.
+
+    Refused where they were not measured alike: another backend, template, sampling or other problems.
+
+    Example: realm eval compare dio@champion dio@latest --suite lite
+    """
+    from realm.flows import suites as flow
+
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        one, other = (flow.ask(realm.lab, name, suite, size=_size(size)) for name in (before, after))
+        found = flow.compare(realm.lab, one, other)
+    if options.json:
+        print_json(found)
+    else:
+        _print_compared(found)
+
+
+def _print_compared(found: Compared) -> None:
+    print_line(f"{found.suite}: {found.before} → {found.after}")
+    rows = [*found.tasks, found.overall] if len(found.tasks) > 1 else [found.overall]
+    print_table(
+        ["task", "problems", "before", "after", "difference", "95 % interval", "won", "lost", "p"],
+        [
+            (
+                row.name,
+                row.problems,
+                f"{row.before:.3f}",
+                f"{row.after:.3f}",
+                f"{row.difference:+.3f}",
+                _interval(row),
+                row.wins,
+                row.losses,
+                f"{row.two_sided:.3g}",
+            )
+            for row in rows
+        ],
+        empty="",
+    )
+    for label in found.labels:
+        print_line(f"differs     {printable(label, 200)}")

@@ -1,0 +1,1 @@
+"""Parts of suites: one module a kind; see `realm.evaluation.task`."""

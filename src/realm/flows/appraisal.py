@@ -1,0 +1,152 @@
+"""What the training behind a checkpoint was worth: effort, quality and health, told once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from statistics import median
+
+from realm.core import events
+from realm.core.events import Appraised, Event, StepTaken
+from realm.flows.context import Lab
+from realm.flows.skills import enabled_skills
+from realm.growth import rituals, rules
+from realm.growth.blessing import Appraisal, appraise
+from realm.growth.rituals import HealthFacts
+from realm.growth.rules import Stretch
+from realm.jobs.tail import EventTail
+from realm.ledger.records import LEVEL, CheckpointRecord, EvaluationRecord
+
+
+def appraise_run(lab: Lab, run: str) -> None:
+    """Appraise what a run saved, where it was evaluated and nobody has done so yet."""
+    known = set(appraisals(lab))
+    saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
+    found = evaluated(lab, saved)
+    own = [(before, after) for before, after in pairwise(saved) if after.run == run]
+    seen = tuple(EventTail(lab.home.events(run)).read()) if own else ()
+    for before, after in own:
+        if after.hash in known or after.hash not in found:
+            continue
+        told = appraise_stretch(lab, before, after, found, seen)
+        if told is not None:
+            lab.emit(told)
+
+
+def appraisals(lab: Lab) -> dict[str, Appraised]:
+    """Return what was told of each checkpoint (content hash)."""
+    kept = (event for _, _, event in lab.ledger.events.list(["appraised"]))
+    return {event.hash: event for event in kept if isinstance(event, Appraised)}
+
+
+def stretches(lab: Lab) -> Iterator[Stretch]:
+    """Yield the training between neighbouring checkpoints of the hero, with what the later one is worth."""
+    saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
+    found, told = evaluated(lab, saved), appraisals(lab)
+    for before, after in pairwise(saved):
+        loss = after.stats.get("loss")
+        if loss is not None and after.hero_step > before.hero_step:
+            factor = told[after.hash].factor if after.hash in told else 1.0
+            yield Stretch(
+                steps=after.hero_step - before.hero_step,
+                loss=loss,
+                quality=quality(lab, after, found),
+                health=factor,
+            )
+
+
+def evaluated(lab: Lab, saved: Sequence[CheckpointRecord]) -> dict[str, EvaluationRecord]:
+    """Return the newest evaluation of each checkpoint at a level, by content hash, in the order saved."""
+    newest: dict[str, EvaluationRecord] = {}
+    for evaluation in lab.ledger.evaluations.list(kind=LEVEL):
+        newest.setdefault(evaluation.checkpoint, evaluation)
+    return {record.hash: newest[record.hash] for record in saved if record.hash in newest}
+
+
+def quality(lab: Lab, checkpoint: CheckpointRecord, found: dict[str, EvaluationRecord]) -> float | None:
+    """Return a checkpoint's quality; None where it was not evaluated, or on a skill the hero has no longer.
+
+    The trend is against the checkpoint evaluated before it, where that was asked the same level.
+    """
+    evaluation = found.get(checkpoint.hash)
+    if evaluation is None or evaluation.accuracy is None or evaluation.skill not in lab.hero.skills:
+        return None
+    order = list(found)
+    place = order.index(checkpoint.hash)
+    before = found[order[place - 1]] if place else None
+    primitives = len(lab.skill(evaluation.skill).level(evaluation.level).primitives)
+    trend = 0.0
+    if before is not None and before.level == evaluation.level and before.accuracy is not None:
+        trend = evaluation.accuracy - before.accuracy
+    return rules.quality(evaluation.accuracy, len(evaluation.primitives) / primitives, trend)
+
+
+def appraise_stretch(
+    lab: Lab,
+    before: CheckpointRecord,
+    after: CheckpointRecord,
+    found: dict[str, EvaluationRecord],
+    seen: Sequence[Event],
+) -> Appraised | None:
+    """Return what the training between two saves was worth, by the events that were seen of its run.
+
+    None where the later one has no quality: see `quality`.
+    """
+    worth, loss = quality(lab, after, found), after.stats.get("loss")
+    if worth is None or loss is None or not enabled_skills(lab):
+        return None
+    stretch = Stretch(steps=max(0, after.hero_step - before.hero_step), loss=loss, quality=worth)
+    health = rituals.examine(_facts(lab, before, after, found[after.hash], seen), lab.config.health)
+    judged: Appraisal = appraise(rules.effort(stretch), worth, health)
+    return Appraised(
+        checkpoint=after.name,
+        hash=after.hash,
+        hero_step=after.hero_step,
+        effort=judged.effort,
+        quality=judged.quality,
+        factor=judged.factor,
+        experience=judged.experience,
+        verdict=judged.verdict,
+        checks=tuple((c.id, c.status, c.details, c.remedy) for c in health.checks),
+        unknown=health.unknown,
+    )
+
+
+def _facts(
+    lab: Lab,
+    before: CheckpointRecord,
+    after: CheckpointRecord,
+    evaluation: EvaluationRecord,
+    seen: Sequence[Event],
+) -> HealthFacts:
+    """Return what the events of the run and of the lab tell of the steps between two saves."""
+    steps = [
+        event
+        for event in seen
+        if isinstance(event, StepTaken) and before.hero_step < event.hero_step <= after.hero_step
+    ]
+    first = steps[0].step if steps else 0
+    within = [event for event in seen if first <= getattr(event, "step", -1) <= after.step]
+    norms = [step.gradient_norm for step in steps if math.isfinite(step.gradient_norm)]
+    kept = [event for _, _, event in lab.ledger.events.list(["drift_measured"])]
+    drifts = [event.score for event in kept if isinstance(event, events.DriftMeasured)]
+    # A stall is about the machine.
+    raised = [e for e in within if isinstance(e, events.AlertRaised) and e.alert != "stall"]
+    validation = [e for e in within if isinstance(e, events.ValidationMeasured) and "held-out" in e.losses]
+    return HealthFacts(
+        steps=len(steps) or after.hero_step - before.hero_step,
+        steps_not_finite=sum(not math.isfinite(step.loss) for step in steps),
+        masking_proven=not steps or any(isinstance(event, events.MaskingProven) for event in seen),
+        asked=evaluation.problems or evaluation.total,
+        answered=evaluation.total,
+        # It was loaded to be evaluated, and only verified files are.
+        checkpoint_verified=True,
+        gradient_median=median(norms) if norms else None,
+        gradient_highest=max(norms, default=None),
+        rollbacks=sum(isinstance(event, events.RolledBack) for event in within) if steps else None,
+        alerts=len(raised) if steps else None,
+        training_loss=after.stats.get("loss"),
+        validation_loss=validation[-1].losses["held-out"] if validation else None,
+        drift=drifts[-1] if drifts else None,
+    )

@@ -1,0 +1,56 @@
+"""What one skill's drills are made of: rows per level, and weights of the primitives within a level."""
+
+from __future__ import annotations
+
+from realm.skills.curriculum.config import CurriculumConfig
+from realm.skills.curriculum.rules import SkillState
+from realm.skills.curriculum.strategies import Standing
+from realm.skills.skill import Skill
+
+
+def standing(config: CurriculumConfig, skill: Skill, name: str, state: SkillState) -> Standing:
+    """Return what strategies know of a skill; a primitive that nobody measured counts as always wrong."""
+    settings = config.of(name)
+    primitives = skill.level(state.training_level).primitives
+    errors = sum(state.weakness.get(primitive.name, 1.0) for primitive in primitives)
+    return Standing(
+        skill=name,
+        priority=settings.priority,
+        weight=settings.weight,
+        need=errors / max(1, len(primitives)),
+        gained=state.training_level - state.start_level,
+    )
+
+
+def drill_weights(config: CurriculumConfig, skill: Skill, state: SkillState, level: int) -> dict[str, float]:
+    """Return each primitive's weight: by measured weakness from the training level up, equal below.
+
+    A primitive that nobody measured counts as always wrong.
+    """
+    names = [p.name for p in skill.level(level).primitives]
+    if level < state.training_level:
+        return dict.fromkeys(names, 1.0)
+    return {name: config.base_weight + config.error_weight * state.weakness.get(name, 1.0) for name in names}
+
+
+def mix(config: CurriculumConfig, skill: Skill, state: SkillState, count: int) -> dict[int, int]:
+    """Return rows per level: replay of mastered levels, preview of the next ones, the rest at this one.
+
+    Lost levels get rows of their own on top of their replay. Rows sum to `count`; where a share
+    does not divide evenly, levels nearer to this one get one more.
+    """
+    now, highest = state.training_level, skill.levels()[-1].level
+    below = [n for n in range(state.mastered_level, state.start_level - 1, -1) if n != now]
+    above = [n for n in range(now + 1, now + 1 + config.preview_levels) if n <= highest]
+    lost = [n for n in below if n in state.lost]
+    rows = {**_spread(count, config.replay_share, below), **_spread(count, config.preview_share, above)}
+    rows[now] = count - sum(rows.values())
+    extra = _spread(rows[now], config.lost_share, lost)
+    rows[now] -= sum(extra.values())
+    rows.update({level: rows[level] + number for level, number in extra.items()})
+    return {level: number for level, number in sorted(rows.items()) if number}
+
+
+def _spread(count: int, share: float, levels: list[int]) -> dict[int, int]:
+    rows = round(count * share) if levels else 0
+    return {level: rows // len(levels) + (i < rows % len(levels)) for i, level in enumerate(levels)}

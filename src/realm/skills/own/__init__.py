@@ -1,0 +1,1 @@
+"""Skills that people bring: what those from a file, a server or another library share."""

@@ -1,0 +1,115 @@
+"""Read a skill's YAML file and the rows beside it: bounded, and with the place of what is wrong."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from pydantic import ValidationError
+
+from realm.core.config import explain, validate
+from realm.core.errors import ConfigError, DataError, NotFoundError
+from realm.core.text import printable
+from realm.skills.own.schema import UNUSED, UNUSED_OF_PRIMITIVES, RowConfig, SkillFile
+
+MOST_YAML_BYTES = 1 << 20
+_MOST_ROWS_BYTES = 64 << 20
+_MOST_LINE_BYTES = 1 << 20
+_MOST_ROWS = 200_000
+
+_log = logging.getLogger(__name__)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without aliases, by which a small file grows to a huge one."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases are not taken", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Return a file of at most so many bytes. Raises NotFoundError, DataError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"not readable: {error.strerror}", file=str(path)) from None
+    if len(data) > most:
+        raise DataError(f"larger than {most >> 20} MiB", file=str(path))
+    return data
+
+
+def read_skill(path: Path, data: bytes) -> SkillFile:
+    """Return what a skill file says. Raises ConfigError, with the line or the field."""
+    try:
+        found = yaml.load(data.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{line}: not readable as YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not readable as YAML: {printable(str(error))}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: a mapping was expected at the top, found {type(found).__name__}")
+    return validate(SkillFile, _used(path, found), where=str(path))
+
+
+def beside(path: Path, name: str) -> Path:
+    """Return a file in the folder of another one. Raises ConfigError for one elsewhere, NotFoundError."""
+    folder = path.parent.resolve()
+    file = (folder / name).resolve()
+    if not file.is_relative_to(folder):
+        raise ConfigError(f"{path}: rows: {name} is not beside the file", hint="copy it there")
+    if not file.is_file():
+        raise NotFoundError(f"{path}: rows: {file}: no such file")
+    return file
+
+
+def read_rows(file: Path) -> Iterator[tuple[int, RowConfig]]:
+    """Yield (line, row) of a JSONL file. Raises DataError, with the line."""
+    for number, line in enumerate(read_bytes(file, _MOST_ROWS_BYTES).split(b"\n"), 1):
+        if number > _MOST_ROWS:
+            raise DataError(f"more than {_MOST_ROWS:,} lines", file=str(file))
+        if line.strip():
+            yield number, _row(str(file), number, line)
+
+
+def _used(path: Path, found: dict[Any, Any]) -> dict[Any, Any]:
+    """Return the fields without those that mean nothing here; says which."""
+    unused = {name for name in UNUSED if name in found}
+    kept = {name: value for name, value in found.items() if name not in unused}
+    primitives = found.get("primitives")
+    if isinstance(primitives, list) and all(isinstance(each, dict) for each in primitives):
+        unused |= {
+            f"primitives.{name}" for each in primitives for name in UNUSED_OF_PRIMITIVES if name in each
+        }
+        kept["primitives"] = [
+            {name: value for name, value in each.items() if name not in UNUSED_OF_PRIMITIVES}
+            for each in primitives
+        ]
+    if unused:
+        _log.warning("%s: not used here: %s", path, ", ".join(sorted(unused)))
+    return kept
+
+
+def _row(file: str, number: int, line: bytes) -> RowConfig:
+    if len(line) > _MOST_LINE_BYTES:
+        raise DataError("a line of more than 1 MiB", file=file, line=number)
+    try:
+        return RowConfig.model_validate(json.loads(line, parse_constant=_no_number))
+    except ValidationError as error:
+        raise DataError("; ".join(explain(RowConfig, error)), file=file, line=number) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not readable as JSON: {printable(str(error))}", file=file, line=number) from None
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON number")

@@ -1,0 +1,195 @@
+"""How drills are spread over skills, and how a lost level is noticed, in real labs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from realm import Realm
+from realm.core.errors import ConfigError, HeldError, NotFoundError, StateError
+from realm.core.events import Event, LevelReviewed, LevelSet
+from realm.core.hashing import hash_file
+from realm.core.records import ArtifactKind
+from realm.corpus.dataset import read_examples
+from realm.flows.context import Lab
+from realm.flows.curriculum import curriculum, set_level, settings_text
+from realm.flows.drills import next_drills, queue_drills
+from realm.flows.report import report
+from realm.flows.skills import skill_state, store_skill_state
+from realm.flows.worker import Filler
+from realm.jobs.queue import JobState
+from realm.skills.curriculum.rules import SkillState
+from realm.storage.lock import HomeLock
+from tiny_lab import make_lab
+
+FIRST_ROWS = (
+    "sha256:c019b9a63eb355b4eab4153078a17da71d148ae36cff355b6091924ff3d1687a",
+    "sha256:cb1e8ead723b045af778d5db81cca31a5c3d05fbeb8d6d2041fb893ff151ba02",
+)
+"""Rows of the first two drills of `realm init --template dio` with seed 5."""
+
+THREE = "bin: {kind: bin, digit_order: lsb, pad_digits: 6, answer: result}"
+NAMES = ("bin", "wide", "most")
+
+
+def three_skills(path: Path, section: str = "", rows: int = 200) -> Path:
+    """Create a realm whose hero has three skills."""
+    home = make_lab(path, drills=True, rows=rows)
+    text = (home / "realm.yaml").read_text()
+    assert THREE in text
+    more = "\n      wide: {kind: bin, pad_digits: 9}\n      most: {kind: bin, answer: result}"
+    text = text.replace(THREE, THREE + more).replace("curriculum:\n", f"curriculum:\n{section}", 1)
+    (home / "realm.yaml").write_text(text)
+    return home
+
+
+def rows_of(lab: Lab, job: str) -> Path:
+    return lab.store.verified(ArtifactKind.DATASET, lab.ledger.runs.get(job).dataset) / "rows.jsonl"
+
+
+def put(lab: Lab, skill: str, **changed: object) -> SkillState:
+    state = skill_state(lab, skill).model_copy(update=changed)
+    store_skill_state(lab, skill, state, None)
+    return state
+
+
+def test_the_drills_of_the_shipped_hero_stay_as_they_are(tmp_path: Path) -> None:
+    with Realm.create(tmp_path / "home", "dio", settings={"seed": "5"}) as realm:
+        jobs = [job for _ in range(2) for job in queue_drills(realm.lab)]
+        assert [job.title for job in jobs] == ["bin level 3 drills"] * 2
+        assert tuple(hash_file(rows_of(realm.lab, job.id)) for job in jobs) == FIRST_ROWS
+
+
+def test_every_skill_gets_its_rows_with_its_own_weakness_and_replay(tmp_path: Path) -> None:
+    with Realm(three_skills(tmp_path / "home")) as realm:
+        lab = realm.lab
+        put(lab, "bin", mastered_level=4, training_level=5)
+        names = [p.name for p in lab.skill("wide").level(3).primitives]
+        put(lab, "wide", weakness={**dict.fromkeys(names, 0.0), "bitwise_or": 1.0})
+        jobs = queue_drills(lab)
+        assert [job.title for job in jobs] == [
+            "bin level 5 drills",
+            "wide level 3 drills",
+            "most level 3 drills",
+        ]
+        found = [list(read_examples(rows_of(lab, job.id).parent)) for job in jobs]
+        assert [len(rows) for rows in found] == [200, 200, 200]
+        levels = [Counter(row.tags["level"] for row in rows) for rows in found]
+        assert {3, 4, 5, 6, 7} == set(levels[0])
+        assert levels[0][3] + levels[0][4] == round(200 * 0.1875)
+        assert {3, 4, 5} == set(levels[1])
+        wide = Counter(row.tags["primitive"] for row in found[1])
+        assert wide["bitwise_or"] > 0.5 * 200
+        most = Counter(row.tags["primitive"] for row in found[2])
+        assert most["bitwise_or"] < 0.25 * 200  # nobody measured it, so all count alike
+
+
+def test_strategy_weight_priority_and_switch_decide_the_rows_and_their_order(tmp_path: Path) -> None:
+    section = (
+        "  strategy: weighted\n  skills: {bin: {enabled: false}, wide: {weight: 3}, most: {priority: 1}}\n"
+    )
+    with Realm(three_skills(tmp_path / "home", section)) as realm:
+        assert [(drill.skill, drill.count) for drill in next_drills(realm.lab)] == [
+            ("most", 100),
+            ("wide", 300),
+        ]
+        jobs = queue_drills(realm.lab)
+        assert [job.id for job in realm.jobs()] == [job.id for job in jobs]  # and they run in that order
+        found = {skill.skill: skill for skill in curriculum(realm.lab).skills}
+        assert (found["wide"].share, found["bin"].share, found["bin"].enabled) == (0.75, 0.0, False)
+    with Realm(three_skills(tmp_path / "focus", "  preset: focus-weakest\n")) as realm:
+        put(realm.lab, "bin", weakness={"bitwise_or": 0.5})
+        assert {drill.skill: drill.count for drill in next_drills(realm.lab)}["bin"] == 90
+        assert next_drills(realm.lab)[0].skill == "wide"
+
+
+def test_a_setting_for_a_skill_that_nobody_has_is_refused(tmp_path: Path) -> None:
+    home = three_skills(tmp_path / "home", "  skills: {bine: {weight: 2}}\n")
+    with pytest.raises(ConfigError, match="no hero has bine"):
+        Realm(home).lab  # noqa: B018
+
+
+def test_drills_are_made_while_the_queue_holds_too_few_jobs(tmp_path: Path) -> None:
+    with Realm(make_lab(tmp_path / "home", drills=True, rows=8)) as realm:
+
+        def queued(below: int) -> int:
+            for _ in range(5):
+                filler = Filler(realm.lab, below)
+                assert filler.tick() is False
+            return len(realm.lab.queue.owed())
+
+        assert [queued(1), queued(3), queued(3), queued(1)] == [1, 3, 3, 3]
+        for job in realm.jobs():
+            realm.pause(job.id) if job.state is JobState.RUNNING else realm.lab.queue.pause(job.id)
+        assert queued(3) == 0  # paused runs wait for a person
+
+
+def test_a_level_that_is_lost_is_told_and_repeated_more(tmp_path: Path) -> None:
+    """A hero that knows nothing is said to have mastered level 3; the first run finds out."""
+    home = make_lab(tmp_path / "home", drills=True, rows=64)
+    text = (home / "realm.yaml").read_text()
+    few = "problems_per_primitive: 30\n  probe_per_primitive: 2"
+    section = f"curriculum:\n  recheck_runs: 1\n  lost_evaluations: 1\n  {few}\n"
+    text = text.replace("curriculum:\n", section, 1)
+    (home / "realm.yaml").write_text(text)
+    seen: list[Event] = []
+    with Realm(home) as realm:
+        lab = realm.lab
+        put(lab, "bin", mastered_level=3, training_level=4)
+        before = next_drills(lab)[0].rows
+        realm.attach(seen.append)
+        realm.up(lambda: any(isinstance(event, LevelReviewed) for event in seen))
+        kept = [event for _, _, event in lab.ledger.events.list(kinds=["level_reviewed"])]
+        assert [(e.level, e.change, e.fails) for e in kept if isinstance(e, LevelReviewed)] == [
+            (3, "lost", 1)
+        ]
+        state = skill_state(lab, "bin")
+        assert (state.mastered_level, state.training_level) == (3, 4)  # nothing else changed
+        assert next_drills(lab)[0].rows[3] > before[3]
+        found = curriculum(lab)
+        assert found.skills[0].lost == (3,)
+        assert found.news[0] == kept[0]
+        assert any("0.80 are needed" in line for line in found.skills[0].missing)
+
+        [told] = report(lab)
+        assert set(told.levels) == {3, 4}
+        assert [p.share for p in told.primitives] == sorted(p.share for p in told.primitives)
+        assert {p.primitive for p in told.primitives if p.share < 0.8} == set(told.weak) != set()
+        [lenient] = report(lab, "bin", threshold=0.01)
+        assert lenient.weak == tuple(p.primitive for p in told.primitives if p.share < 0.01)
+        with pytest.raises(NotFoundError, match="no evaluation"):
+            report(lab, "bin", model="dio@0")
+        with pytest.raises(NotFoundError, match="there are: bin"):
+            report(lab, "bit")
+
+
+def test_a_level_is_set_by_hand_with_a_reason_while_the_lab_is_down(tmp_path: Path) -> None:
+    with Realm(make_lab(tmp_path / "home", drills=False)) as realm:
+        lab = realm.lab
+        event = set_level(lab, "bin", 5, "it knows level 4")
+        assert (event.before, event.level, event.mastered_level) == (3, 5, 0)
+        assert skill_state(lab, "bin").training_level == 5
+        news = curriculum(lab).news[0]
+        assert (news.kind, news.level) == ("level_set", 5)
+        assert isinstance(news, LevelSet)
+        assert news.reason == "it knows level 4"
+        with pytest.raises(StateError, match="already"):
+            set_level(lab, "bin", 5, "again")
+        with pytest.raises(NotFoundError):
+            set_level(lab, "sy", 5, "no such skill")
+        with HomeLock(lab.home.root), pytest.raises(HeldError):
+            set_level(lab, "bin", 3, "the lab is up")
+        assert skill_state(lab, "bin").training_level == 5
+
+
+def test_settings_are_checked_and_told_but_never_written(tmp_path: Path) -> None:
+    with Realm(make_lab(tmp_path / "home", drills=False)) as realm:
+        text = realm.home.config.read_text()
+        lines = settings_text(realm.lab, {"preset": "sprint"}, "bin", {"weight": 2.0})
+        assert lines.splitlines()[:3] == ["curriculum:", "  preset: sprint", "  skills:"]
+        assert "win over the preset: evaluations" in lines  # the template says 3
+        with pytest.raises(ConfigError, match="weight"):
+            settings_text(realm.lab, {}, "bin", {"weight": -1.0})
+        assert realm.home.config.read_text() == text

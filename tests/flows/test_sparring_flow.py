@@ -1,0 +1,119 @@
+"""Mistakes of a tiny hero, from the question to the run on them; and rows that it finds hard."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from realm import Realm
+from realm.core.records import ArtifactKind, Priority
+from realm.corpus.dataset import read_examples
+from realm.corpus.examining.leakage import eval_hashes
+from realm.flows.checking import context_of
+from realm.flows.skills import skill_state, store_skill_state
+from realm.models import correction
+from realm.skills.curriculum import SkillState
+from tiny_lab import chat_rows, make_lab, realm, realm_json
+
+SPARRING = """
+extends: study
+method: {kind: correction}
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = make_lab(tmp_path_factory.mktemp("sparring") / "home", drills=False)
+    (home / "chats.jsonl").write_text(chat_rows(60))
+    (home / "recipes" / "sparring.yaml").write_text(SPARRING)
+    assert realm_json(home, "train", str(home / "chats.jsonl"))["state"] == "done"
+    return home
+
+
+def test_every_wrong_answer_becomes_three_rows_and_a_run_of_high_priority(home: Path) -> None:
+    done = realm_json(home, "skill", "spar", "bin", "--problems", "30", "--untargeted")
+    assert done["job"]["state"] == "done"
+    [sparred] = done["sparred"]
+    assert 0 < sparred["wrong"] <= sparred["asked"] == 30
+    assert sparred["rows"] == 3 * sparred["wrong"]
+    [run] = done["runs"]
+    assert (run["state"], run["priority"]) == ("queued", "high")
+    with Realm(home) as lab:
+        record = lab.lab.ledger.datasets.get(sparred["dataset"])
+        assert (record.spec, record.rows) == ("self_correction_v1", sparred["rows"])
+        rows = list(read_examples(lab.lab.store.verified(ArtifactKind.DATASET, record.hash)))
+        hashes = context_of(lab.lab).eval_hashes
+    problems = [correction.read(row.messages[-2].content).problem for row in rows]  # type: ignore[union-attr]
+    assert eval_hashes(iter(problems)).isdisjoint(hashes)
+    assert {row.tags["type"] for row in rows} == set(correction.TYPES)
+    again = realm_json(home, "skill", "spar", "bin", "--problems", "30", "--untargeted")
+    assert again["job"] == done["job"]
+    assert len(realm_json(home, "queue", "list")) == len(
+        {job["id"] for job in realm_json(home, "queue", "list")}
+    )
+
+
+def test_rows_of_an_older_checkpoint_are_dropped_and_the_next_ones_are_trained(home: Path) -> None:
+    before = realm_json(home, "skill", "spar", "bin", "--problems", "31", "--untargeted")
+    # What was queued before it was trained first, so this one was done with what came of that.
+    assert before["sparred"][0]["asked"] == 31
+    assert before["runs"][0]["state"] == "queued"
+    rows = home / "more.jsonl"
+    rows.write_text(chat_rows(20))
+    with Realm(home) as lab:
+        first = lab.lab.queue.get(before["runs"][0]["id"])
+        lab.lab.queue.move(first.id, Priority.LOW)
+    assert realm_json(home, "train", str(rows))["state"] == "done"
+    states = {job["id"]: job for job in realm_json(home, "queue", "list")}
+    stale = states[before["runs"][0]["id"]]
+    assert stale["state"] == "dropped"
+    assert "has been saved since" in stale["reason"]
+    trained = realm_json(home, "skill", "spar", "bin", "--problems", "20", "--untargeted", "--train")
+    assert [run["state"] for run in trained["runs"]] == ["done"]
+    shown = realm_json(home, "run", "show", trained["runs"][0]["id"])
+    assert shown["checkpoints"]
+
+
+def test_targeted_sparring_asks_weak_primitives_alone(home: Path) -> None:
+    with Realm(home) as lab:
+        weak = {"bitwise_xor": 0.9, "bitwise_and": 0.05}
+        state: SkillState = skill_state(lab.lab, "bin").model_copy(update={"weakness": weak})
+        fence = lab.lab.ledger.fences.take("test")
+        store_skill_state(lab.lab, "bin", state, fence)
+    done = realm_json(home, "skill", "spar", "bin", "--problems", "25", "--targeted")
+    assert [name for name, _, _ in done["sparred"][0]["weakest"]] == ["bitwise_xor"]
+
+
+def test_an_unknown_skill_and_a_hero_without_checkpoints_are_refused(home: Path, tmp_path: Path) -> None:
+    done = realm(home, "skill", "spar", "chess")
+    assert done.returncode == 3
+    assert "there are: bin" in done.stderr
+    fresh = make_lab(tmp_path / "fresh", drills=False)
+    done = realm(fresh, "skill", "spar")
+    assert done.returncode == 1
+    assert "no checkpoint yet" in done.stderr
+
+
+def test_hard_rows_become_a_dataset(home: Path) -> None:
+    odd = {
+        "messages": [
+            {"role": "user", "content": "What is 3?"},
+            {"role": "assistant", "content": "zyxw vuts rqpo"},
+        ]
+    }
+    (home / "mixed.jsonl").write_text(chat_rows(60) + json.dumps(odd) + "\n")
+    assert realm_json(home, "train", str(home / "mixed.jsonl"))["state"] == "done"
+    done = realm_json(home, "data", "mine", "mixed.jsonl", "--share", "0.1", "--noise", "0")
+    assert done["job"]["state"] == "done", done
+    found = done["dataset"]
+    assert (found["name"], found["rows"]) == ("mixed-hard", 6)
+    with Realm(home) as lab:
+        rows = list(read_examples(lab.lab.store.verified(ArtifactKind.DATASET, found["hash"])))
+    assert "zyxw vuts rqpo" in {row.messages[-1].content for row in rows}
+    without = realm_json(home, "data", "mine", "mixed.jsonl", "--share", "0.1", "--noise", "0.02")
+    with Realm(home) as lab:
+        rows = list(read_examples(lab.lab.store.verified(ArtifactKind.DATASET, without["dataset"]["hash"])))
+    assert "zyxw vuts rqpo" not in {row.messages[-1].content for row in rows}
+    assert realm(home, "data", "mine", "nothing").returncode == 3
