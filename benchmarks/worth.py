@@ -4,8 +4,8 @@
 
 Every arm raises the hero of the template `dio` (1.2 million parameters) from random weights, in processes of
 one thread, and sees as many tokens as the arm beside it. Scores are shares of right answers to held-out
-problems that every arm is asked alike. An arm's seeds differ in first weights and drills; the two arms of a seed
-begin alike, so differences are paired: mean with the 95 % interval of Student's t over seeds, and the
+problems that every arm is asked alike. An arm's seeds differ in first weights and drills; the two arms of a
+seed begin alike, so differences are paired: mean with the 95 % interval of Student's t over seeds, and the
 difference that as many seeds would have shown with 80 % probability.
 
 curriculum   one level after another as `skills.curriculum` rules (mastery, replay, preview), against all

@@ -63,7 +63,8 @@ def write_examples(
 ) -> DatasetInfo:
     """Write generated examples as a dataset in the folder `out`.
 
-    `scrub` and `build` tell of the dataset that they were chosen from, where there is one. Raises DataError, naming the row, for one that the spec forbids and where there are none.
+    `scrub` and `build` tell of the dataset that they were chosen from, where there is one. Raises DataError,
+    naming the row, for one that the spec forbids and where there are none.
     """
     if spec not in specs.SPECS:
         raise NotFoundError(f"no spec is called {spec!r}", hint=f"there are: {', '.join(specs.SPECS)}")
