@@ -17,24 +17,33 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from realm.core.events import Emit, Event
+from realm.core.events import Emit, Event, TrialDecided
 from realm.core.records import Priority
 from realm.corpus.scrubbing.decisions import Decision
+from realm.evaluation.mining import MiningConfig
+from realm.evaluation.task import Size
 from realm.flows import (
     build,
     chat,
     checking,
     control,
     create,
+    curriculum,
+    drift,
     export,
     intake,
     live,
+    mining,
     play,
     publishing,
+    report,
     sources,
+    sparring,
     stats,
     status,
+    suites,
     train,
+    trial,
     worker,
 )
 from realm.flows.build import BuildPlan, BuildProgress, BuildReport
@@ -43,17 +52,23 @@ from realm.flows.checkpoints import resolve
 from realm.flows.collect import Collected, CollectProgress
 from realm.flows.config import RealmConfig
 from realm.flows.context import Lab
+from realm.flows.curriculum import Curriculum
+from realm.flows.drift import Staleness
 from realm.flows.export import Exported, ExportPlan
 from realm.flows.holding import Sampled, samples
 from realm.flows.home import Home, find_home
+from realm.flows.plan import find_dataset
 from realm.flows.play import PlaySummary
 from realm.flows.preview import Preview, preview
 from realm.flows.publishing import Publishing
 from realm.flows.reconcile import Reconciled
+from realm.flows.report import SkillReport
 from realm.flows.review import Review, Reviewed, answer
 from realm.flows.sources import OnError
 from realm.flows.stats import DatasetStats, LabStats, ModelStats, RowsProgress
 from realm.flows.status import Status
+from realm.flows.suites import Evaluated
+from realm.flows.trial import TrialPlan
 from realm.growth.rules import HeroSheet
 from realm.jobs.queue import Job
 from realm.ledger.records import CheckpointRecord, EvaluationRecord, ModelRecord, RunRecord
@@ -245,6 +260,49 @@ class Realm:
     def watch(self, run: str | None = None, *, follow: bool = True) -> Iterator[Event | None]:
         """Yield a run's events as they come; without a name, of the running or newest run."""
         return control.watch(self.lab, control.run_to_watch(self.lab, run), follow=follow)
+
+    # --- what it can do, and what it gets wrong ---------------------------------------------
+
+    def evaluate(
+        self, model: str | None = None, suite: str = "lite", *, size: Size | None = None
+    ) -> Evaluated:
+        """Let a model answer a suite, unless it has; without a name the champion, else the latest.
+
+        In this process, or in the lab that is up. Raises StateError where it did not end well.
+        """
+        asked = suites.ask(self.lab, model, suite, size=size)
+        job = suites.begin(self.lab, asked)
+        if job is not None:
+            suites.finish(self.lab, job)
+        return suites.evaluated(self.lab, asked)
+
+    def report(self, skill: str | None = None) -> list[SkillReport]:
+        """Return the shares of right answers by primitive, the weakest first."""
+        return report.report(self.lab, skill)
+
+    def spar(
+        self, skill: str | None = None, *, problems: int | None = None, targeted: bool | None = None
+    ) -> Job:
+        """Look for mistakes in this process and queue a run on them. HeldError while the lab is up."""
+        job = sparring.queue_sparring(self.lab, skill, problems=problems, targeted=targeted)
+        return train.carry_out(self.lab, job.id)
+
+    def mine(self, dataset: str, model: str | None = None, config: MiningConfig | None = None) -> Job:
+        """Make a dataset of a dataset's hard rows in this process. Raises HeldError while the lab is up."""
+        job = mining.queue_mining(self.lab, dataset, model, config or MiningConfig())
+        return train.carry_out(self.lab, job.id)
+
+    def drift(self, dataset: str | None = None) -> Staleness:
+        """Compare the conventions of a build with those that are collected now."""
+        return drift.staleness(self.lab, find_dataset(self.lab, dataset) if dataset else None)
+
+    def curriculum(self) -> Curriculum:
+        """Return where each skill stands and what the next drills will be."""
+        return curriculum.curriculum(self.lab)
+
+    def trial(self, plan: TrialPlan) -> TrialDecided:
+        """Compare two ways to drill by campaigns from one checkpoint; goes on where it was interrupted."""
+        return trial.run_trial(self.lab, plan)
 
     # --- what is known --------------------------------------------------------------------
 

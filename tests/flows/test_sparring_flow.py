@@ -117,3 +117,14 @@ def test_hard_rows_become_a_dataset(home: Path) -> None:
         rows = list(read_examples(lab.lab.store.verified(ArtifactKind.DATASET, without["dataset"]["hash"])))
     assert "zyxw vuts rqpo" not in {row.messages[-1].content for row in rows}
     assert realm(home, "data", "mine", "nothing").returncode == 3
+
+
+def test_the_same_from_python(home: Path) -> None:
+    with Realm(home) as lab:
+        job = lab.spar("bin", problems=12, targeted=False)
+        assert job.state.value == "done"
+        assert "of 12 wrong" in job.reason
+        assert lab.mine("mixed.jsonl").reason.startswith("12 hard rows of 61")
+        weakest = lab.report("bin")[0].primitives[0]
+        assert weakest.primitive in {primitive.name for primitive in lab.skill("bin").primitives()}
+        assert [each.skill for each in lab.curriculum().skills] == ["bin"]
