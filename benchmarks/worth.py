@@ -14,6 +14,7 @@ sparring     rounds of targeted sparring, each followed by drills as in a lab, a
              beside them sparring alone and targeted drills, from one half-trained hero; scored on the
              primitives that were weak at the beginning
 replay       a mastered first level, then a much higher one with and without replay; scored at the first level
+gate         what `benchmarks/gate.py` prints: candidates of known truth, harmed, lucky and better ones
 
 Not covered: larger models, other skills, budgets other than these.
 """
@@ -25,6 +26,7 @@ import copy
 import json
 import math
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -58,6 +60,7 @@ LEVELS = (3, 4, 5, 6)
 """What the curriculum's proof is scored over."""
 PER_PRIMITIVE = 30
 STEP_ROWS = 64
+GATE = "gate"
 WEAK = 0.2
 """Share of wrong training problems above which a primitive is weak."""
 ROUNDS = 6
@@ -362,7 +365,7 @@ def verdict(proof: Proof, found: Sequence[Mapping[str, float]]) -> dict[str, obj
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    arguments.add_argument("--proof", choices=list(PROOFS), action="append")
+    arguments.add_argument("--proof", choices=[*PROOFS, GATE], action="append")
     arguments.add_argument("--seeds", type=int, default=5)
     arguments.add_argument("--first-seed", type=int, default=0)
     arguments.add_argument("--steps", type=int, help="of each arm, instead of the proof's own")
@@ -370,8 +373,9 @@ def main() -> None:
     asked = arguments.parse_args()
     began, found = time.monotonic(), {}
     numbers = range(asked.first_seed, asked.first_seed + asked.seeds)
+    wanted = asked.proof or [*PROOFS, GATE]
+    names = [name for name in wanted if name != GATE]
     with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn")) as pool:
-        names = asked.proof or list(PROOFS)
         waiting = {(name, n): pool.submit(one, name, n, asked.steps) for name in names for n in numbers}
         for (name, number), future in waiting.items():
             found[name, number] = future.result()
@@ -379,6 +383,9 @@ def main() -> None:
                 f"{time.monotonic() - began:6.0f} s  {name} {number}: {found[name, number]}", file=sys.stderr
             )
     told = {name: verdict(PROOFS[name], [found[name, n] for n in numbers]) for name in names}
+    if GATE in wanted:
+        command = [sys.executable, str(Path(__file__).with_name("gate.py")), "--seeds", "1000"]
+        told[GATE] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     print(json.dumps({"proofs": told, "seconds": round(time.monotonic() - began)}, indent=2))
 
 

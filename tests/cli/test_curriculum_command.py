@@ -47,18 +47,19 @@ def test_a_new_hero_is_shown_with_what_it_needs(home: Path, realm: Command) -> N
     [skill] = found["skills"]
     assert (skill["mastered_level"], skill["training_level"], skill["streak"]) == (0, 3, 0)
     assert sum(skill["next_rows"].values()) == 320
-    assert skill["missing"] == ["level 3 has not been evaluated yet", "3 of 3 passes in a row"]
+    assert skill["missing"] == ["level 3 has not been evaluated yet", "3 more passes in a row of 3"]
     assert {share for _, share in skill["weakness"]} == {None}
     text = realm(home, "curriculum", "show")[1]
     assert "bin, to advance: level 3 has not been evaluated yet" in text
+    assert "errors on training problems: not measured yet" in text
 
 
 def test_a_level_is_set_with_a_reason_and_shown(home: Path, realm: Command) -> None:
     event = document(
-        realm, home, "curriculum", "set", "bin", "--level", "4", "--reason", "came from elsewhere"
+        realm, home, "curriculum", "set", "bin", "--level", "4", "--reason", "came from\x1b[1m elsewhere"
     )
     assert (event["before"], event["level"]) == (3, 4)
-    assert "set from level 3 to 4: came from elsewhere" in realm(home, "curriculum", "show")[1]
+    assert "set from level 3 to 4: came from[1m elsewhere" in realm(home, "curriculum", "show")[1]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import yaml
 
 from realm.cli.main import run as run_command
 from realm.flows.samples import grade_file, rows, sample, skill_of
+from realm.skills.skill import LevelPrimitive
 from tiny_lab import REALM
 
 
@@ -115,6 +116,43 @@ def test_wrong_use_of_sample() -> None:
     near = realm("skill", "sample", "binn")
     assert (near.returncode, "did you mean bin" in near.stderr) == (3, True)
     assert realm("skill", "sample", "none.yaml").returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["sample", "bin", "--option", "digit_order"], "--option digit_order: expected KEY=VALUE"),
+        (["sample", "bin", "--option", "=lsb"], "--option =lsb: expected KEY=VALUE"),
+        (["show", "http"], "such as --option url="),
+        (["sample", "bin", "--seed", str(2**63)], f"{2**63 - 1} is the largest"),
+        (["grade", "bin", "."], ". is a folder"),
+    ],
+)
+def test_wrong_use_says_what_to_do(words: list[str], told: str) -> None:
+    done = realm("skill", *words)
+    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("seed", [-(2**63) + 1, 2**63 - 1])
+def test_ids_of_the_largest_seeds_lead_back(seed: int, tmp_path: Path) -> None:
+    [row] = realm_json("skill", "sample", "bin", "--seed", str(seed), "--count", "1")
+    graded = grade_file(
+        skill_of("bin"), write(tmp_path / "a.jsonl", [{"id": row["id"], "answer": row["expected"]}])
+    )
+    assert [each.correct for each in graded.rows] == [True]
+
+
+def test_sizes_are_short_for_a_person_and_readable_for_every_program() -> None:
+    text = realm("skill", "show", "memory").stdout
+    assert "about 7.2e41 problems" in text
+    assert max(map(len, text.splitlines())) <= 100
+    found = [p for level in realm_json("skill", "show", "memory")["levels"] for p in level["primitives"]]
+    sizes = [size for p in found for size in (p["problems"], p["heldout"])]
+    assert max(sizes) == pytest.approx(7.2e41, rel=0.01)
+    assert all(isinstance(size, float) == (size > 2**53) for size in sizes)
+    exact = [LevelPrimitive(name="p", problems=n, heldout=0, testable=False) for n in (2**53, 10**400)]
+    assert [each.problems for each in exact] == [2**53, 10**400]
+    assert [each.model_dump(mode="json")["problems"] for each in exact] == [2**53, 1e308]
 
 
 def test_answers_are_graded_by_id_and_by_prompt(tmp_path: Path) -> None:

@@ -111,6 +111,12 @@ def test_own_solution_is_right_and_near_misses_are_not(name: str, form: dict[str
                 assert skill.grade(problem, other.expected) < 1.0, (question(problem), other.expected)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_levels_have_the_numbers_that_are_told_before_any_is_counted(name: str) -> None:
+    skill = build(name)
+    assert list(skill.level_numbers()) == [info.level for info in skill.levels()]
+
+
 @pytest.mark.parametrize(("name", "form"), SKILLS_IN_FORMS)
 def test_no_answer_that_holds_the_right_one_among_others_counts(name: str, form: dict[str, Any]) -> None:
     skill = build(name, form)

@@ -61,3 +61,9 @@ def test_bad_yaml_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         load(Outer, tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("text", ["a=[", "a={b: ]", "a=" + "[" * 3000])
+def test_a_value_that_is_no_yaml_is_refused_in_words(text: str) -> None:
+    with pytest.raises(ConfigError, match="the value is no YAML"):
+        override({}, [text])

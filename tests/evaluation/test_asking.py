@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import log
 
 import pytest
 
@@ -10,6 +11,7 @@ from realm.core.records import Message
 from realm.evaluation.asking import Asking
 from realm.evaluation.suite import Sampling, Suite
 from realm.evaluation.task import Result, Size
+from realm.models.generator import Confidence, Said
 from realm.skills.skill import Problem
 
 
@@ -154,3 +156,30 @@ def test_a_lost_answer_is_an_error() -> None:
 
     with pytest.raises(ValueError, match="zip"):
         asking(Counting(), Short()).answer([problem(1), problem(2)])
+
+
+class Sure(Echo):
+    """An echo that is half sure of every turn."""
+
+    def say(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[Said]:
+        sure = Confidence(log_probability=log(0.5), tokens=1)
+        texts = self.generate(prompts, max_tokens=max_tokens, seed=seed)
+        return [Said(text=text, confidence=sure) for text in texts]
+
+    def confidences(self, chats: Sequence[Sequence[Message]]) -> list[Confidence]:
+        raise NotImplementedError("the answers are not read again")
+
+
+def test_one_turn_has_a_confidence_several_and_none_have_not() -> None:
+    problems = [problem(1), problem(2), problem(9), problem(0)]
+    found = asking(Counting(), Sure(room=3)).answer(problems)
+    assert [result.confidence for result in found] == [pytest.approx(0.5), None, None, None]
+    assert [result.confidence for result in asking(Counting(), Echo()).answer(problems)] == [None] * 4

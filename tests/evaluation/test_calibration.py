@@ -137,7 +137,11 @@ def test_a_model_that_got_too_sure_is_told_from_luck() -> None:
 def test_confidences_that_are_missing_are_no_comparison() -> None:
     whole = pairs(0, 0, 3)
     assert compare_calibration([]) is None
-    assert compare_calibration([*whole, whole[0].model_copy(update={"after_confidence": None})]) is None
+    unknown = [pair.model_copy(update={"after_confidence": None}) for pair in whole]
+    assert compare_calibration(unknown) is None
+    some = compare_calibration([*whole, *unknown])
+    assert some is not None
+    assert (some.answers, some.before) == (3, pytest.approx(0.2))
 
 
 def test_settings_are_bounded() -> None:

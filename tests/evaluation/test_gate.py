@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from realm.evaluation.comparison import Pair
 from realm.evaluation.gate import Check, Decision, GateConfig, Part, decide
+from realm.evaluation.score import Comparable
 from realm.skills.threshold import Threshold
 
 EACH = 30
@@ -140,6 +141,19 @@ def test_calibration_may_not_get_worse() -> None:
     assert [c.name for c in decision.checks if not c.passed] == ["calibration"]
     assert "calibration worse" in decision.reasons[0]
     assert judged(boasting, GateConfig(calibration_slack=0.5)).passed
+
+
+def test_what_was_not_measured_alike_is_refused_with_the_reason() -> None:
+    pairs = [pair for name in NAMES[:8] for pair in outcomes(name, won=5, both=20)]
+    asked, config = [part(right(pairs))], GateConfig()
+    apart = Comparable(against=("template: a and b",), labels=())
+    decision = decide(config, asked, pairs, apart)
+    assert not decision.passed
+    assert decision.reasons == ("champion and candidate were not measured alike: template: a and b",)
+    assert all(not found.name.startswith("champion") for found in decision.checks)
+    alike = decide(config, asked, pairs, Comparable(against=(), labels=("device: cpu and cuda",)))
+    assert alike.passed
+    assert check(alike, "comparable").text.endswith("device: cpu and cuda")
 
 
 def test_other_problems_are_no_comparison() -> None:

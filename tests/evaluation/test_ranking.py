@@ -4,7 +4,16 @@ import pytest
 from pydantic import ValidationError
 
 from realm.core.errors import NotFoundError
-from realm.evaluation.ranking import Answered, Measured, Ranking, WatchConfig, Way, rank
+from realm.evaluation.ranking import (
+    Answered,
+    Measured,
+    Ranking,
+    WatchConfig,
+    Way,
+    Where,
+    common_ground,
+    rank,
+)
 
 WAY = Way.of({"backend": "transformers 5", "template": "t", "sampling": "greedy", "device": "cpu"})
 
@@ -101,14 +110,25 @@ def test_the_current_checkpoint_says_which_parts_count() -> None:
     assert found.rollback.reasons[1] == "p fell"
 
 
+def test_the_common_ground_is_where_most_answers_can_be_compared() -> None:
+    def asked(*parts: str) -> dict[Where, int]:
+        return {Where(part, WAY): 10 for part in parts}
+
+    everyone = {"now": asked("a", "b", "c"), "x": asked("a", "z"), "y": asked("a", "b"), "w": asked("a", "b")}
+    found = common_ground(everyone, "now")
+    assert {where.part for where in found} == {"a", "b"}  # two with 20 problems against three with 10
+    alone = {"now": asked("a", "b"), "x": {Where("a", Way.of({"backend": "vllm"})): 10}}
+    assert common_ground(alone, "now") == alone["now"].keys()
+
+
 def test_a_checkpoint_nobody_asked_cannot_be_ranked() -> None:
     with pytest.raises(NotFoundError):
         ranked(measured("other", 1))
 
 
 def test_a_way_is_read_from_a_context() -> None:
-    assert WAY.backend == "transformers 5"
-    assert WAY.dtype == ""
+    assert (WAY.backend, WAY.dtype, WAY.profile) == ("transformers", "unknown", "none")
+    assert Way.of({"backend": "vllm 1"}) == Way.of({"backend": "vllm 2"})
     assert Way.of({"seed": 3}).seed == "3"
     with pytest.raises(ValidationError):
         WatchConfig.model_validate({"warning": 0})

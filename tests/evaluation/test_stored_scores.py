@@ -97,6 +97,21 @@ def test_pairs_carry_both_scores(ledger: Ledger) -> None:
     assert ledger.evaluations.scored_pairs(A, B, ["other"]) == []
 
 
+def test_confidences_are_kept_where_they_are_known(ledger: Ledger) -> None:
+    sure = {A: (0.25, None), B: (1.0, 0.5)}
+    for checkpoint, confidences in sure.items():
+        new = NewEvaluation(checkpoint=checkpoint, hero_step=1, suite="c", skill="k", level=0)
+        results = [
+            ProblemResult(key=str(i), primitive="p", correct=True, answer="", score=1, confidence=confidence)
+            for i, confidence in enumerate(confidences)
+        ]
+        number = ledger.evaluations.add(new, results, None).id
+        assert tuple(r.confidence for r in ledger.evaluations.results(number)) == confidences
+        assert [tuple(row) for row in ledger.evaluations.scores(number)] == [("0", "p", 1), ("1", "p", 1)]
+    found = ledger.evaluations.scored_pairs(A, B, ["c"])
+    assert [(p.a_confidence, p.b_confidence) for p in found] == [(0.25, 1.0), (None, 0.5)]
+
+
 def test_a_result_without_a_score_is_all_or_nothing() -> None:
     right = ProblemResult.model_validate({"key": "k", "primitive": "p", "correct": True, "answer": ""})
     wrong = ProblemResult.model_validate({"key": "k", "primitive": "p", "correct": False, "answer": ""})

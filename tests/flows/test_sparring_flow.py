@@ -103,19 +103,21 @@ def test_hard_rows_become_a_dataset(home: Path) -> None:
             {"role": "assistant", "content": "zyxw vuts rqpo"},
         ]
     }
-    (home / "mixed.jsonl").write_text(chat_rows(60) + json.dumps(odd) + "\n")
-    assert realm_json(home, "train", str(home / "mixed.jsonl"))["state"] == "done"
-    done = realm_json(home, "data", "mine", "mixed.jsonl", "--share", "0.1", "--noise", "0")
+    (home / "mixed rows.jsonl").write_text(chat_rows(60) + json.dumps(odd) + "\n")
+    assert realm_json(home, "train", str(home / "mixed rows.jsonl"))["state"] == "done"
+    done = realm_json(home, "data", "mine", "mixed rows.jsonl", "--share", "0.1", "--noise", "0")
     assert done["job"]["state"] == "done", done
     found = done["dataset"]
-    assert (found["name"], found["rows"]) == ("mixed-hard", 6)
+    assert (found["name"], found["rows"]) == ("mixed rows-hard", 6)
     with Realm(home) as lab:
         rows = list(read_examples(lab.lab.store.verified(ArtifactKind.DATASET, found["hash"])))
     assert "zyxw vuts rqpo" in {row.messages[-1].content for row in rows}
-    without = realm_json(home, "data", "mine", "mixed.jsonl", "--share", "0.1", "--noise", "0.02")
+    without = realm_json(home, "data", "mine", "mixed rows.jsonl", "--share", "0.1", "--noise", "0.02")
     with Realm(home) as lab:
         rows = list(read_examples(lab.lab.store.verified(ArtifactKind.DATASET, without["dataset"]["hash"])))
     assert "zyxw vuts rqpo" not in {row.messages[-1].content for row in rows}
+    told = realm(home, "data", "mine", "mixed rows.jsonl", "--share", "0.3").stdout
+    assert "train on it: realm train 'mixed rows-hard'" in told
     assert realm(home, "data", "mine", "nothing").returncode == 3
 
 
@@ -124,7 +126,7 @@ def test_the_same_from_python(home: Path) -> None:
         job = lab.spar("bin", problems=12, targeted=False)
         assert job.state.value == "done"
         assert "of 12 wrong" in job.reason
-        assert lab.mine("mixed.jsonl").reason.startswith("12 hard rows of 61")
+        assert lab.mine("mixed rows.jsonl").reason.startswith("12 hard rows of 61")
         weakest = lab.report("bin")[0].primitives[0]
         assert weakest.primitive in {primitive.name for primitive in lab.skill("bin").primitives()}
         assert [each.skill for each in lab.curriculum().skills] == ["bin"]

@@ -18,6 +18,8 @@ from realm.core.events import AnswersGraded, Event
 from realm.core.records import Priority
 from realm.flows import suites
 from realm.flows.examination import EVALUATE
+from realm.flows.judging import Case
+from realm.flows.skills import skill_state, store_skill_state
 from realm.flows.suites import ask, begin, evaluated, finish
 from realm.jobs.queue import JobState
 from tiny_lab import chat_rows, make_lab
@@ -105,6 +107,11 @@ def test_an_answer_is_kept_with_how_it_was_measured(lab: Realm) -> None:
     assert len({result.key for result in results}) == 5
     assert all(result.score in (0.0, 1.0) and result.score == result.correct for result in results)
     assert any(result.answer for result in results)
+    assert all(result.confidence is not None and 0 <= result.confidence <= 1 for result in results)
+    assert len({result.confidence for result in results}) > 1
+    found = suites.calibration(lab.lab, facts.id)
+    assert found is not None
+    assert found.answers == 5
     bits = next(e for e in lab.evaluations() if e.kind == "skill" and not e.verdict)
     assert bits.context["max_tokens"] == "4"
 
@@ -175,3 +182,26 @@ def _set_context(lab: Realm, checkpoint: str, **changes: Any) -> None:
     with lab.lab.ledger.evaluations._database.writing() as session:
         for row in session.scalars(select(Evaluation).where(Evaluation.checkpoint == checkpoint)):
             row.context = {**row.context, **changes}
+
+
+def test_the_gate_asks_model_and_champion_what_they_have_not_answered(lab: Realm) -> None:
+    state = skill_state(lab.lab, "bin")
+    level = state.start_level
+    mastered = {"mastered_level": level, "training_level": level + 1}
+    store_skill_state(lab.lab, "bin", state.model_copy(update=mastered), None)
+    base, models = lab.checkpoint("dio@0"), lab.lab.ledger.models
+    registered = models.register("first", "dio", base.hash, scores={}, fence=None)
+    models.promote(registered.name, expected_revision=0, decision={"mastered": {"bin": level}}, fence=None)
+    case = Case(lab.lab, "dio@latest")
+    assert case.missing == len(case.suites[0].problems)  # what the run has saved was examined at this level
+    job = case.begin()
+    assert job is not None
+    finish(lab.lab, job)
+    assert Case(lab.lab, "dio@latest").begin() is None
+    decision = case.judged().decision
+    checks = {check.name: check for check in decision.checks}
+    assert not decision.passed
+    assert checks["comparable"].passed
+    assert not checks["calibration"].skipped
+    assert checks["champion"].figures["problems"] == len(case.suites[0].problems)
+    assert len(models.promotions("first", "dio")) == 1

@@ -136,6 +136,12 @@ def test_two_tokens_or_hosts_are_none(server: tuple[str, str]) -> None:
             assert raw.recv(100).split(b" ")[1] in (b"400", b"401", b"421")
 
 
+def test_a_client_without_the_token_is_told_where_it_belongs(server: tuple[str, str]) -> None:
+    with pytest.raises(RefusedError, match="wants a token") as caught:
+        SkillClient(server[0], None).info()
+    assert "token_variable" in str(caught.value.hint)
+
+
 def test_bad_requests_are_told_and_bounded(server: tuple[str, str]) -> None:
     url, token = server
     for body, status in (

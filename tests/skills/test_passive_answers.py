@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from realm.skills.passive.words import NOUNS, NOUNS_ES, NOUNS_IES, OPPOSITES
+from realm.skills.passive.words import ALIKE, NOUNS, NOUNS_ES, NOUNS_IES, OPPOSITES
 from realm.skills.skill import SKILLS, Problem
 
 
@@ -205,6 +205,26 @@ def test_one_option_alone_fits_a_choice_of_words() -> None:
             assert 3 <= len(options) <= 5
 
 
+def test_a_wrong_choice_is_wrong_in_every_sense_of_the_word() -> None:
+    """No choice comes from a line that a reader may take for the right one, or for the opposite's."""
+    line = {word: n for n, side in enumerate(s for entry in OPPOSITES for s in entry) for word in side}
+    assert {word for group in ALIKE for word in group} <= set(line)
+    taken = {(line[a], line[b]) for group in ALIKE for a in group for b in group}
+    assert not any((n, n ^ 1) in taken for n in line.values())
+    seen = 0
+    for name in ("synonym_easy", "antonym_easy"):
+        for problem in problems("language_basics", name):
+            options = question(problem).rstrip("?.").rpartition(": ")[2].split(", ")
+            right = line[problem.expected]
+            for wrong in {line[option] for option in options} - {right}:
+                assert not {(right, wrong), (right ^ 1, wrong ^ 1)} & taken, question(problem)
+                seen += 1
+    assert seen > 100
+    skill = SKILLS.build("language_basics")
+    assert skill.recall("Which word means nearly the same as tough: hard, rude, clean?") is not None
+    assert skill.recall("Which word means nearly the same as tough: hard, rude, mighty?") is None
+
+
 def test_plurals_follow_the_three_rules() -> None:
     assert not set(NOUNS) & set(NOUNS_ES) | set(NOUNS) & set(NOUNS_IES) | set(NOUNS_ES) & set(NOUNS_IES)
     assert all(noun.endswith(("s", "x", "z", "ch", "sh")) for noun in NOUNS_ES)
@@ -260,5 +280,5 @@ def test_truths_are_what_the_values_make_them() -> None:
                 formula = formula.replace(f"not {letter}", f"({letter} == False)")
             for word, sign in words.items():
                 formula = formula.replace(word, sign)
-            asked_false = " false, yes or no" in question(problem) or "it is false that" in question(problem)
+            asked_false = " false, yes or no" in question(problem) or "formula is false:" in question(problem)
             assert problem.expected == ("yes" if eval(formula, {}, names) != asked_false else "no")

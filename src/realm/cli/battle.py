@@ -170,6 +170,9 @@ def plain(event: Event) -> Text | None:
             share = event.pooled.correct / max(event.pooled.total, 1)
             text = f"{event.skill} level {event.level} {event.change} at step {event.hero_step}: {share:.3f}"
             return Text(f"! {text}; {event.consequence}", style="yellow")
+        case events.RegressionFound():
+            style = "red" if event.alarm == "critical" else "yellow"
+            return Text(f"! {event.checkpoint} fell behind: {'; '.join(event.reasons)}", style=style)
         case events.GateDecided(passed=False):
             return Text(
                 f"✗ {word('gate')} refused {event.checkpoint}: {'; '.join(event.reasons)}", style="red"

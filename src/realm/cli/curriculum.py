@@ -10,6 +10,7 @@ from realm.cli.groups import Commands, add_group
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line, print_table
 from realm.cli.play import show_events
+from realm.core.text import printable
 
 if TYPE_CHECKING:
     from realm.core.events import LevelReviewed, LevelSet, TrialDecided
@@ -60,14 +61,19 @@ def _print(found: Curriculum) -> None:
     )
     for skill in found.skills:
         print_line(f"\n{skill.skill}, to advance: {'; '.join(skill.missing)}")
-        weak = [
-            f"{name} {'not measured' if share is None else f'{share:.2f}'}" for name, share in skill.weakness
-        ]
-        print_line(f"  errors on training problems: {', '.join(weak)}")
+        print_line(f"  errors on training problems: {_errors(skill)}")
         if skill.lost:
             print_line(f"  lost, and repeated more: level {', '.join(map(str, skill.lost))}")
     for event in found.news:
         print_line(f"\n{event.at[:16]} {_news(event)}")
+
+
+def _errors(skill: SkillStanding) -> str:
+    measured = [f"{name} {share:.2f}" for name, share in skill.weakness if share is not None]
+    unknown = [name for name, share in skill.weakness if share is None]
+    if not measured:
+        return "not measured yet"
+    return ", ".join(measured) + (f"; not measured: {', '.join(unknown)}" if unknown else "")
 
 
 def _score(skill: SkillStanding) -> str:
@@ -79,7 +85,8 @@ def _score(skill: SkillStanding) -> str:
 
 def _news(event: LevelReviewed | LevelSet) -> str:
     if event.kind == "level_set":
-        return f"{event.skill} set from level {event.before} to {event.level}: {event.reason}"
+        reason = printable(event.reason, 400)
+        return f"{event.skill} set from level {event.before} to {event.level}: {reason}"
     share = event.pooled.correct / max(1, event.pooled.total)
     what = f"{event.skill} level {event.level} {event.change} at step {event.hero_step} ({share:.3f})"
     return f"{what}; {event.consequence}"
@@ -122,7 +129,7 @@ def set_settings(
     A level is set at once and recorded with its reason; the lab must be down. Everything else belongs into
     realm.yaml, which is yours and never written: the lines are checked and printed.
 
-    Example: realm curriculum set bin --level 4 --reason "knows it from the last campaign"
+    Example: realm curriculum set bin --level 4 --reason "known before"
     """
     options: Options = ctx.obj
     general = {"preset": preset, "strategy": strategy}

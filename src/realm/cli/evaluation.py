@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
+from realm.cli.asked import MODEL, SIZE, problem_bar, size_of
 from realm.cli.groups import Commands, add_group
 from realm.cli.options import Options
 from realm.cli.output import ago, print_json, print_line, print_table
+from realm.cli.standing import rank, transfer
 from realm.core.clock import utc_now
 from realm.core.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from realm.evaluation.calibration import Calibration
     from realm.evaluation.comparison import Difference
     from realm.evaluation.score import Share, SuiteScore
     from realm.flows.suites import Compared, Evaluated, SuiteInfo
-    from realm.lab import Realm
     from realm.ledger.records import EvaluationRecord, ProblemResult
 
-MODEL = "HERO@STEP, HERO@latest, HERO@champion, HERO@best:METRIC, HERO@0, a registered version or a hash."
 SUITE = typer.Option("lite", "--suite", help="The suite's name; `realm eval list --suites` names them.")
-SIZE = typer.Option(
-    None, "--size", help="lite (5 problems of each primitive) or full (30); else the suite's own."
-)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    commands: Commands = {"run": run, "list": list_evaluations, "show": show, "compare": compare}
+    commands: Commands = {
+        "run": run,
+        "list": list_evaluations,
+        "show": show,
+        "compare": compare,
+        "rank": rank,
+        "transfer": transfer,
+    }
     add_group(app, "eval", "Ask suites of models and compare what they answer.", commands)
 
 
@@ -62,13 +64,13 @@ def run(
         raise UsageError("--risk says when a part may end early", hint="give --early-stop too")
     options: Options = ctx.obj
     with options.realm() as realm:
-        asked = ask(realm.lab, model, suite, size=_size(size), risk=risk if early_stop else None)
+        asked = ask(realm.lab, model, suite, size=size_of(size), risk=risk if early_stop else None)
         job = begin(realm.lab, asked)
         if job is not None and not wait:
             _queued(options, job.id)
             return
         if job is not None:
-            with _progress(realm, sum(len(part.problems) for part in asked.parts)):
+            with problem_bar(realm, sum(len(part.problems) for part in asked.parts)):
                 finish(realm.lab, job)
         found = evaluated(realm.lab, asked)
     if options.json:
@@ -79,38 +81,11 @@ def run(
         raise typer.Exit(1)
 
 
-def _size(given: str | None) -> Literal["lite", "full"] | None:
-    from realm.core.errors import UsageError
-    from realm.evaluation.task import PER_PRIMITIVE
-
-    if given is not None and given not in PER_PRIMITIVE:
-        raise UsageError(f"--size {given}: expected {' or '.join(PER_PRIMITIVE)}")
-    return given
-
-
 def _queued(options: Options, job: str) -> None:
     if options.json:
         print_json({"job": job})
     else:
         print_line(f"{job}: queued; the lab answers it next (`realm up`)")
-
-
-@contextmanager
-def _progress(realm: Realm, problems: int) -> Iterator[None]:
-    """Show how many problems are answered, the rate and the time left."""
-    from realm.cli.bars import bar
-    from realm.core.events import AnswersGraded, Event
-
-    done: dict[str, int] = {}
-    with bar("problems") as tell:
-
-        def watch(event: Event) -> None:
-            if isinstance(event, AnswersGraded):
-                done[event.suite] = event.done
-                tell("evaluation", sum(done.values()), problems, event.suite)
-
-        realm.attach(watch)
-        yield
 
 
 def _print_evaluated(found: Evaluated) -> None:
@@ -238,18 +213,23 @@ def show(
     evaluation: int = typer.Argument(help="Its id: see `realm eval list`."),
     answers: bool = typer.Option(False, "--answers", help="Show every answer, and what was found wrong."),
 ) -> None:
-    """Show one evaluation: how it was measured, and each answer if asked.
+    """Show one evaluation: how it was measured and calibrated, and each answer if asked.
 
     Example: realm eval show 12 --answers
     """
+    from realm.flows.suites import calibration
+
     options: Options = ctx.obj
     with options.realm() as realm:
         record = realm.lab.ledger.evaluations.get(evaluation)
+        sure = calibration(realm.lab, evaluation)
         results = realm.lab.ledger.evaluations.results(evaluation) if answers else []
     if options.json:
-        print_json({**record.model_dump(mode="json"), **({"answers": results} if answers else {})})
+        told = {**record.model_dump(mode="json"), "calibration": sure}
+        print_json({**told, **({"answers": results} if answers else {})})
         return
     _print_record(record)
+    _print_calibration(record, sure)
     _print_answers(results)
 
 
@@ -260,6 +240,29 @@ def _print_record(record: EvaluationRecord) -> None:
         print_line(f"{'primitive':12} {name}: {correct}/{total}")
     for name, value in sorted(record.context.items()):
         print_line(f"{'measured':12} {name}: {printable(str(value))}")
+
+
+def _print_calibration(record: EvaluationRecord, sure: Calibration | None) -> None:
+    if sure is None:
+        print_line(f"{'calibration':12} unknown: no confidences are recorded")
+        return
+    print_line(
+        f"{'calibration':12} error {sure.width_error:.3f} in bins equally wide, {sure.mass_error:.3f} in bins"
+        f" equally full; {sure.answers} of {record.total} answers"
+    )
+    fitted = "" if sure.fitted else " (none helps)"
+    print_line(
+        f"{'temperature':12} {sure.temperature:.3g}{fitted}, with it the error is {sure.corrected_error:.3f}"
+    )
+    print_table(
+        ["confidence", "answers", "mean confidence", "right"],
+        [
+            (f"{row.low:.2f} – {row.high:.2f}", row.answers, f"{row.confidence:.3f}", f"{row.score:.3f}")
+            for row in sure.table
+            if row.answers
+        ],
+        empty="",
+    )
 
 
 def _print_answers(results: list[ProblemResult]) -> None:
@@ -287,7 +290,7 @@ def compare(
 
     options: Options = ctx.obj
     with options.realm() as realm:
-        one, other = (flow.ask(realm.lab, name, suite, size=_size(size)) for name in (before, after))
+        one, other = (flow.ask(realm.lab, name, suite, size=size_of(size)) for name in (before, after))
         found = flow.compare(realm.lab, one, other)
     if options.json:
         print_json(found)

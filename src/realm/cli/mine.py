@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import typer
 
 from realm.cli.options import Options
@@ -41,6 +43,6 @@ def mine(
     else:
         print_line(f"{job.id}: {job.state.value} {job.reason}".rstrip())
         if found is not None:
-            print_line(f"train on it: realm train {found.name}")
+            print_line(f"train on it: realm train {shlex.quote(found.name)}")
     if job.state.value == "failed":
         raise typer.Exit(1)

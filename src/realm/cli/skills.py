@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 _NAME = typer.Argument(help="A skill's kind, the path of a YAML file, or the URL of a skill server.")
 _OPTION = typer.Option([], "--option", help="A skill option, such as digit_order=lsb; repeatable.")
 _SHOWN = 20
+_LONG = 10_000_000
+"""Counts from this on are shown with two digits and a power of ten."""
 
 
 def register(app: typer.Typer) -> None:
@@ -43,8 +46,7 @@ def list_skills(ctx: typer.Context) -> None:
 
     Example: realm skill list
     """
-    from realm.flows.samples import needs
-    from realm.skills.skill import SKILLS
+    from realm.skills.skill import SKILLS, needs
 
     found: list[dict[str, Any]] = []
     for name in SKILLS.names():
@@ -52,7 +54,7 @@ def list_skills(ctx: typer.Context) -> None:
             found.append({"name": name, "needs": wanted})
             continue
         s = SKILLS.build(name)
-        levels, primitives = len(s.levels()), len(s.primitives())
+        levels, primitives = len(s.level_numbers()), len(s.primitives())
         about = {"title": s.title, "version": s.version, "levels": levels, "primitives": primitives}
         found.append({"name": s.name, **about, "needs": ()})
     options: Options = ctx.obj
@@ -95,8 +97,8 @@ def show(ctx: typer.Context, name: str = _NAME, config: list[str] = _OPTION) -> 
         print_line(f"level {level.level} {printable(level.name)}{note}")
         for p in level.primitives:
             note = "" if p.testable else "  not testable here"
-            about_ = "" if p.counted else "about "
-            print_line(f"  {p.name:24} {about_}{p.problems:>8} problems, {p.heldout:>7} held out{note}")
+            problems, heldout = _size(p.problems, exact=p.counted), _size(p.heldout, exact=p.counted)
+            print_line(f"  {p.name:28} {problems:>15} problems, {heldout:>15} held out{note}")
 
 
 def sample(
@@ -113,7 +115,7 @@ def sample(
     An id is an address: with the same options the same problem is made from it again. Where a level has
     fewer problems, fewer rows come, and a warning says so.
 
-    Example: realm skill sample bin --level 3 --count 3 --seed 7 --option digit_order=lsb
+    Example: realm skill sample bin --level 3 --count 3 --option digit_order=lsb
     """
     from realm.flows.samples import rows, skill_of
     from realm.flows.samples import sample as draw
@@ -238,6 +240,12 @@ def _print_graded(report: GradeReport) -> None:
         print_line(f"{report.file}:{row.line}: score {row.score:.2f}, expected {_short(row.expected)}")
     if len(wrong) > _SHOWN:
         print_line(f"{len(wrong) - _SHOWN} more wrong answers")
+
+
+def _size(count: int, *, exact: bool) -> str:
+    """Return a count as a person reads it: `4,096`, `about 1.2e41`."""
+    short = f"{count:,}" if count < _LONG else f"{Decimal(count):.1e}".replace("e+", "e")
+    return short if exact else f"about {short}"
 
 
 def _between(found: Interval) -> str:

@@ -49,8 +49,15 @@ def override(data: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, A
         dotted, sign, text = assignment.partition("=")
         if not sign or not dotted:
             raise ConfigError(f"--set {assignment}: expected KEY=VALUE", hint="for example --set queue.low=3")
-        _assign(result, dotted.split("."), yaml.safe_load(text), assignment)
+        _assign(result, dotted.split("."), _value(text, assignment), assignment)
     return result
+
+
+def _value(text: str, assignment: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError):
+        raise ConfigError(f"--set {assignment[:80]}: the value is no YAML", hint="put it in quotes") from None
 
 
 def _assign(data: dict[str, Any], keys: list[str], value: Any, assignment: str) -> None:

@@ -218,6 +218,8 @@ class Graded(Record):
     """Raw; the transcript where there were several turns."""
     notes: tuple[str, ...] = ()
     """What was checked and failed, in words."""
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Probability that the model gave the whole answer; None where nobody knows it."""
 
 
 class AnswersGraded(_Event):
@@ -470,6 +472,29 @@ class DriftMeasured(_Event):
     retrain: bool
 
 
+class RegressionFound(_Event):
+    """The newest checkpoint is significantly worse than the best on the same problems."""
+
+    kind: Literal["regression_found"] = "regression_found"
+    hero: str
+    checkpoint: str
+    """Canonical name."""
+    hash: str
+    hero_step: int
+    score: float
+    """Mean over the problems that both were asked."""
+    best: str
+    """Canonical name of the best."""
+    best_hash: str
+    best_score: float
+    problems: int
+    chance: float
+    """Of so much loss by luck, corrected for all checkpoints that were ranked."""
+    alarm: Literal["ok", "warning", "critical"]
+    """By the size of the drop; `ok` is significant, but small."""
+    reasons: tuple[str, ...]
+
+
 class GateDecided(_Event):
     kind: Literal["gate_decided"] = "gate_decided"
     checkpoint: str
@@ -518,6 +543,7 @@ Event = Annotated[
     | Sparred
     | DriftMeasured
     | Appraised
+    | RegressionFound
     | GateDecided
     | Promoted,
     Field(discriminator="kind"),

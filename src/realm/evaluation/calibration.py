@@ -183,6 +183,7 @@ class ErrorDifference(Record):
     """How much worse the second of two models is calibrated on the same problems."""
 
     answers: int
+    """Of each, with a confidence."""
     before: float
     after: float
     low: float
@@ -196,7 +197,7 @@ class ErrorDifference(Record):
 
 
 def compare_calibration(pairs: Sequence[Pair], bins: int = 10) -> ErrorDifference | None:
-    """Compare the calibration of two models; None unless every pair has both confidences.
+    """Compare the calibration of two models where both confidences are known; None where none are.
 
     Bins are equally wide, so that both models and all resamples share their edges.
     """
@@ -205,7 +206,7 @@ def compare_calibration(pairs: Sequence[Pair], bins: int = 10) -> ErrorDifferenc
         for p in pairs
         if p.before_confidence is not None and p.after_confidence is not None
     ]
-    if not rows or len(rows) != len(pairs):
+    if not rows:
         return None
     edges = _edges((), bins, "width")
     first = [(_bin(edges, sure), score - sure) for sure, _, score, _ in rows]

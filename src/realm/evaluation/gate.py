@@ -6,6 +6,7 @@ primitives are always unlucky somewhere. The first champion has to be above.
 
 Asked against the champion, on the same problems:
 
+- measured alike: backend, precision, template, manner and sampling, else nothing is compared (see `score`);
 - better: it has won more than luck explains over all problems together. One test, so a candidate that is
   truly no better replaces the champion with at most `promotion_alpha`, whatever it traded for what;
 - no category lost: none is significantly worse, corrected for all categories (Holm);
@@ -28,6 +29,7 @@ from pydantic import Field
 from realm.core.records import Record
 from realm.evaluation.calibration import compare_calibration
 from realm.evaluation.comparison import Difference, Pair, compare
+from realm.evaluation.score import Comparable
 from realm.evaluation.statistics import at_most, holm, problems_needed
 from realm.skills.threshold import Threshold
 
@@ -94,17 +96,26 @@ class Decision(Record):
     total: int
 
 
-def decide(config: GateConfig, parts: Sequence[Part], pairs: Sequence[Pair] | None) -> Decision:
+def decide(
+    config: GateConfig,
+    parts: Sequence[Part],
+    pairs: Sequence[Pair] | None,
+    measured: Comparable | None = None,
+) -> Decision:
     """Decide over a candidate, part by part and against the champion.
 
     `pairs` holds champion and candidate on every problem of every part; None while there is no champion.
+    `measured` says whether both were measured alike; None where that was seen to elsewhere.
     """
     risk = 1.0 if pairs is None else config.floor_risk
     checks = [check for part in parts for check in _part_checks(config, part, risk)]
     if not any(part.asked for part in parts):
         checks = [Check(name="evaluated", passed=False, text="no mastered level has been evaluated")]
     elif pairs is not None:
-        checks += _against_champion(config, parts, pairs)
+        alike = [] if measured is None else [_alike(measured)]
+        checks += alike
+        if all(check.passed for check in alike):
+            checks += _against_champion(config, parts, pairs)
     passed = all(check.passed for check in checks)
     scores = [score for part in parts for score in part.answered.values()]
     return Decision(
@@ -142,6 +153,14 @@ def _at_least(name: str, where: str, points: float, total: int, least: float, ri
     passed = chance >= risk
     text += f" (p = {chance:.3g}{' ≥' if passed else ' <'} {risk:g})"
     return Check(name=name, passed=passed, text=text, figures={**figures, "p": chance})
+
+
+def _alike(measured: Comparable) -> Check:
+    if measured.against:
+        text = f"champion and candidate were not measured alike: {'; '.join(measured.against)}"
+        return Check(name="comparable", passed=False, text=text)
+    said = f"; {'; '.join(measured.labels)}" if measured.labels else ""
+    return Check(name="comparable", passed=True, text=f"champion and candidate were measured alike{said}")
 
 
 def _against_champion(config: GateConfig, parts: Sequence[Part], pairs: Sequence[Pair]) -> list[Check]:
@@ -209,14 +228,15 @@ def _none_worse(config: GateConfig, kind: str, groups: dict[str, list[Pair]]) ->
 def _calibration(config: GateConfig, pairs: Sequence[Pair]) -> Check:
     found = compare_calibration(pairs)
     if found is None:
-        text = "calibration was not compared: no confidences of both models are recorded"
+        text = "calibration was not compared: no problem has the confidences of both models"
         return Check(name="calibration", passed=True, skipped=True, text=text)
     passed = found.low <= config.calibration_slack
     text = (
         f"calibration {'not worse' if passed else 'worse'} than the champion's: error {found.before:.3f} →"
         f" {found.after:.3f}, {found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+        f" on {found.answers} of {len(pairs)} problems"
     )
-    figures = {"before": found.before, "after": found.after, "low": found.low, "high": found.high}
+    figures = found.model_dump()
     return Check(name="calibration", passed=passed, text=text, figures=figures)
 
 

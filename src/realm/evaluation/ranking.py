@@ -1,15 +1,15 @@
 """Rank checkpoints by what may be compared, notice who fell behind the best, and suggest the way back.
 
-Scores are comparable where the same part of a suite was asked and answered by the same backend in the same
-precision, template and manner of sampling. Everything else is left out, and said so. The best of many is
-in part the luckiest: a drop against it counts only where luck does not explain it, corrected for all
-checkpoints that are held against it (Holm).
+Scores are comparable where the same part of a suite was asked and measured alike, by the rule of `score`:
+the same backend, precision, template, manner and sampling. Everything else is left out, and said so. The
+best of many is in part the luckiest: a drop against it counts only where luck does not explain it, corrected
+for all checkpoints that are held against it (Holm).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ from realm.core.events import Interval
 from realm.core.records import Record
 from realm.evaluation.comparison import Difference, Pair, Share, compare
 from realm.evaluation.intervals import wilson
+from realm.evaluation.score import conditions
 from realm.evaluation.statistics import holm
 
 Alarm = Literal["ok", "warning", "critical"]
@@ -38,16 +39,25 @@ class Way(Record):
     """How answers were generated; scores of different ways are never compared."""
 
     backend: str
+    """Its name; versions are not kept apart."""
     dtype: str
     template: str
+    profile: str
     sampling: str
     max_tokens: str
     seed: str
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> Self:
-        """Read it from an evaluation's context; what the context does not tell is empty."""
-        return cls(**{name: str(context.get(name, "")) for name in cls.model_fields})
+        """Read it from an evaluation's context."""
+        return cls(**conditions(context))
+
+
+class Where(NamedTuple):
+    """A part of a suite, and how it was measured."""
+
+    part: str
+    way: Way
 
 
 class Answered(Record):
@@ -117,6 +127,23 @@ class Ranking(Record):
     """What is suggested for the current checkpoint; None where it may stay."""
 
 
+def common_ground(asked: Mapping[str, Mapping[Where, int]], current: str) -> frozenset[Where]:
+    """Return the parts of the current checkpoint over which the most answers can be compared.
+
+    `asked` holds the problems by part, checkpoint by checkpoint. Levels are asked one after the other, so
+    checkpoints rarely share all their parts. Where nobody shares any, all of the current one's.
+    """
+    own = asked[current]
+    shared = {name: frozenset(own.keys() & found.keys()) for name, found in asked.items() if name != current}
+    grounds = [ground for ground in dict.fromkeys(shared.values()) if ground]
+
+    def worth(ground: frozenset[Where]) -> tuple[int, int]:
+        problems = sum(own[where] for where in ground)
+        return sum(ground <= found for found in shared.values()) * problems, problems
+
+    return max(grounds, key=worth, default=frozenset(own))
+
+
 _Basis = dict[tuple[str, Way], dict[str, Answered]]
 
 
@@ -162,7 +189,7 @@ def _incomparable(basis: _Basis, wanted: _Basis) -> str:
     for (part, way), answers in wanted.items():
         if (part, way) not in basis:
             asked = any(other == part for other, _ in basis)
-            how = "another backend, precision, template or sampling" if asked else "nobody asked it"
+            how = "another backend, precision, template, manner or sampling" if asked else "nobody asked it"
             return f"{part}: {how}"
         if basis[part, way].keys() != answers.keys():
             return f"{part}: other problems were answered"

@@ -29,6 +29,7 @@ class GradedAnswer(Record):
     """1 where it is right."""
     answer: str
     notes: tuple[str, ...] = ()
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
 
     @property
     def correct(self) -> bool:
@@ -192,13 +193,16 @@ class Comparable(Record):
     """What differs and has to be said."""
 
 
+def conditions(context: Mapping[str, object]) -> dict[str, str]:
+    """Return what two evaluations must share, by the names in MATTERS."""
+    return {name: _told(name, context) for name in MATTERS}
+
+
 def comparable(a: Mapping[str, object], b: Mapping[str, object], suites: tuple[str, str]) -> Comparable:
     """Say whether two evaluations may be compared, from their contexts and the ids of their suites."""
     against = [] if suites[0] == suites[1] else [f"other problems: {suites[0]} and {suites[1]}"]
-    for name in MATTERS:
-        one, other = _told(name, a), _told(name, b)
-        if one != other:
-            against.append(f"{name}: {one} and {other}")
+    mine, theirs = conditions(a), conditions(b)
+    against += [f"{name}: {mine[name]} and {theirs[name]}" for name in MATTERS if mine[name] != theirs[name]]
     labels = [
         f"{name}: {a.get(name, 'unknown')} and {b.get(name, 'unknown')}"
         for name in LABELS

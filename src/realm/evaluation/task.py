@@ -29,6 +29,9 @@ class Result(Record):
     """The raw answer, or the transcript where there were several turns."""
     notes: tuple[str, ...] = ()
     """What was checked and failed, in words."""
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Probability of the whole answer, told by whoever let the model answer, not by the episode; None where
+    nobody knows it, and of several turns."""
 
 
 class Episode(Protocol):

@@ -29,6 +29,7 @@ KEPT = (
     events.Sparred,
     events.DriftMeasured,
     events.Appraised,
+    events.RegressionFound,
     events.GateDecided,
     events.Promoted,
     events.ValidationMeasured,

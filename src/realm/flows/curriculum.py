@@ -192,4 +192,5 @@ def _missing(
             right, asked = newest.primitives.get(primitive.name, (0, 0))
             if right < config.floor * asked:
                 yield f"{primitive.name}: {right / asked:.3f}, {config.floor:.2f} are needed"
-    yield f"{config.evaluations - state.streak} of {config.evaluations} passes in a row"
+    missing = config.evaluations - state.streak
+    yield f"{missing} more pass{'es' if missing != 1 else ''} in a row of {config.evaluations}"

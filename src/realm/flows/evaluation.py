@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from realm.core.errors import ChildDiedError
@@ -11,7 +11,8 @@ from realm.core.hashing import canonical_json
 from realm.core.records import Fence
 from realm.core.version import VERSION
 from realm.evaluation.child import EvaluateJob
-from realm.evaluation.score import GradedAnswer, score
+from realm.evaluation.comparison import Pair
+from realm.evaluation.score import Comparable, GradedAnswer, comparable, score
 from realm.evaluation.suite import Suite, build_suite, probe_suite
 from realm.flows.checkpoints import verified_checkpoint
 from realm.flows.children import Supervisor, no_request, persist
@@ -152,6 +153,40 @@ def stored(lab: Lab, checkpoint: CheckpointRecord, suites: Sequence[Suite]) -> l
     """Return the evaluations that the ledger has of a checkpoint on suites."""
     found = [lab.ledger.evaluations.find(checkpoint.hash, suite.id) for suite in suites]
     return [evaluation for evaluation in found if evaluation is not None]
+
+
+def pairs_of(lab: Lab, before: str, after: str, suites: Iterable[str]) -> list[Pair]:
+    """Return what two checkpoints (full hashes) made of each problem that both were asked."""
+    return [
+        Pair(
+            part=pair.suite,
+            primitive=pair.primitive,
+            before=pair.a,
+            after=pair.b,
+            before_confidence=pair.a_confidence,
+            after_confidence=pair.b_confidence,
+        )
+        for pair in lab.ledger.evaluations.scored_pairs(before, after, suites)
+    ]
+
+
+def measured_alike(lab: Lab, before: str, after: str, suites: Iterable[str]) -> Comparable:
+    """Say whether what two checkpoints (full hashes) answered may be compared.
+
+    Not where one was ended early. Suites that only one has answered are passed over.
+    """
+    find = lab.ledger.evaluations.find
+    against: dict[str, None] = {}
+    labels: dict[str, None] = {}
+    for suite in suites:
+        one, other = find(before, suite), find(after, suite)
+        if one is None or other is None:
+            continue
+        found = comparable(one.context, other.context, (one.suite, other.suite))
+        early = [f"{record.suite}: {record.verdict}" for record in (one, other) if record.verdict]
+        against |= dict.fromkeys((*found.against, *early))
+        labels |= dict.fromkeys(found.labels)
+    return Comparable(against=tuple(against), labels=tuple(labels))
 
 
 def _missing(lab: Lab, checkpoint: CheckpointRecord, suites: Sequence[Suite]) -> list[Suite]:

@@ -6,7 +6,7 @@ each part is stored as soon as it is whole, so a job that is killed goes on with
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
@@ -29,6 +29,7 @@ from realm.evaluation.task import Size
 from realm.flows.children import Supervisor
 from realm.flows.context import Lab
 from realm.flows.evaluation import evaluate_missing, stored
+from realm.flows.regression import tell_regression
 from realm.jobs.queue import Job, JobState, Request
 from realm.jobs.worker import Outcome, StepContext
 from realm.ledger.records import CheckpointRecord
@@ -123,21 +124,42 @@ def _chosen(lab: Lab, examination: Examination) -> ResolvedSuite:
     return whole.model_copy(update={"tasks": tuple(tasks)})
 
 
+class Order(Record):
+    """A job to be queued once, as long as nothing is missing afterwards."""
+
+    id: str
+    kind: str
+    payload: dict[str, Any]
+    title: str
+    complete: bool
+    """Nothing is missing."""
+
+
 def queue(lab: Lab, asked: Asked, priority: Priority) -> Job:
     """Queue an examination; one that failed, was paused or dropped is queued again."""
+    order = Order(
+        id=asked.job_id,
+        kind=EVALUATE,
+        payload=asked.examination.model_dump(mode="json"),
+        title=f"{asked.examination.suite.name} of {asked.checkpoint.name}",
+        complete=asked.complete,
+    )
+    return queue_once(lab, order, priority)
+
+
+def queue_once(lab: Lab, order: Order, priority: Priority) -> Job:
+    """Queue a job that is named by what it asks; one that failed, was paused or dropped is queued again."""
     known = {job.id: job for job in lab.queue.list()}
-    before = known.get(asked.job_id)
+    before = known.get(order.id)
     if before is not None and before.state in (JobState.FAILED, JobState.DROPPED):
         return lab.queue.retry(before.id)
     if before is not None and before.state is JobState.PAUSED:
         return lab.queue.resume(before.id)
-    job_id = asked.job_id
-    if before is not None and before.state is JobState.DONE and not asked.complete:
+    job_id = order.id
+    if before is not None and before.state is JobState.DONE and not order.complete:
         # It was stopped half way, or the ledger was restored from an older copy.
         job_id = f"{job_id}-{sum(name.startswith(job_id) for name in known) + 1}"
-    payload = asked.examination.model_dump(mode="json")
-    title = f"{asked.examination.suite.name} of {asked.checkpoint.name}"
-    job = lab.queue.add(job_id, EVALUATE, payload, title=title, priority=priority)
+    job = lab.queue.add(job_id, order.kind, order.payload, title=order.title, priority=priority)
     if job.id not in known:
         lab.emit(JobQueued(job=job.id, title=job.title, priority=job.priority.value))
     return job
@@ -163,6 +185,7 @@ async def examine_step(supervisor: Supervisor, context: StepContext) -> Outcome:
         context.request,
     )
     if done:
+        tell_regression(lab)
         return Outcome(state="done")
     paused = context.request() is Request.PAUSE
     return Outcome(state="paused" if paused else "stopped", reason="what was answered is kept")

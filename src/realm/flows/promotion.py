@@ -9,22 +9,21 @@ is stored either way.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from realm.core.errors import GateError
 from realm.core.events import GateDecided, Promoted
 from realm.core.records import Fence
-from realm.evaluation.comparison import Pair
 from realm.evaluation.gate import Decision, GateConfig, Part, decide
 from realm.evaluation.suite import Suite
 from realm.flows.children import Supervisor
 from realm.flows.context import Lab
-from realm.flows.evaluation import answer, evaluate, level_suite
+from realm.flows.evaluation import answer, evaluate, level_suite, measured_alike, pairs_of, stored
 from realm.flows.plan import RunPlan
 from realm.flows.runs import FILE
 from realm.flows.skills import mastered_levels, skill_state
-from realm.ledger.records import Champion, CheckpointRecord
+from realm.ledger.records import CheckpointRecord
 
 
 def covered_levels(lab: Lab) -> dict[str, int]:
@@ -56,23 +55,23 @@ async def consider(supervisor: Supervisor, run: str, checkpoint: CheckpointRecor
     """Put a checkpoint through the gate and promote it when it passes."""
     lab = supervisor.lab
     suites = mastered_suites(lab)
-    scores = await evaluate(supervisor, run, checkpoint, suites, fence)
     champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
-    pairs = await _pairs(supervisor, run, checkpoint, champion, suites, fence)
-    answered = {score.suite: score.primitives for score in scores}
-    decision = decide(_config(lab, run), [_part(suite, answered) for suite in suites], pairs)
+    before = reigning(lab)
+    for judged in (checkpoint, before) if before else (checkpoint,):
+        await evaluate(supervisor, run, judged, suites, fence)
+    decision = judge(lab, checkpoint, suites)
     lab.emit(GateDecided(checkpoint=checkpoint.name, passed=decision.passed, reasons=decision.reasons))
     totals = {"correct": decision.correct, "total": decision.total}
     model = lab.ledger.models.register(
         lab.campaign, lab.hero_name, checkpoint.hash, scores=totals, fence=fence
     )
-    stored = {**decision.model_dump(mode="json"), "mastered": mastered_levels(lab)}
+    kept = {**decision.model_dump(mode="json"), "mastered": mastered_levels(lab)}
     if not decision.passed:
-        lab.ledger.models.record_refusal(model.name, stored)
+        lab.ledger.models.record_refusal(model.name, kept)
         return decision
     await _probe(supervisor, run, checkpoint, suites[0])
     revision = champion.revision if champion else 0
-    lab.ledger.models.promote(model.name, expected_revision=revision, decision=stored, fence=fence)
+    lab.ledger.models.promote(model.name, expected_revision=revision, decision=kept, fence=fence)
     lab.emit(
         Promoted(
             model=model.name, checkpoint=checkpoint.name, hash=checkpoint.hash, hero_step=checkpoint.hero_step
@@ -81,10 +80,30 @@ async def consider(supervisor: Supervisor, run: str, checkpoint: CheckpointRecor
     return decision
 
 
-def _config(lab: Lab, run: str) -> GateConfig:
-    measured = (
-        covered_levels(lab) == mastered_levels(lab) and RunPlan.of(lab.ledger.runs.get(run)).source != FILE
-    )
+def reigning(lab: Lab) -> CheckpointRecord | None:
+    """Return the champion's checkpoint; None while there is no champion."""
+    champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
+    return lab.ledger.checkpoints.get(champion.model.checkpoint) if champion else None
+
+
+def judge(lab: Lab, checkpoint: CheckpointRecord, suites: Sequence[Suite]) -> Decision:
+    """Put what the ledger holds of a checkpoint and of the champion before the gate. Changes nothing.
+
+    What either has not answered counts against the checkpoint.
+    """
+    answered = {score.suite: score.primitives for score in stored(lab, checkpoint, suites)}
+    config, parts = _config(lab, checkpoint), [_part(suite, answered) for suite in suites]
+    champion = reigning(lab)
+    if champion is None:
+        return decide(config, parts, None)
+    asked = [suite.id for suite in suites]
+    pairs = pairs_of(lab, champion.hash, checkpoint.hash, asked)
+    return decide(config, parts, pairs, measured_alike(lab, champion.hash, checkpoint.hash, asked))
+
+
+def _config(lab: Lab, checkpoint: CheckpointRecord) -> GateConfig:
+    of_file = checkpoint.run is not None and RunPlan.of(lab.ledger.runs.get(checkpoint.run)).source == FILE
+    measured = covered_levels(lab) == mastered_levels(lab) and not of_file
     return lab.config.gate.model_copy(update={"must_improve": lab.config.gate.must_improve and measured})
 
 
@@ -96,24 +115,6 @@ def _part(suite: Suite, answered: Mapping[str, Mapping[str, tuple[int, int]]]) -
         asked=dict(Counter(problem.primitive for problem in suite.problems)),
         answered=dict(answered.get(suite.id, {})),
     )
-
-
-async def _pairs(
-    supervisor: Supervisor,
-    run: str,
-    checkpoint: CheckpointRecord,
-    champion: Champion | None,
-    suites: list[Suite],
-    fence: Fence,
-) -> list[Pair] | None:
-    """Return champion and candidate on every problem of the suites; None without a champion."""
-    if champion is None:
-        return None
-    ledger = supervisor.lab.ledger
-    reigning = ledger.checkpoints.get(champion.model.checkpoint)
-    await evaluate(supervisor, run, reigning, suites, fence)
-    found = ledger.evaluations.scored_pairs(reigning.hash, checkpoint.hash, [suite.id for suite in suites])
-    return [Pair(part=p.suite, primitive=p.primitive, before=p.a, after=p.b) for p in found]
 
 
 async def _probe(supervisor: Supervisor, run: str, checkpoint: CheckpointRecord, suite: Suite) -> None:

@@ -25,11 +25,12 @@ from realm.http.skill_api import Info, Level
 from realm.http.skill_server import Sample
 from realm.skills.curriculum.config import CurriculumConfig
 from realm.skills.own.skill import OwnSkill
-from realm.skills.skill import SKILLS, LevelInfo, Problem, Skill
+from realm.skills.skill import SKILLS, LevelInfo, Problem, Skill, needs
 
 Split = Literal["train", "eval"]
 
 MOST_ROWS = 100_000
+MOST_SEED = 2**63 - 1
 _DRAWS_PER_ROW = 20
 _DRAWS_AT_LEAST = 1_000
 _MOST_INDEX = MOST_ROWS * _DRAWS_PER_ROW + _DRAWS_AT_LEAST
@@ -103,18 +104,19 @@ class Addressed(NamedTuple):
 
 def skill_of(name: str, options: Iterable[str] = ()) -> Skill:
     """Build a skill from its kind's name, the path of a YAML file or the URL of a server."""
+    options = tuple(options)
+    if unclear := next((option for option in options if option.find("=") < 1), None):
+        raise UsageError(f"--option {unclear}: expected KEY=VALUE", hint="such as --option digit_order=lsb")
     given = {"kind": name}
     if name.endswith((".yaml", ".yml")):
         given = {"kind": "file", "path": name}
     elif name.startswith(("http://", "https://")):
         given = {"kind": "http", "url": name}
-    return SKILLS.build(override(given, options))
-
-
-def needs(kind: str) -> tuple[str, ...]:
-    """Return the settings without which a kind of skill is none yet."""
-    fields = SKILLS.load(kind).Config.model_fields  # type: ignore[attr-defined]
-    return tuple(name for name, field in fields.items() if field.is_required())
+    data = override(given, options)
+    if name in SKILLS.names() and (missing := [key for key in needs(name) if key not in data]):
+        hint = f"say which, such as --option {missing[0]}=…"
+        raise UsageError(f"{name} is a kind of skill that needs {', '.join(missing)}", hint=hint)
+    return SKILLS.build(data)
 
 
 def sample(skill: Skill, level: int, count: int, *, seed: int, split: Split) -> list[Addressed]:
@@ -122,6 +124,8 @@ def sample(skill: Skill, level: int, count: int, *, seed: int, split: Split) -> 
 
     The same arguments give the same problems, and a smaller count the first of them.
     """
+    if abs(seed) > MOST_SEED:
+        raise UsageError(f"seed {str(seed)[:40]} is too large", hint=f"{MOST_SEED} is the largest")
     skill.level(level)
     draw = _training if split == "train" else _heldout
     return list(islice(draw(skill, level, count, seed), count))
@@ -146,8 +150,10 @@ def rows(found: Iterable[Addressed], split: Split) -> list[SampleRow]:
 def grade_file(skill: Skill, path: Path) -> GradeReport:
     """Grade a `.jsonl` file of `{id or prompt, answer}` rows; other keys are not looked at.
 
-    Raises NotFoundError and DataError where the file as a whole cannot be read.
+    Raises UsageError, NotFoundError and DataError where the file as a whole cannot be read.
     """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint="name one .jsonl file of {id or prompt, answer} rows")
     asked, bad = _read(path)
     problems = _by_id(skill, [each.id for each in asked if each.id is not None])
     graded: list[GradedRow] = []
@@ -188,7 +194,7 @@ class OfferedSkill:
 
     def info(self) -> Info:
         """Say what the skill is."""
-        skill, levels = self._skill, [level.level for level in self._skill.levels()]
+        skill, levels = self._skill, self._skill.level_numbers()
         more = skill.identity if isinstance(skill, OwnSkill) else None
         return Info(
             skill=skill.name,

@@ -129,7 +129,8 @@ def sheet(lab: Lab) -> HeroSheet:
     saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
     own = {checkpoint.hash for checkpoint in saved}
     evaluations = [e for e in lab.ledger.evaluations.list(kind=LEVEL) if e.checkpoint in own]
-    newest = evaluations[0] if evaluations else None
+    order = {checkpoint.hash: checkpoint.sequence for checkpoint in saved}
+    newest = max(evaluations, key=lambda each: (order[each.checkpoint], each.id), default=None)
     return rules.sheet(
         Facts(
             hero_step=saved[-1].hero_step if saved else 0,

@@ -8,19 +8,20 @@ from collections.abc import Iterator
 from realm.core.errors import RefusedError, StateError
 from realm.core.events import Event
 from realm.core.records import Priority, Record
+from realm.evaluation.calibration import Calibration, Sure, calibrate
 from realm.evaluation.comparison import Difference, Pair
 from realm.evaluation.comparison import compare as difference
-from realm.evaluation.score import SuiteScore, comparable
+from realm.evaluation.score import Scoring, SuiteScore
 from realm.evaluation.suitefile import ResolvedTask, load_suite, suite_names
 from realm.evaluation.task import Size
 from realm.flows.checkpoints import resolve
 from realm.flows.context import Lab
-from realm.flows.evaluation import stored
+from realm.flows.evaluation import measured_alike, pairs_of, stored
 from realm.flows.examination import Asked, plan, queue
 from realm.flows.train import ENDED, carry_out
 from realm.jobs.queue import Job, JobState
 from realm.jobs.tail import EventTail
-from realm.ledger.records import CheckpointRecord, EvaluationRecord
+from realm.ledger.records import CheckpointRecord
 from realm.storage.lock import holder
 
 _POLL_S = 0.2
@@ -154,41 +155,54 @@ def _command(asked: Asked) -> str:
     return f"`realm eval run {asked.checkpoint.hash[7:19]} --suite {suite} --size {asked.suite.size}`"
 
 
+def calibration(lab: Lab, evaluation: int) -> Calibration | None:
+    """Return how well the confidences of an evaluation's answers are calibrated; None where none is known."""
+    sure = [
+        Sure(key=result.key, confidence=result.confidence, score=result.score)
+        for result in lab.ledger.evaluations.results(evaluation)
+        if result.confidence is not None
+    ]
+    return calibrate(sure) if sure else None
+
+
 def compare(lab: Lab, before: Asked, after: Asked) -> Compared:
     """Compare two models on one suite, problem by problem.
 
     Raises StateError where one has not answered it, and RefusedError where the two were not measured in
     the same way or one of them was ended early.
     """
-    first, second = evaluated(lab, before), evaluated(lab, after)
-    labels = _labels(lab, before.checkpoint, after)
-    ledger = lab.ledger.evaluations
-    groups = {
-        task.entry.name: [
-            Pair(part=pair.suite, primitive=pair.primitive, before=pair.a, after=pair.b)
-            for pair in ledger.scored_pairs(first.checkpoint, second.checkpoint, _ids(task))
-        ]
-        for task in after.suite.tasks
-    }
-    tasks = tuple(difference(name, _as_scored(after, name, pairs)) for name, pairs in groups.items())
-    everything = [pair for name, pairs in groups.items() for pair in _as_scored(after, name, pairs)]
+    groups, labels = paired(lab, before, after)
     return Compared(
         suite=after.suite.config.name,
-        before=first.model,
-        after=second.model,
+        before=before.checkpoint.name,
+        after=after.checkpoint.name,
         labels=labels,
-        tasks=tasks,
-        overall=difference("all problems", everything),
+        tasks=tuple(difference(name, pairs) for name, pairs in groups.items()),
+        overall=difference("all problems", [pair for pairs in groups.values() for pair in pairs]),
     )
+
+
+def paired(lab: Lab, before: Asked, after: Asked) -> tuple[dict[str, list[Pair]], tuple[str, ...]]:
+    """Return both models on every problem of a suite, by task, and what has to be said with it.
+
+    Raises what `compare` does.
+    """
+    for asked in (before, after):
+        evaluated(lab, asked)
+    labels = _labels(lab, before.checkpoint, after)
+    one, other = before.checkpoint.hash, after.checkpoint.hash
+    return {
+        task.entry.name: _as_scored(task.entry.scoring, pairs_of(lab, one, other, _ids(task)))
+        for task in after.suite.tasks
+    }, labels
 
 
 def _ids(task: ResolvedTask) -> list[str]:
     return [part.id for part in task.parts]
 
 
-def _as_scored(asked: Asked, task: str, pairs: list[Pair]) -> list[Pair]:
+def _as_scored(scoring: Scoring, pairs: list[Pair]) -> list[Pair]:
     """Return pairs by the task's scoring: wholly right or not, or what answers are worth."""
-    scoring = next(found.entry.scoring for found in asked.suite.tasks if found.entry.name == task)
     if scoring == "graded":
         return pairs
     return [
@@ -199,23 +213,10 @@ def _as_scored(asked: Asked, task: str, pairs: list[Pair]) -> list[Pair]:
 
 def _labels(lab: Lab, before: CheckpointRecord, after: Asked) -> tuple[str, ...]:
     """Return what has to be said of how both were measured. Raises RefusedError where it keeps them apart."""
-    find = lab.ledger.evaluations.find
-    against: dict[str, None] = {}
-    labels: dict[str, None] = {}
-    for part in after.parts:
-        one, other = find(before.hash, part.id), find(after.checkpoint.hash, part.id)
-        assert one is not None
-        assert other is not None
-        found = comparable(one.context, other.context, (one.suite, other.suite))
-        against |= dict.fromkeys((*found.against, *_early(one), *_early(other)))
-        labels |= dict.fromkeys(found.labels)
-    if against:
+    found = measured_alike(lab, before.hash, after.checkpoint.hash, [part.id for part in after.parts])
+    if found.against:
         raise RefusedError(
-            f"{before.name} and {after.checkpoint.name} were not measured alike: {'; '.join(against)}",
+            f"{before.name} and {after.checkpoint.name} were not measured alike: {'; '.join(found.against)}",
             hint="see both with `realm eval show`; only what was measured alike says which one is better",
         )
-    return tuple(labels)
-
-
-def _early(record: EvaluationRecord) -> tuple[str, ...]:
-    return (f"{record.suite}: {record.verdict}",) if record.verdict else ()
+    return found.labels

@@ -30,6 +30,7 @@ from realm.flows.context import KEPT, Lab
 from realm.flows.estimate import check_run
 from realm.flows.plan import PlannedRows, RunPlan
 from realm.flows.progress import examine_run
+from realm.flows.regression import tell_regression
 from realm.flows.runs import DRILL, SPARRING
 from realm.flows.sparring import drop_stale, queue_sparring
 from realm.flows.watching import RunWatch
@@ -70,6 +71,7 @@ async def train_step(supervisor: Supervisor, context: StepContext) -> Outcome:
         lab.ledger.runs.end(run.id, outcome.state, outcome.reason, fence)
     await examine_run(supervisor, run.id, fence)
     appraise_run(lab, run.id)
+    tell_regression(lab)
     drop_stale(lab)
     if lab.config.sparring.automatic and RunPlan.of(run).source != SPARRING and lab.hero.skills:
         queue_sparring(lab)

@@ -17,6 +17,7 @@ from realm.flows.control import waiting_for
 from realm.flows.drills import queue_drills
 from realm.flows.examination import EVALUATE, examine_step
 from realm.flows.intake import start_watching
+from realm.flows.judging import JUDGE, judge_step
 from realm.flows.live import start_watching_sources
 from realm.flows.mining import mine_step
 from realm.flows.reconcile import Reconciled, reconcile
@@ -37,7 +38,7 @@ FRUITLESS_S = 60.0
 
 log = logging.getLogger(__name__)
 
-_STEPS = {TRAIN: train_step, EVALUATE: examine_step, SPAR: spar_step, MINE: mine_step}
+_STEPS = {TRAIN: train_step, EVALUATE: examine_step, JUDGE: judge_step, SPAR: spar_step, MINE: mine_step}
 """What carries out each kind of job."""
 
 

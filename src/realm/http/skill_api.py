@@ -21,13 +21,14 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from realm.core.errors import UnavailableError
+from realm.core.errors import RefusedError, UnavailableError
 from realm.core.text import printable
 from realm.http.client import Client, Limits, NoReply, Reply
 
 MOST_ITEMS = 10_000
 MOST_LEVELS = 200
 _MOST_CHARS = 20_000
+_NO_TOKEN = 401
 _NOT_SO = frozenset({400, 404, 405, 422})
 """Statuses of a server that has its evaluations at the other address."""
 _LIMITS = Limits(timeout_s=60.0, attempts=3, answer_bytes=32 << 20)
@@ -145,6 +146,11 @@ class SkillClient:
         if isinstance(reply, NoReply):
             raise UnavailableError(
                 f"{self._client.whose} gave no answer: {reply.why}", hint="is it running, and at this port?"
+            )
+        if reply.status == _NO_TOKEN:
+            raise RefusedError(
+                f"{self._client.whose} wants a token, or another one",
+                hint="put its token into an environment variable and name that one as token_variable",
             )
         return self._client.checked(reply)
 

@@ -29,6 +29,17 @@ class ScoredPair(NamedTuple):
     a: float
     b: float
     """Scores of the two, in [0, 1]."""
+    a_confidence: float | None
+    b_confidence: float | None
+    """Probabilities that the two gave their answers; None where nobody knows them."""
+
+
+class Scored(NamedTuple):
+    """What one answer was worth."""
+
+    key: str
+    primitive: str
+    score: float
 
 
 class Evaluations:
@@ -113,6 +124,12 @@ class Evaluations:
         with self._database.reading() as session:
             return [ProblemResult.model_validate(row, from_attributes=True) for row in session.scalars(query)]
 
+    def scores(self, evaluation: int) -> builtins.list[Scored]:
+        """Return what the answers of an evaluation were worth, without the answers, in their order."""
+        query = select(Result.key, Result.primitive, Result.score).where(Result.evaluation == evaluation)
+        with self._database.reading() as session:
+            return [Scored(*row) for row in session.execute(query.order_by(Result.position))]
+
     def scored_pairs(
         self, checkpoint_a: str, checkpoint_b: str, suites: Iterable[str]
     ) -> builtins.list[ScoredPair]:
@@ -120,7 +137,7 @@ class Evaluations:
         a, b = aliased(Result), aliased(Result)
         of_a, of_b = aliased(Evaluation), aliased(Evaluation)
         query = (
-            select(of_a.suite, a.key, a.primitive, a.score, b.score)
+            select(of_a.suite, a.key, a.primitive, a.score, b.score, a.confidence, b.confidence)
             .join(of_a, a.evaluation == of_a.id)
             .join(of_b, of_b.suite == of_a.suite)
             .join(b, (b.evaluation == of_b.id) & (b.key == a.key))

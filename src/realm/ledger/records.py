@@ -148,6 +148,8 @@ class ProblemResult(Record):
     """What the answer is worth; without a word on it 1 where it is right, else 0."""
     notes: tuple[str, ...] = ()
     """What was checked and failed, in words."""
+    confidence: Share | None = None
+    """Probability that the model gave this whole answer; None where nobody knows it."""
 
     @model_validator(mode="before")
     @classmethod

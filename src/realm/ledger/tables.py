@@ -195,6 +195,7 @@ class Result(Base):
     score: Mapped[float] = mapped_column(server_default="0")
     answer: Mapped[str]
     notes: Mapped[list[Any]] = mapped_column(JSON, server_default="[]")
+    confidence: Mapped[float | None]
 
 
 class Model(Base):

@@ -30,6 +30,15 @@ class Confidence(Record):
         return exp(self.log_probability / max(1, self.tokens))
 
 
+class Said(Record):
+    """An answer, and how probable its very tokens were."""
+
+    text: str
+    """Without special tokens."""
+    confidence: Confidence
+    """The end token is included where the model came to it; not where the answer was cut."""
+
+
 class Generator(Protocol):
     """Continue chats with the assistant's next turn."""
 
@@ -80,4 +89,16 @@ class Confident(Protocol):
 
         Of a chat with several assistant turns all count. Raises DataError for a chat that does not fit.
         """
+        ...
+
+    def say(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[Said]:
+        """Return what `Generator.generate` does, with the confidence in each answer."""
         ...

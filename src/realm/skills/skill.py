@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, PlainSerializer
 
 from realm.core.config import Config
 from realm.core.kinds import Family
@@ -21,6 +21,10 @@ HELDOUT_PER_PRIMITIVE = 30
 """A primitive with fewer held-out problems at a level is drilled there, but not tested."""
 HELDOUT_PER_LEVEL = 100
 """A level with fewer held-out problems in its testable primitives cannot be mastered."""
+LARGEST_EXACT = 2**53
+"""Integers up to this are the same in every reader of JSON."""
+LARGEST_COUNT = 10**308
+"""Larger counts are written as this one, because a float holds no larger number."""
 
 
 class Problem(Record):
@@ -67,13 +71,22 @@ class PrimitiveInfo(Record):
     """Track of the primitive catalogue that it belongs to; empty outside it."""
 
 
+def _readable(count: int) -> int | float:
+    return count if count <= LARGEST_EXACT else float(min(count, LARGEST_COUNT))
+
+
+Count = Annotated[int, Field(ge=0), PlainSerializer(_readable, return_type=int | float, when_used="json")]
+"""How many there are. In JSON a number above 2^53 is written as a float, such as 1.2e+41, because many
+readers hold no larger integers exactly, and some refuse them."""
+
+
 class LevelPrimitive(Record):
     """One primitive at one level, in canonical problems."""
 
     name: str
-    problems: int
+    problems: Count
     """All problems of the level's space, held-out ones included."""
-    heldout: int
+    heldout: Count
     testable: bool
     """There are enough held-out problems for its share of right answers to mean something."""
     counted: bool = True
@@ -111,6 +124,9 @@ class Skill(Protocol):
 
     def primitives(self) -> tuple[PrimitiveInfo, ...]:
         """Return every primitive of the skill."""
+
+    def level_numbers(self) -> Sequence[int]:
+        """Return the numbers of the levels, lowest first, at once: no problem is counted for them."""
 
     def levels(self) -> tuple[LevelInfo, ...]:
         """Return every level, lowest first."""
@@ -155,15 +171,31 @@ class Skill(Protocol):
 SKILLS: Family[Skill] = Family("skill", "realm.skills.catalogue")
 
 
-def level_info(level: int, name: str, description: str, counts: Mapping[str, tuple[int, int]]) -> LevelInfo:
-    """Build a level from (problems, held-out problems) per primitive."""
-    primitives = tuple(
-        LevelPrimitive(
-            name=primitive, problems=problems, heldout=heldout, testable=heldout >= HELDOUT_PER_PRIMITIVE
-        )
-        for primitive, (problems, heldout) in counts.items()
-    )
+def needs(kind: str) -> tuple[str, ...]:
+    """Return the settings without which a kind of skill is none yet."""
+    fields = SKILLS.load(kind).Config.model_fields  # type: ignore[attr-defined]
+    return tuple(name for name, field in fields.items() if field.is_required())
+
+
+Counted = tuple[int, int, bool]
+"""Problems, held-out ones, whether they were counted one by one."""
+
+
+def level_info(level: int, name: str, description: str, counts: Mapping[str, Sequence[Counted]]) -> LevelInfo:
+    """Build a level from the counts of the parts that each of its primitives has."""
+    primitives = tuple(_pooled(primitive, parts) for primitive, parts in counts.items())
     testable = sum(p.heldout for p in primitives if p.testable) >= HELDOUT_PER_LEVEL
     return LevelInfo(
         level=level, name=name, description=description, primitives=primitives, testable=testable
+    )
+
+
+def _pooled(primitive: str, parts: Sequence[Counted]) -> LevelPrimitive:
+    heldout = sum(part[1] for part in parts)
+    return LevelPrimitive(
+        name=primitive,
+        problems=sum(part[0] for part in parts),
+        heldout=heldout,
+        testable=heldout >= HELDOUT_PER_PRIMITIVE,
+        counted=all(part[2] for part in parts),
     )

@@ -16,7 +16,7 @@ from realm.core.seeds import seed as seed_of
 from realm.models.adapters import text_config
 from realm.models.chat import Encoded, encode_many, end_ids, prompt_ids, template_hash
 from realm.models.files import Loaded
-from realm.models.generator import Confidence
+from realm.models.generator import Confidence, Said
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +35,28 @@ class _Sampling:
     temperature: float
     top_p: float
     seed: int
+
+
+class _Heard:
+    """Sums what the model thought of the tokens that were chosen, prompt by prompt."""
+
+    def __init__(self, prompts: int) -> None:
+        self._log_probability = [0.0] * prompts
+        self._tokens = [0] * prompts
+
+    def add(self, rows: list[int], logits_BV: torch.Tensor, next_B: torch.Tensor) -> None:
+        """Take one step; `rows` are the prompts of the batch."""
+        chosen_B = logits_BV.gather(-1, next_B[:, None])[:, 0] - logits_BV.logsumexp(-1)
+        for index, value in zip(rows, chosen_B.tolist(), strict=True):
+            self._log_probability[index] += value
+            self._tokens[index] += 1
+
+    def confidences(self) -> list[Confidence]:
+        """Return the confidence in each answer."""
+        return [
+            Confidence(log_probability=min(0.0, summed), tokens=tokens)
+            for summed, tokens in zip(self._log_probability, self._tokens, strict=True)
+        ]
 
 
 class Transformers:
@@ -70,11 +92,31 @@ class Transformers:
         seed: int = 0,
     ) -> list[str]:
         """Return one answer a prompt, in order, without special tokens."""
-        sampling = _Sampling(max_tokens, temperature, top_p, seed)
+        return self._answers(prompts, _Sampling(max_tokens, temperature, top_p, seed), None)
+
+    def say(
+        self,
+        prompts: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[Said]:
+        """Return one answer a prompt, in order, with how probable its tokens were."""
+        heard = _Heard(len(prompts))
+        texts = self._answers(prompts, _Sampling(max_tokens, temperature, top_p, seed), heard)
+        return [
+            Said(text=text, confidence=sure) for text, sure in zip(texts, heard.confidences(), strict=True)
+        ]
+
+    def _answers(
+        self, prompts: Sequence[Sequence[Message]], sampling: _Sampling, heard: _Heard | None
+    ) -> list[str]:
         ids = prompt_ids(self._tokenizer, prompts)
         answers: list[list[int]] = [[] for _ in prompts]
-        for batch in _batches([len(row) for row in ids], max_tokens):
-            for tokens in self._decode(ids, batch, sampling):
+        for batch in _batches([len(row) for row in ids], sampling.max_tokens):
+            for tokens in self._decode(ids, batch, sampling, heard):
                 for index, token in tokens.items():
                     answers[index].append(token)
         return self._tokenizer.batch_decode(answers, skip_special_tokens=True) if answers else []
@@ -154,9 +196,12 @@ class Transformers:
         return summed
 
     def _decode(
-        self, ids: list[list[int]], batch: list[int], sampling: _Sampling
+        self, ids: list[list[int]], batch: list[int], sampling: _Sampling, heard: _Heard | None = None
     ) -> Iterator[dict[int, int]]:
-        """Yield per step the next token of each prompt that has not ended, by prompt index."""
+        """Yield per step the next token of each prompt that has not ended, by prompt index.
+
+        `heard` is told of every token that is chosen, end tokens too.
+        """
         import torch
         from transformers import DynamicCache
 
@@ -171,13 +216,15 @@ class Transformers:
         cache, rows = DynamicCache(config=self._model.config), list(batch)
         uniforms = _uniforms(rows, sampling) if sampling.temperature > 0 else None
         for step in range(min(sampling.max_tokens, self._context - longest)):
-            logits_BV = self._forward(tokens_BT, mask_BT, cache)
+            logits_BV = raw_BV = self._forward(tokens_BT, mask_BT, cache)
             for processor in self._processors:
                 logits_BV = processor(written_BT, logits_BV)
             if uniforms is None:
                 next_B = logits_BV.argmax(-1)
             else:
                 next_B = _sample(logits_BV, uniforms[:, step], sampling)
+            if heard is not None:
+                heard.add(rows, raw_BV, next_B)
             chosen = next_B.tolist()
             alive = [b for b, token in enumerate(chosen) if token not in self._ends]
             yield {rows[b]: chosen[b] for b in alive}

@@ -5,16 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from functools import cache
-from itertools import accumulate
-from math import inf
 from typing import NamedTuple
 
 from realm.core import seeds
-from realm.core.errors import UsageError
 from realm.skills.bits import sides
 from realm.skills.bits.operations import OPERATIONS, Operands
 from realm.skills.bits.spaces import Space
-from realm.skills.skill import LevelInfo, LevelPrimitive, Side, level_info
+from realm.skills.drilling import running_shares
+from realm.skills.skill import LevelInfo, Side, level_info
 from realm.skills.split import shuffled
 
 TOP_BIT_SHARE = 0.5
@@ -47,12 +45,11 @@ class Deck:
 
     def level(self, level: int, bits: int, name: str) -> LevelInfo:
         """Return a level's table."""
-        rows = {primitive: _counts(self._share, bits, ways) for primitive, ways in self._ways.items()}
-        counts = {primitive: (problems, heldout) for primitive, (problems, heldout, _) in rows.items()}
-        info = level_info(level, name, f"Operands from 0 to {2**bits - 1}.", counts)
-        return info.model_copy(
-            update={"primitives": tuple(_marked(p, counted=rows[p.name][2]) for p in info.primitives)}
-        )
+        counts = {
+            primitive: [sides.count(self._share, bits, space) for space in {space for _, space in ways}]
+            for primitive, ways in self._ways.items()
+        }
+        return level_info(level, name, f"Operands from 0 to {2**bits - 1}.", counts)
 
     def trainable(self, bits: int) -> dict[str, list[Way]]:
         """Return the ways of each primitive that have training problems."""
@@ -62,17 +59,6 @@ class Deck:
         }
         return {primitive: ways for primitive, ways in found.items() if ways}
 
-    def shares(self, names: list[str], weights: Mapping[str, float]) -> list[float]:
-        """Return running sums of the primitives' shares, refusing weights that mean nothing."""
-        unknown = sorted(set(weights) - set(self._ways))
-        if unknown:
-            known = ", ".join(self._ways)
-            raise UsageError(f"{self._skill} has no primitive {unknown[0]!r}", hint=f"there are: {known}")
-        shares = [weights.get(name, 0.0) if weights else 1.0 for name in names]
-        if not all(0 <= share < inf for share in shares) or sum(shares) == 0:
-            raise UsageError("weights are numbers from 0 up, not all 0 for what the level can drill")
-        return list(accumulate(shares))
-
     def drills(
         self, level: int, bits: int, count: int, *, weights: Mapping[str, float], seed: int
     ) -> Iterator[tuple[Asked, random.Random]]:
@@ -81,7 +67,7 @@ class Deck:
         if not ways:
             return
         names = list(ways)
-        shares = self.shares(names, weights)
+        shares = running_shares(self._skill, self._ways, names, weights)
         topped = {way[1]: _has_top(self._share, bits, way[1]) for some in ways.values() for way in some}
         for index in range(count):
             rng = seeds.rng(f"{self._skill}/drills", self._version, level, seed, index)
@@ -145,12 +131,3 @@ class Deck:
 def _has_top(share: float, bits: int, space: Space) -> bool:
     """Say whether a training problem uses the top bit: one that the level below lacks."""
     return sides.training(share, bits, space) > sides.training(share, bits - 1, space)
-
-
-def _counts(share: float, bits: int, ways: tuple[Way, ...]) -> tuple[int, int, bool]:
-    parts = [sides.count(share, bits, space) for space in {space for _, space in ways}]
-    return sum(p[0] for p in parts), sum(p[1] for p in parts), all(p[2] for p in parts)
-
-
-def _marked(primitive: LevelPrimitive, *, counted: bool) -> LevelPrimitive:
-    return primitive.model_copy(update={"counted": counted})

@@ -35,6 +35,7 @@ from realm.skills.bits.operations import MAX_BITS, OPERATIONS, key, parse_key
 from realm.skills.bits.primitives import DRILL_WAYS, INFOS, WAYS, Operations, primitive_of
 from realm.skills.bits.questions import Question, Variants
 from realm.skills.bits.writing import Script, call
+from realm.skills.drilling import drill_texts
 from realm.skills.skill import LevelInfo, PrimitiveInfo, Problem, Side
 
 LEVELS = MAX_BITS - 1
@@ -122,6 +123,10 @@ class Bin:
         """Return the ten primitives."""
         return INFOS
 
+    def level_numbers(self) -> range:
+        """Return the numbers of the levels."""
+        return range(1, LEVELS + 1)
+
     def levels(self) -> tuple[LevelInfo, ...]:
         """Return the thirty levels."""
         return _levels(self.config.heldout_fraction, self.config.operations)
@@ -165,12 +170,7 @@ class Bin:
 
     def vocabulary(self) -> tuple[Sequence[str], Sequence[str]]:
         """Return the texts of some drills of the lower levels, and the digits and signs."""
-        texts = [
-            message.content
-            for level in range(1, VOCABULARY_LEVELS + 1)
-            for row in self.drills(level, VOCABULARY_ROWS, weights={}, seed=0)
-            for message in row.solved()
-        ]
+        texts = drill_texts(self, range(1, VOCABULARY_LEVELS + 1), VOCABULARY_ROWS)
         alphabet = "⓪①0123456789"
         if self._forms != [questions.PLAIN] or self.config.auxiliary:
             alphabet += questions.MARKS

@@ -20,6 +20,7 @@ from realm.skills.bits import spaces
 from realm.skills.bits.drawing import Asked, Deck, Way
 from realm.skills.bits.operations import OPERATIONS, key, parse_key, possible, solve
 from realm.skills.bits.primitives import CORE, DRILL_WAYS, INFOS, primitive_of
+from realm.skills.drilling import drill_texts
 from realm.skills.skill import LevelInfo, PrimitiveInfo, Problem, Side
 
 BITS = (5, 7, 9, 12, 16)
@@ -106,6 +107,10 @@ class BinaryArithmetic:
         """Return the twelve primitives."""
         return _PRIMITIVES
 
+    def level_numbers(self) -> range:
+        """Return the numbers of the levels."""
+        return range(1, len(BITS) + 1)
+
     def levels(self) -> tuple[LevelInfo, ...]:
         """Return the five levels."""
         return _levels(self.config.heldout_fraction)
@@ -157,12 +162,7 @@ class BinaryArithmetic:
 
     def vocabulary(self) -> tuple[Sequence[str], Sequence[str]]:
         """Return the texts of some drills of every level, and the digits."""
-        texts = [
-            message.content
-            for level in range(1, len(BITS) + 1)
-            for row in self.drills(level, VOCABULARY_ROWS, weights={}, seed=0)
-            for message in row.solved()
-        ]
+        texts = drill_texts(self, self.level_numbers(), VOCABULARY_ROWS)
         return texts, tuple("0123456789")
 
     def split_of(self, key: str) -> Side:

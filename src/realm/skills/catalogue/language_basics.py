@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from itertools import chain, combinations, product
 from typing import Literal
 
 from realm.skills.passive.skill import PassiveConfig, PassiveSkill
 from realm.skills.passive.spaces import Arranged, Listed, Operands, Product, Space, Words
 from realm.skills.passive.table import Question, primitive
-from realm.skills.passive.words import NOUNS, NOUNS_ES, NOUNS_IES, OPPOSITES
+from realm.skills.passive.words import ALIKE, NOUNS, NOUNS_ES, NOUNS_IES, OPPOSITES
 
 _ENTRIES = {1: 12, 2: 18, 3: 24, 4: 30, 5: 36}
 """How many of the word list's lines a level uses."""
@@ -17,6 +18,21 @@ _SIDES = tuple(chain.from_iterable(OPPOSITES))
 _SIDE = {word: number for number, side in enumerate(_SIDES) for word in side}
 """Words with one number mean nearly the same; 2n and 2n+1 are opposites."""
 _ORDER = {word: place for place, word in enumerate(_SIDE)}
+
+
+@cache
+def _near(side: int) -> frozenset[int]:
+    """Return the sides that a reader may take for this one, itself included."""
+    groups = ({_SIDE[word] for word in group} for group in ALIKE)
+    return frozenset({side}.union(*(group for group in groups if side in group)))
+
+
+@cache
+def _clear(right: int) -> tuple[str, ...]:
+    """Return the words that are wrong beyond doubt where those of one side are right."""
+    doubtful = _near(right) | {side ^ 1 for side in _near(right ^ 1)}
+    return tuple(word for word, side in _SIDE.items() if side not in doubtful)
+
 
 _ANIMALS = (
     *(
@@ -128,7 +144,7 @@ def _choice(name: str, wordings: tuple[str, ...], spaces: dict[int, Space], flip
 
     def vary(pair: Operands, rng: random.Random) -> Operands:
         asked, other = rng.sample([str(word) for word in pair], 2)
-        wrong = [word for word in _SIDE if _SIDE[word] != _SIDE[asked] ^ flip and word != asked]
+        wrong = [word for word in _clear(_SIDE[asked] ^ flip) if word != asked]
         options = [other, *rng.sample(wrong, rng.randint(2, 4))]
         rng.shuffle(options)
         return asked, ", ".join(options)
@@ -137,8 +153,11 @@ def _choice(name: str, wordings: tuple[str, ...], spaces: dict[int, Space], flip
         word, options = str(asked[0]), str(asked[1]).split(", ")
         if word not in _SIDE or not set(options) <= set(_SIDE) or word in options:
             return None
-        fitting = [option for option in options if _SIDE[option] == _SIDE[word] ^ flip]
+        right = _SIDE[word] ^ flip
+        fitting = [option for option in options if _SIDE[option] == right]
         if len(fitting) != 1 or len(set(options)) != len(options) or not 3 <= len(options) <= 5:
+            return None
+        if not set(options) - {fitting[0]} <= set(_clear(right)):
             return None
         return tuple(sorted((word, fitting[0]), key=_ORDER.__getitem__))
 

@@ -78,7 +78,7 @@ def _formulas(outer: tuple[str, ...], inner: tuple[str, ...]) -> Question:
         "truth",
         (
             "{0}. Is this formula {2}, yes or no: {1}",
-            "Let this hold: {0}. Say yes or no: it is {2} that {1}",
+            "Let this hold: {0}. Say yes or no, whether this formula is {2}: {1}",
         ),
         {n: Product(_values(n + 2), Formulas(n + 2, outer, inner)) for n in range(1, 6)},
         _truth,

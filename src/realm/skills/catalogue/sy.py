@@ -69,6 +69,10 @@ class Sy:
         """Return the seven primitives."""
         return tuple(INFOS.values())
 
+    def level_numbers(self) -> Sequence[int]:
+        """Return the numbers of the levels."""
+        return self._course.level_numbers()
+
     def levels(self) -> tuple[LevelInfo, ...]:
         """Return the fifty levels."""
         return self._course.levels()

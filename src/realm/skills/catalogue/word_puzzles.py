@@ -72,6 +72,10 @@ class WordPuzzles:
         """Return the five primitives."""
         return tuple(INFOS[name] for name in QUESTIONS)
 
+    def level_numbers(self) -> Sequence[int]:
+        """Return the numbers of the levels."""
+        return self._course.level_numbers()
+
     def levels(self) -> tuple[LevelInfo, ...]:
         """Return the five levels."""
         return self._course.levels()

@@ -39,7 +39,7 @@ def mix(config: CurriculumConfig, skill: Skill, state: SkillState, count: int) -
     Lost levels get rows of their own on top of their replay. Rows sum to `count`; where a share
     does not divide evenly, levels nearer to this one get one more.
     """
-    now, highest = state.training_level, skill.levels()[-1].level
+    now, highest = state.training_level, skill.level_numbers()[-1]
     below = [n for n in range(state.mastered_level, state.start_level - 1, -1) if n != now]
     above = [n for n in range(now + 1, now + 1 + config.preview_levels) if n <= highest]
     lost = [n for n in below if n in state.lost]

@@ -12,15 +12,15 @@ from realm.core import seeds
 from realm.core.config import Config
 from realm.core.errors import NotFoundError, UsageError
 from realm.core.records import Message, Name, Record
+from realm.skills.drilling import drill_texts
 from realm.skills.own.grading import Grading, grade
 from realm.skills.skill import (
-    HELDOUT_PER_LEVEL,
-    HELDOUT_PER_PRIMITIVE,
     LevelInfo,
     LevelPrimitive,
     PrimitiveInfo,
     Problem,
     Side,
+    level_info,
 )
 
 _VOCABULARY_ROWS = 150
@@ -137,6 +137,10 @@ class OwnSkill:
         """Return every primitive of the skill."""
         return self._source.primitives()
 
+    def level_numbers(self) -> Sequence[int]:
+        """Return the numbers of the levels, lowest first."""
+        return [step.level for step in self._source.steps()]
+
     def levels(self) -> tuple[LevelInfo, ...]:
         """Return every level, lowest first."""
         return tuple(self._level(step) for step in self._source.steps())
@@ -187,12 +191,7 @@ class OwnSkill:
 
     def vocabulary(self) -> tuple[Sequence[str], Sequence[str]]:
         """Return the texts of some drills of every level, and the digits."""
-        texts = [
-            message.content
-            for step in self._source.steps()
-            for problem in self.drills(step.level, _VOCABULARY_ROWS, weights={}, seed=0)
-            for message in problem.solved()
-        ]
+        texts = drill_texts(self, self.level_numbers(), _VOCABULARY_ROWS)
         return texts, tuple("0123456789")
 
     def split_of(self, key: str) -> Side:
@@ -214,14 +213,8 @@ class OwnSkill:
 
     def _level(self, step: Step) -> LevelInfo:
         spaces = self._source.spaces(step.level)
-        table = tuple(_table_row(name, parts) for name, parts in spaces.items())
-        return LevelInfo(
-            level=step.level,
-            name=step.name,
-            description=step.description,
-            primitives=table,
-            testable=sum(p.heldout for p in table if p.testable) >= HELDOUT_PER_LEVEL,
-        )
+        counts = {name: [part.size() for part in parts] for name, parts in spaces.items()}
+        return level_info(step.level, step.name, step.description, counts)
 
     def _draw_seed(self, primitive: str, level: int, seed: int) -> int:
         return seeds.seed("own/draws", self.name, self.version, level, primitive, seed)
@@ -241,18 +234,6 @@ class OwnSkill:
 def score(problem: Problem, answer: str, grading: Grading) -> float:
     """Grade an answer in one way, for sources that hold the right answer."""
     return grade(grading, problem.expected, answer)
-
-
-def _table_row(name: str, parts: Sequence[Space]) -> LevelPrimitive:
-    sizes = [part.size() for part in parts]
-    heldout = sum(size.heldout for size in sizes)
-    return LevelPrimitive(
-        name=name,
-        problems=sum(size.problems for size in sizes),
-        heldout=heldout,
-        testable=heldout >= HELDOUT_PER_PRIMITIVE,
-        counted=all(size.counted for size in sizes),
-    )
 
 
 def _shares(names: Iterable[str], weights: Mapping[str, float]) -> dict[str, float]:

@@ -10,8 +10,6 @@ import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import accumulate
-from math import inf
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -20,16 +18,15 @@ from realm.core import seeds
 from realm.core.config import Config
 from realm.core.errors import NotFoundError, UsageError
 from realm.core.records import Message
+from realm.skills.drilling import drill_texts, running_shares
 from realm.skills.passive.spaces import Operands, value
 from realm.skills.passive.table import Primitive, Question, write
 from realm.skills.skill import (
-    HELDOUT_PER_LEVEL,
-    HELDOUT_PER_PRIMITIVE,
     LevelInfo,
-    LevelPrimitive,
     PrimitiveInfo,
     Problem,
     Side,
+    level_info,
 )
 from realm.skills.split import shuffled
 
@@ -77,9 +74,13 @@ class PassiveSkill:
         """Return every primitive of the table."""
         return tuple(row.info for row in self.table)
 
+    def level_numbers(self) -> range:
+        """Return the numbers of the levels."""
+        return range(1, len(self.steps) + 1)
+
     def levels(self) -> tuple[LevelInfo, ...]:
         """Return every level."""
-        return tuple(self.level(n) for n in range(1, len(self.steps) + 1))
+        return tuple(self.level(n) for n in self.level_numbers())
 
     def level(self, n: int) -> LevelInfo:
         """Return one level. Raises NotFoundError."""
@@ -87,21 +88,19 @@ class PassiveSkill:
             raise NotFoundError(
                 f"{self.name} has no level {n}", hint=f"there are levels 1 to {len(self.steps)}"
             )
-        rows = _level_primitives(self.table, self._share, n)
         step = self.steps[n - 1]
-        return LevelInfo(
-            level=n,
-            name=step,
-            description=f"{self.title}: {step}.",
-            primitives=rows,
-            testable=sum(row.heldout for row in rows if row.testable) >= HELDOUT_PER_LEVEL,
-        )
+        counts = {
+            row.info.name: [_count(self._share, asked, n) for asked in row.questions if n in asked.spaces]
+            for row in self.table
+        }
+        return level_info(n, step, f"{self.title}: {step}.", counts)
 
     def drills(self, level: int, count: int, *, weights: Mapping[str, float], seed: int) -> Iterator[Problem]:
         """Generate training problems: a primitive by weight, its questions alike, operands alike."""
         self.level(level)
         ways = self._trainable(level)
-        names, shares = list(ways), self._cumulative(list(ways), weights)
+        known, names = [row.info.name for row in self.table], list(ways)
+        shares = running_shares(self.name, known, names, weights)
         for index in range(count if names else 0):
             rng = seeds.rng(f"{self.name}/drills", self.version, level, seed, index)
             primitive = rng.choices(names, cum_weights=shares)[0]
@@ -141,12 +140,7 @@ class PassiveSkill:
 
     def vocabulary(self) -> tuple[Sequence[str], Sequence[str]]:
         """Return the texts of some drills of every level, and the alphabet."""
-        texts = [
-            message.content
-            for level in range(1, len(self.steps) + 1)
-            for row in self.drills(level, VOCABULARY_ROWS, weights={}, seed=0)
-            for message in row.solved()
-        ]
+        texts = drill_texts(self, self.level_numbers(), VOCABULARY_ROWS)
         return texts, tuple(self.alphabet)
 
     def split_of(self, key: str) -> Side:
@@ -211,19 +205,6 @@ class PassiveSkill:
             if _heldout(self._share, question.key(operands)) == (side == "heldout"):
                 yield operands
 
-    def _cumulative(self, names: list[str], weights: Mapping[str, float]) -> list[float]:
-        """Return running sums of the primitives' shares, refusing weights that mean nothing."""
-        known = [row.info.name for row in self.table]
-        unknown = sorted(set(weights) - set(known))
-        if unknown:
-            raise UsageError(
-                f"{self.name} has no primitive {unknown[0]!r}", hint=f"there are: {', '.join(known)}"
-            )
-        shares = [weights.get(name, 0.0) if weights else 1.0 for name in names]
-        if names and (not all(0 <= share < inf for share in shares) or sum(shares) == 0):
-            raise UsageError("weights are numbers from 0 up, not all 0 for what the level can drill")
-        return list(accumulate(shares))
-
     # --- writing --------------------------------------------------------------------------
 
     def _problem(
@@ -269,20 +250,3 @@ def _count(share: float, question: Question, level: int) -> tuple[int, int, bool
 def _has_training(share: float, question: Question, level: int) -> bool:
     problems, heldout, _ = _count(share, question, level)
     return problems > heldout
-
-
-@cache
-def _level_primitives(table: tuple[Primitive, ...], share: float, n: int) -> tuple[LevelPrimitive, ...]:
-    return tuple(_level_primitive(row, share, n) for row in table)
-
-
-def _level_primitive(row: Primitive, share: float, n: int) -> LevelPrimitive:
-    counts = [_count(share, question, n) for question in row.questions if n in question.spaces]
-    heldout = sum(count[1] for count in counts)
-    return LevelPrimitive(
-        name=row.info.name,
-        problems=sum(count[0] for count in counts),
-        heldout=heldout,
-        testable=heldout >= HELDOUT_PER_PRIMITIVE,
-        counted=all(count[2] for count in counts),
-    )

@@ -42,6 +42,36 @@ OPPOSITES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 )
 """Words of four that mean nearly the same, each against four that mean the opposite; no word twice."""
 
+ALIKE: tuple[tuple[str, ...], ...] = (
+    ("big", "thick", "strong"),
+    ("small", "thin"),
+    ("clever", "sharp", "awake", "fast"),
+    ("stupid", "blunt", "easy", "slow", "wrong"),
+    ("slow", "lazy", "calm"),
+    ("hard", "strong", "dangerous"),
+    ("weak", "cowardly", "thin"),
+    ("brave", "strong"),
+    ("quiet", "calm", "asleep"),
+    ("kind", "polite", "calm", "safe", "friend"),
+    ("cruel", "rude", "dangerous", "cold", "angry", "enemy"),
+    ("clean", "new", "empty"),
+    ("dirty", "ugly"),
+    ("poor", "empty"),
+    ("lazy", "asleep", "empty"),
+    ("busy", "full", "awake"),
+    ("raise", "build"),
+    ("destroy", "separate", "lower"),
+    ("join", "build", "near"),
+    ("end", "leave", "destroy"),
+    ("begin", "leave"),
+    ("love", "remember", "allow", "friend"),
+    ("hate", "enemy"),
+    ("forget", "leave"),
+    ("far", "unknown"),
+    ("true", "clean"),
+)
+"""Words whose lines above a reader may take for one another: neither stands among the other's choices."""
+
 NOUNS = (
     *("apple", "arrow", "basket", "bell", "blanket", "boat", "book", "bottle", "bridge", "bucket"),
     *("button", "cable", "camel", "candle", "carpet", "castle", "chain", "chair", "clock", "cloud"),

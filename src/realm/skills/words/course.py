@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
-from math import isfinite
 from typing import NamedTuple, Protocol
 
 from realm.core import seeds
-from realm.core.errors import NotFoundError, UsageError
+from realm.core.errors import NotFoundError
 from realm.core.records import Message
+from realm.skills.drilling import drill_texts, running_shares
 from realm.skills.skill import LevelInfo, Problem, Side, level_info
 from realm.skills.words import keys
 from realm.skills.words.dimensions import Dimensions
@@ -63,6 +62,10 @@ class Course:
         self._writer = writer
         self._infos: tuple[LevelInfo, ...] = ()
 
+    def level_numbers(self) -> Sequence[int]:
+        """Return the numbers of the levels, lowest first."""
+        return [dims.level for dims in self._levels]
+
     def levels(self) -> tuple[LevelInfo, ...]:
         """Return every level, lowest first."""
         self._infos = self._infos or tuple(self._info(dims) for dims in self._levels)
@@ -80,7 +83,7 @@ class Course:
         """Generate training problems; a primitive without training problems here gets none."""
         info, dims = self.level(level), self._levels[level - 1]
         names = [p.name for p in info.primitives if p.problems > p.heldout]
-        shares = self._cumulative(names, weights) if names else []
+        shares = running_shares(self._skill, self._primitives, names, weights)
         for index in range(count if names else 0):
             rng = seeds.rng(f"{self._skill}/drills", self._version, level, seed, index)
             primitive = rng.choices(names, cum_weights=shares)[0]
@@ -109,12 +112,7 @@ class Course:
 
     def vocabulary(self, *, step: int) -> tuple[Sequence[str], Sequence[str]]:
         """Return the texts of some drills of every so many levels, and all characters of questions."""
-        texts = [
-            message.content
-            for dims in self._levels[::step]
-            for row in self.drills(dims.level, VOCABULARY_ROWS, weights={}, seed=0)
-            for message in row.solved()
-        ]
+        texts = drill_texts(self, self.level_numbers()[::step], VOCABULARY_ROWS)
         return texts, (*map(chr, range(32, 127)), "—")
 
     def split_of(self, key: str) -> Side:
@@ -146,25 +144,11 @@ class Course:
         return tuple(problems)
 
     def _info(self, dims: Dimensions) -> LevelInfo:
-        counts = {name: self._spaces.count(dims, name) for name in self._primitives}
         (fewest, most), (lowest, highest) = dims.syllables, dims.rarity
-        info = level_info(
+        return level_info(
             dims.level,
             f"{dims.words} words of {fewest} to {most} syllables",
             f"Rarity {lowest} to {highest}, {dims.shared:.0%} of the words share a syllable, "
             f"{dims.herrings} tiles too many, clues of row {dims.hints} of 4, strongest first.",
-            {name: (problems, heldout) for name, (problems, heldout, _) in counts.items()},
+            {name: [self._spaces.count(dims, name)] for name in self._primitives},
         )
-        primitives = tuple(p.model_copy(update={"counted": counts[p.name][2]}) for p in info.primitives)
-        return info.model_copy(update={"primitives": primitives})
-
-    def _cumulative(self, names: Sequence[str], weights: Mapping[str, float]) -> list[float]:
-        """Return running sums of the primitives' shares, refusing weights that mean nothing."""
-        unknown = sorted(set(weights) - set(self._primitives))
-        if unknown:
-            hint = f"there are: {', '.join(self._primitives)}"
-            raise UsageError(f"{self._skill} has no primitive {unknown[0]!r}", hint=hint)
-        shares = [weights.get(name, 0.0) if weights else 1.0 for name in names]
-        if not all(share >= 0 and isfinite(share) for share in shares) or sum(shares) == 0:
-            raise UsageError("weights are numbers from 0 up, not all 0 for what the level can drill")
-        return list(accumulate(shares))

@@ -16,7 +16,7 @@ from realm.skills.words.lexicon import Word
 from realm.skills.words.spaces import Spaces, Words
 
 HEADERS = {
-    "syllable_assembly_ordered": "Join tiles to make the word. Some may be left over.",
+    "syllable_assembly_ordered": "Join tiles from left to right to make the word. Some may be left over.",
     "syllable_assembly_shuffled": "Put tiles in order to make the word. One may serve twice or be left over.",
     "syllable_count": "How many syllables does this word have?",
     "definition_to_word": "Find the word. Each blank is one syllable.",

@@ -1,4 +1,4 @@
-"""A score for each answer, what was checked, and evaluations that were ended early."""
+"""A score and a confidence for each answer, what was checked, and evaluations that were ended early."""
 
 from __future__ import annotations
 
@@ -23,4 +23,5 @@ def upgrade() -> None:
     op.execute("UPDATE evaluations SET score = CAST(correct AS DOUBLE PRECISION) / total WHERE total > 0")
     op.add_column("problem_results", sa.Column("score", sa.Double(), nullable=False, server_default="0"))
     op.add_column("problem_results", sa.Column("notes", sa.JSON(), nullable=False, server_default="[]"))
+    op.add_column("problem_results", sa.Column("confidence", sa.Double(), nullable=True))
     op.execute("UPDATE problem_results SET score = 1 WHERE correct")
