@@ -18,7 +18,6 @@ from realm.training.recipe import Recipe, resolve, shipped_names, shipped_text
 MEANT_FOR = {
     "spark": hardware.cpu(8 * GB),
     "study": hardware.cpu(8 * GB),
-    "sparring": hardware.cpu(8 * GB),
     "0.6b-full": hardware.named("rtx4090"),
     "4b-full-24gb": hardware.named("rtx4090"),
     "8b-lora-64k": hardware.named("h100"),
@@ -70,7 +69,7 @@ def test_every_setting_of_it_is_known_and_a_job_of_it_survives_json(name: str) -
 @pytest.mark.parametrize("name", shipped_names())
 def test_an_unknown_key_names_the_nearest(name: str) -> None:
     data = yaml.safe_load(shipped_text(name))
-    data["rules"]["batch_row"] = data["rules"].pop("batch_rows", 32)
+    data["rules"]["batch_row"] = data["rules"].pop("batch_rows")
     with pytest.raises(ConfigError, match=r"rules\.batch_row .did you mean batch_rows"):
         validate(Recipe, data, where=name)
 

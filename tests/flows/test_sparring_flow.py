@@ -12,22 +12,17 @@ from realm.core.records import ArtifactKind, Priority
 from realm.corpus.dataset import read_examples
 from realm.corpus.examining.leakage import eval_hashes
 from realm.flows.checking import context_of
+from realm.flows.plan import RunPlan
 from realm.flows.skills import skill_state, store_skill_state
 from realm.models import correction
 from realm.skills.curriculum import SkillState
 from tiny_lab import chat_rows, make_lab, realm, realm_json
-
-SPARRING = """
-extends: study
-method: {kind: correction}
-"""
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = make_lab(tmp_path_factory.mktemp("sparring") / "home", drills=False)
     (home / "chats.jsonl").write_text(chat_rows(60))
-    (home / "recipes" / "sparring.yaml").write_text(SPARRING)
     assert realm_json(home, "train", str(home / "chats.jsonl"))["state"] == "done"
     return home
 
@@ -45,6 +40,10 @@ def test_every_wrong_answer_becomes_three_rows_and_a_run_of_high_priority(home: 
         assert (record.spec, record.rows) == ("self_correction_v1", sparred["rows"])
         rows = list(read_examples(lab.lab.store.verified(ArtifactKind.DATASET, record.hash)))
         hashes = context_of(lab.lab).eval_hashes
+        plan = RunPlan.of(lab.lab.ledger.runs.get(run["id"]))
+        beside = lab.lab.ledger.datasets.get(plan.rows[1].dataset)
+    assert (plan.rows[0].dataset, plan.made_with is not None) == (record.hash, True)
+    assert (beside.source, beside.rows) == ("skill:bin", 6 * record.rows)
     problems = [correction.read(row.messages[-2].content).problem for row in rows]  # type: ignore[union-attr]
     assert eval_hashes(iter(problems)).isdisjoint(hashes)
     assert {row.tags["type"] for row in rows} == set(correction.TYPES)

@@ -54,8 +54,8 @@ class HeroConfig(Config):
     """How it is trained: `recipes/<name>.yaml` here, else a shipped one."""
     file_recipe: Name = "study"
     """How it is trained on files from the inbox."""
-    sparring_recipe: Name = "sparring"
-    """How it is trained on its own mistakes."""
+    sparring_recipe: Name | None = None
+    """How it is trained on its own mistakes and the drills beside them; none means as on drills."""
     remembers: bool = True
     """Whether a chat shows it the earlier turns."""
     skills: dict[Name, SkillKind] = Field(default_factory=dict)
@@ -88,6 +88,8 @@ class SparringConfig(Config):
     """Ask only primitives under the threshold, where weakness has been measured."""
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of right answers from which a primitive is not weak."""
+    drills_per_row: Annotated[float, Field(ge=0, le=100)] = 6.0
+    """Drills trained beside each row: a model that only judges and corrects forgets how to answer."""
     automatic: bool = False
     """Spar after every run on drills or files."""
 
@@ -193,7 +195,8 @@ def check_home(home: Home, overrides: Iterable[str] = ()) -> str:
     for hero in config.heroes.values():
         load_recipe(home, hero.recipe)
         load_recipe(home, hero.file_recipe)
-        load_recipe(home, hero.sparring_recipe)
+        if hero.sparring_recipe is not None:
+            load_recipe(home, hero.sparring_recipe)
         for skill in hero.skills.values():
             SKILLS.build(rooted(skill, home.root))
     for suite in config.evaluation.suites:

@@ -13,6 +13,7 @@ from realm.flows.datasets import publish_dataset
 from realm.flows.runs import DRILL, queue_run
 from realm.flows.skills import enabled_skills, skill_state
 from realm.jobs.queue import Job
+from realm.ledger.records import DatasetRecord
 from realm.skills.curriculum.mixing import drill_weights, mix, standing
 from realm.skills.curriculum.strategies import spread
 
@@ -49,13 +50,16 @@ def next_drills(lab: Lab) -> list[Drill]:
     states = {name: skill_state(lab, name) for name in enabled_skills(lab)}
     standings = [standing(curriculum, lab.skill(name), name, state) for name, state in states.items()]
     total = lab.config.drills.rows * len(states)
-    drills = []
-    for name, count in spread(curriculum.strategy, standings, total).items():
-        skill, state = lab.skill(name), states[name]
-        rows = mix(curriculum, skill, state, count)
-        weights = {level: drill_weights(curriculum, skill, state, level) for level in rows}
-        drills.append(Drill(skill=name, level=state.training_level, rows=rows, weights=weights))
-    return drills
+    shares = spread(curriculum.strategy, standings, total)
+    return [drill_of(lab, name, count) for name, count in shares.items()]
+
+
+def drill_of(lab: Lab, name: str, count: int) -> Drill:
+    """Return so many rows of one skill, spread over levels and primitives as its state asks for."""
+    skill, state, curriculum = lab.skill(name), skill_state(lab, name), lab.config.curriculum
+    rows = mix(curriculum, skill, state, count)
+    weights = {level: drill_weights(curriculum, skill, state, level) for level in rows}
+    return Drill(skill=name, level=state.training_level, rows=rows, weights=weights)
 
 
 def queue_drills(lab: Lab) -> list[Job]:
@@ -102,6 +106,12 @@ def drill_rows(lab: Lab, drill: Drill, draw: int) -> list[Example]:
 
 def queue_rows(lab: Lab, drill: Drill, draw: int, rows: list[Example]) -> Job:
     """Publish rows of a drill, all or the first of them, and queue a run on them."""
+    dataset = publish_rows(lab, drill, draw, rows)
+    return queue_run(lab, dataset, title=drill.title, source=DRILL, priority=Priority.LOW)
+
+
+def publish_rows(lab: Lab, drill: Drill, draw: int, rows: list[Example]) -> DatasetRecord:
+    """Publish rows of a drill as a dataset."""
     skill = lab.skill(drill.skill)
     generator = {
         "generator_id": skill.name,
@@ -117,5 +127,4 @@ def queue_rows(lab: Lab, drill: Drill, draw: int, rows: list[Example]) -> Job:
     def write(stage: Path) -> DatasetInfo:
         return write_examples(rows, stage, name=drill.title, spec="chat_sft_v1", generator=generator)
 
-    dataset = publish_dataset(lab, write, source=f"skill:{drill.skill}")
-    return queue_run(lab, dataset, title=drill.title, source=DRILL, priority=Priority.LOW)
+    return publish_dataset(lab, write, source=f"skill:{drill.skill}")

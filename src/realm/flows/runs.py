@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from realm.core.errors import StateError
 from realm.core.events import JobQueued
 from realm.core.hashing import hash_json
 from realm.core.records import Priority, Sha256
 from realm.flows.config import load_recipe
 from realm.flows.context import Lab
-from realm.flows.plan import RunPlan, make_plan
+from realm.flows.plan import PlannedRows, RunPlan, make_plan
 from realm.jobs.queue import Job
 from realm.ledger.records import DatasetRecord, RunRecord
 from realm.training.recipe import Resolved
@@ -35,17 +37,24 @@ def queue_run(
     source: str,
     priority: Priority = Priority.NORMAL,
     made_with: Sha256 | None = None,
+    beside: Sequence[DatasetRecord] = (),
 ) -> Job:
     """Plan a run on a dataset and queue its job. The same dataset never gets two runs this way.
+
+    Rows of the datasets `beside` it are trained in the same run.
 
     The run's row is written first: if the process dies before the job is queued, the next
     start finds a run that is owed a job.
     """
-    name = {DRILL: lab.hero.recipe, SPARRING: lab.hero.sparring_recipe}.get(source, lab.hero.file_recipe)
+    hero = lab.hero
+    own = {DRILL: hero.recipe, SPARRING: hero.sparring_recipe or hero.recipe}
+    name = own.get(source, hero.file_recipe)
     run = find_run(lab, dataset.hash)
     if run is None:
         plan = make_plan(lab, load_recipe(lab.home, name), dataset, source, priority, migrate=False)
-        run = _add(lab, dataset, plan.model_copy(update={"made_with": made_with}), title)
+        rows = (*plan.rows, *(PlannedRows(dataset=each.hash, name=each.name) for each in beside))
+        plan = plan.model_copy(update={"made_with": made_with, "rows": rows})
+        run = _add(lab, dataset, plan, title)
     return queue_job(lab, run)
 
 

@@ -21,10 +21,11 @@ from realm.flows.children import Supervisor
 from realm.flows.context import Lab
 from realm.flows.control import drop
 from realm.flows.datasets import publish_dataset
+from realm.flows.drills import drill_of, drill_rows, publish_rows
 from realm.flows.evaluation import Answers, answer
 from realm.flows.plan import RunPlan
 from realm.flows.runs import SPAR, SPARRING, TRAIN, queue_run
-from realm.flows.skills import skill_state
+from realm.flows.skills import enabled_skills, skill_state
 from realm.jobs.queue import Job, JobState
 from realm.jobs.worker import Outcome, StepContext
 from realm.ledger.records import CheckpointRecord, DatasetRecord
@@ -98,7 +99,7 @@ async def spar_step(supervisor: Supervisor, context: StepContext) -> Outcome:
     lab = supervisor.lab
     checkpoint = lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name)
     assert checkpoint is not None, "a sparring is queued once there is a checkpoint"
-    names = [request.skill] if request.skill else list(lab.hero.skills)
+    names = [request.skill] if request.skill else enabled_skills(lab)
     told = [await _spar(supervisor, context.job.id, checkpoint, request, name) for name in names]
     return Outcome(state="done", reason="; ".join(told))
 
@@ -119,14 +120,14 @@ async def _spar(
     made = list(rows(skill, mistakes, draws=draws))
     dataset = _publish(lab, name, skill, checkpoint, made, draws) if made else None
     if dataset is not None:
-        title = f"{name} sparring of {checkpoint.name}"
         queue_run(
             lab,
             dataset,
-            title=title,
+            title=dataset.name,
             source=SPARRING,
             priority=Priority.HIGH,
             made_with=checkpoint.hash,
+            beside=_drills_beside(lab, name, len(made), draws),
         )
     total = sum(len(problems) for problems in asked.values())
     lab.emit(
@@ -142,6 +143,14 @@ async def _spar(
         )
     )
     return f"{name}: {len(mistakes)} of {total} wrong, {len(made)} rows"
+
+
+def _drills_beside(lab: Lab, name: str, rows: int, draws: int) -> list[DatasetRecord]:
+    count = round(rows * lab.config.sparring.drills_per_row)
+    if not count:
+        return []
+    drill = drill_of(lab, name, count)
+    return [publish_rows(lab, drill, draws, drill_rows(lab, drill, draws))]
 
 
 def _problems(
