@@ -10,8 +10,8 @@ difference that as many seeds would have shown with 80 % probability.
 
 curriculum   one level after another as `skills.curriculum` rules (mastery, replay, preview), against all
              levels at once; scored over all levels
-sparring     rounds of targeted sparring, each followed by drills as in a lab, against untargeted drills;
-             beside them sparring alone and targeted drills, from one half-trained hero; scored on the
+sparring     rounds of targeted sparring with the drills that a lab trains beside it, against untargeted
+             drills; beside them targeted drills alone; all from one half-trained hero, scored on the
              primitives that were weak at the beginning
 replay       a mastered first level, then a much higher one with and without replay; scored at the first level
 gate         what `benchmarks/gate.py` prints: candidates of known truth, harmed, lucky and better ones
@@ -64,8 +64,8 @@ GATE = "gate"
 WEAK = 0.2
 """Share of wrong training problems above which a primitive is weak."""
 ROUNDS = 6
-SPARRING_ROW_TOKENS = 95
-"""About what a row of sparring has in this hero's tokens; only how many rows are taken depends on it."""
+SPARRING_TOKENS, DRILL_TOKENS = 95, 30
+"""About what a row has in this hero's tokens; only how many rows are taken depends on it."""
 T_95 = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 14: 2.145, 19: 2.093}
 """Two-sided 95 % quantiles of Student's t by degrees of freedom."""
 POWER = 1.96 + 0.84
@@ -230,7 +230,7 @@ def _examined(hero: Hero, state: SkillState, index: int) -> SkillState:
 
 
 def sparring(hero: Hero, number: int, steps: int) -> dict[str, float]:
-    """Rounds of targeted sparring alone and followed by drills, of drills, and of targeted drills."""
+    """Rounds of targeted sparring as a lab does it, of drills, and of targeted drills."""
     level, half = 4, steps // 2
     made = islice(hero.equal_drills(level, {}, seed("worth/half", number)), half * STEP_ROWS)
     hero.train(list(made))
@@ -238,29 +238,29 @@ def sparring(hero: Hero, number: int, steps: int) -> dict[str, float]:
     heldout = [p for p in hero.skill.heldout(level, 60) if p.primitive in weak]
     if not heldout:
         return {}
-    names = ("sparring", "sparring and drills", "drills", "targeted drills")
+    names = ("sparring", "drills", "targeted drills")
     arms, began = {name: hero.fork(name.replace(" ", "_")) for name in names}, hero.tokens
     scores = {"before": hero.share(heldout), "weak primitives": float(len(weak))}
     for index in range(ROUNDS):
-        draws, until = (
-            seed("worth/spar", number, index),
-            began + (index + 1) * half * STEP_ROWS * 30 // ROUNDS,
-        )
+        draws = seed("worth/spar", number, index)
+        until = began + (index + 1) * half * STEP_ROWS * DRILL_TOKENS // ROUNDS
         _spar(arms["sparring"], level, until, draws)
-        _spar(
-            arms["sparring and drills"], level, (arms["sparring and drills"].tokens * 2 + until) // 3, draws
-        )
-        _drill_to(arms["sparring and drills"], level, {}, until, draws)
         _drill_to(arms["drills"], level, {}, until, draws)
-        found = arms["targeted drills"].weakness(level, draws)
-        weights = {name: CURRICULUM.base_weight + CURRICULUM.error_weight * w for name, w in found.items()}
-        _drill_to(arms["targeted drills"], level, weights, until, draws)
+        _drill_to(
+            arms["targeted drills"], level, _weights(arms["targeted drills"], level, draws), until, draws
+        )
     scores |= {name: arm.share(heldout) for name, arm in arms.items()}
     return {**scores, **{f"tokens, {name}": float(arm.tokens - began) for name, arm in arms.items()}}
 
 
+def _weights(hero: Hero, level: int, draws: int) -> dict[str, float]:
+    """Return the weights of primitives that the curriculum gives drills."""
+    found = hero.weakness(level, draws)
+    return {name: CURRICULUM.base_weight + CURRICULUM.error_weight * wrong for name, wrong in found.items()}
+
+
 def _spar(hero: Hero, level: int, tokens: int, draws: int) -> None:
-    """Train on three rows for each mistake in weak primitives, until so many tokens have been seen."""
+    """Train three rows for each mistake in weak primitives, and drills beside them, up to so many tokens."""
     weakness = {name: wrong for name, wrong in hero.weakness(level, draws).items() if wrong > WEAK}
     problems = draw(hero.skill, level, 600, weights=weakness, draws=draws)
     wrong = [
@@ -268,10 +268,17 @@ def _spar(hero: Hero, level: int, tokens: int, draws: int) -> None:
         for problem, answer in zip(problems, hero.answers(problems), strict=True)
         if hero.skill.grade(problem, answer) < 1.0
     ]
-    made = list(rows(hero.skill, wrong, draws=draws))
-    count = (tokens - hero.tokens) // SPARRING_ROW_TOKENS
-    if made and count > 0:
-        hero.train(made[:count], "sparring")
+    beside = CONFIG.sparring.drills_per_row
+    count = max(0, int((tokens - hero.tokens) / (SPARRING_TOKENS + beside * DRILL_TOKENS)))
+    made = list(islice(rows(hero.skill, wrong, draws=draws), count))
+    left = tokens - hero.tokens - len(made) * SPARRING_TOKENS
+    drills = islice(
+        hero.equal_drills(level, _weights(hero, level, draws), draws), max(0, left // DRILL_TOKENS)
+    )
+    both = [*made, *drills]
+    rng("worth/mixed", draws).shuffle(both)
+    if both:
+        hero.train(both)
 
 
 def _drill_to(hero: Hero, level: int, weights: Mapping[str, float], tokens: int, draws: int) -> None:
