@@ -14,32 +14,13 @@ import yaml
 
 from realm.core.errors import DataError
 from realm.core.text import printable
+from realm.core.yamltext import MAX_DEPTH, BoundedLoader
 from realm.corpus.files import lines
 
-_BYTES, _ROWS, _DEPTH = 8 << 20, 20_000, 32
+_BYTES, _ROWS = 8 << 20, 20_000
 _BLANK = " \t\r\n"
 _KEYS = ("cases", "scenarios", "tests")
 """Names under which a mapping may hold its list."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe, without aliases, and not too deep."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose one node. Raises YAMLError for an alias and for too deep a node."""
-        self._depth += 1
-        alias = self.check_event(yaml.AliasEvent)
-        if alias or self._depth > _DEPTH:
-            ahead: Any = self
-            problem = "an alias" if alias else f"more than {_DEPTH} levels"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=ahead.peek_event().start_mark)
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -72,7 +53,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _yaml_rows(text: str, shown: str) -> Iterator[tuple[int, Any]]:
     try:
-        loader = _Loader(text)
+        loader = BoundedLoader(text)
         try:
             yield from _nodes(loader, loader.get_single_node(), shown)
         finally:
@@ -84,7 +65,7 @@ def _yaml_rows(text: str, shown: str) -> Iterator[tuple[int, Any]]:
         raise DataError(f"not readable as YAML: {printable(str(what), 200)}", file=shown, line=line) from None
 
 
-def _nodes(loader: _Loader, node: yaml.Node | None, shown: str) -> Iterator[tuple[int, Any]]:
+def _nodes(loader: BoundedLoader, node: yaml.Node | None, shown: str) -> Iterator[tuple[int, Any]]:
     if isinstance(node, yaml.MappingNode):
         named = {key.value: value for key, value in node.value if isinstance(key, yaml.ScalarNode)}
         node = next((named[key] for key in _KEYS if key in named), None)
@@ -131,7 +112,7 @@ def _line_rows(text: str, shown: str) -> Iterator[tuple[int, Any]]:
 
 def _value(data: bytes, shown: str, line: int) -> Any:
     try:
-        return lines.parse(data, _DEPTH)
+        return lines.parse(data, MAX_DEPTH)
     except DataError as error:
         raise DataError(error.reason, file=shown, line=line) from None
 

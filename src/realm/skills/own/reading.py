@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from realm.core.config import explain, validate
 from realm.core.errors import ConfigError, DataError, NotFoundError
 from realm.core.text import printable
+from realm.core.yamltext import BoundedLoader
 from realm.skills.own.schema import UNUSED, UNUSED_OF_PRIMITIVES, RowConfig, SkillFile
 
 MOST_YAML_BYTES = 1 << 20
@@ -22,16 +23,6 @@ _MOST_LINE_BYTES = 1 << 20
 _MOST_ROWS = 200_000
 
 _log = logging.getLogger(__name__)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases, by which a small file grows to a huge one."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="aliases are not taken", problem_mark=mark)
-        return super().compose_node(parent, index)
 
 
 def read_bytes(path: Path, most: int) -> bytes:
@@ -51,7 +42,7 @@ def read_bytes(path: Path, most: int) -> bytes:
 def read_skill(path: Path, data: bytes) -> SkillFile:
     """Return what a skill file says. Raises ConfigError, with the line or the field."""
     try:
-        found = yaml.load(data.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        found = yaml.load(data.decode("utf-8"), Loader=BoundedLoader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{path}{line}: not readable as YAML: {error.problem}") from None
