@@ -331,7 +331,7 @@ PROOFS = {
     "sparring": Proof(
         sparring,
         "beats untargeted drills on the weak primitives at equal tokens",
-        "sparring and drills",
+        "sparring",
         "drills",
         320,
     ),

@@ -51,7 +51,7 @@ class GateConfig(Threshold):
     floor_risk: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Beside a champion a primitive is below its floor only where so few right answers would have at most
     this chance at the floor; 1 takes the share as it is."""
-    calibration_slack: Annotated[float, Field(ge=0, le=1)] = 0.02
+    calibration_slack: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Rise of the expected calibration error that is not yet worse."""
 
 
