@@ -1,4 +1,4 @@
-"""Drills, held-out problems and probes of word puzzles: what both skills of words do alike."""
+"""Drills, held-out problems, probes and grades of word puzzles: what both skills of words do alike."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from realm.core import seeds
 from realm.core.errors import NotFoundError
 from realm.core.records import Message
 from realm.skills.drilling import drill_texts, running_shares
-from realm.skills.skill import LevelInfo, Problem, Side, level_info
-from realm.skills.words import keys
+from realm.skills.skill import LevelInfo, PrimitiveInfo, Problem, Side, level_info
+from realm.skills.words import grading, keys
 from realm.skills.words.dimensions import Dimensions
+from realm.skills.words.primitives import INFOS
 from realm.skills.words.spaces import Spaces, Words
 
-VOCABULARY_ROWS = 60
-"""Drills of each level that a tokenizer is trained on."""
+VOCABULARY_LEVELS, VOCABULARY_ROWS = 10, 60
+"""Levels, evenly spread, and drills of each that a tokenizer is trained on."""
 
 
 class Question(NamedTuple):
@@ -39,28 +40,32 @@ class Writer(Protocol):
         """Return what a user turn asks, None where it is none of the writer's; takes bounded time."""
 
 
-class Course:
-    """The levels of one skill of words."""
+class WordSkill:
+    """A skill of words; a kind adds its name, its config, and which levels, primitives and writer it has."""
+
+    name: str
+    title: str
+    version: str
 
     def __init__(
         self,
-        skill: str,
-        version: str,
+        system_prompt: str,
         *,
         levels: Sequence[Dimensions],
         primitives: Sequence[str],
-        system: tuple[Message, ...],
         spaces: Spaces,
         writer: Writer,
     ) -> None:
-        self._skill = skill
-        self._version = version
+        self.system = (Message(role="system", content=system_prompt),)
         self._levels = levels
         self._primitives = primitives
-        self._system = system
         self._spaces = spaces
         self._writer = writer
         self._infos: tuple[LevelInfo, ...] = ()
+
+    def primitives(self) -> tuple[PrimitiveInfo, ...]:
+        """Return every primitive of the skill."""
+        return tuple(INFOS[name] for name in self._primitives)
 
     def level_numbers(self) -> Sequence[int]:
         """Return the numbers of the levels, lowest first."""
@@ -75,7 +80,7 @@ class Course:
         """Return one level. Raises NotFoundError."""
         if not 1 <= n <= len(self._levels):
             raise NotFoundError(
-                f"{self._skill} has no level {n}", hint=f"there are levels 1 to {len(self._levels)}"
+                f"{self.name} has no level {n}", hint=f"there are levels 1 to {len(self._levels)}"
             )
         return self.levels()[n - 1]
 
@@ -83,15 +88,15 @@ class Course:
         """Generate training problems; a primitive without training problems here gets none."""
         info, dims = self.level(level), self._levels[level - 1]
         names = [p.name for p in info.primitives if p.problems > p.heldout]
-        shares = running_shares(self._skill, self._primitives, names, weights)
+        shares = running_shares(self.name, self._primitives, names, weights)
         for index in range(count if names else 0):
-            rng = seeds.rng(f"{self._skill}/drills", self._version, level, seed, index)
+            rng = seeds.rng(f"{self.name}/drills", self.version, level, seed, index)
             primitive = rng.choices(names, cum_weights=shares)[0]
             words = self._spaces.draw(dims, primitive, "train", rng)
             if words:
                 yield self._problem(level, self._writer.write(primitive, dims, words, rng))
 
-    def heldout(self, level: int, per_primitive: int, *, seed: int) -> tuple[Problem, ...]:
+    def heldout(self, level: int, per_primitive: int, *, seed: int = 0) -> tuple[Problem, ...]:
         """Return the first held-out problems of each testable primitive."""
         testable = [p.name for p in self.level(level).testable_primitives()]
         return self._sample(level, testable, per_primitive, "heldout", seed)
@@ -110,14 +115,20 @@ class Course:
         level = next(fitting, None)
         return None if level is None else self._problem(level, asked)
 
-    def vocabulary(self, *, step: int) -> tuple[Sequence[str], Sequence[str]]:
-        """Return the texts of some drills of every so many levels, and all characters of questions."""
-        texts = drill_texts(self, self.level_numbers()[::step], VOCABULARY_ROWS)
+    def grade(self, problem: Problem, answer: str) -> float:
+        """Score an answer in any of the formats; see `words/grading.py` for what is right in part."""
+        return grading.grade(problem, answer)
+
+    def vocabulary(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the texts of some drills of up to ten levels, and all characters of questions."""
+        numbers = self.level_numbers()
+        step = -(-len(numbers) // VOCABULARY_LEVELS)
+        texts = drill_texts(self, numbers[::step], VOCABULARY_ROWS)
         return texts, (*map(chr, range(32, 127)), "—")
 
     def split_of(self, key: str) -> Side:
         """Return the side of a problem. Raises UsageError for a key that names none of the skill's."""
-        keys.check(self._spaces.lexicon, key, self._skill, self._primitives)
+        keys.check(self._spaces.lexicon, key, self.name, self._primitives)
         return self._spaces.side(key)
 
     def _problem(self, level: int, asked: Question) -> Problem:
@@ -125,7 +136,7 @@ class Course:
             key=keys.key(asked.primitive, asked.words),
             primitive=asked.primitive,
             level=level,
-            messages=(*self._system, Message(role="user", content=asked.text)),
+            messages=(*self.system, Message(role="user", content=asked.text)),
             expected=asked.expected,
             form=asked.form,
         )
@@ -135,11 +146,11 @@ class Course:
     ) -> tuple[Problem, ...]:
         dims, problems = self._levels[level - 1], []
         for primitive in primitives:
-            rng = seeds.rng(f"{self._skill}/{side}", self._version, level, primitive, seed)
+            rng = seeds.rng(f"{self.name}/{side}", self.version, level, primitive, seed)
             # zip asks its first argument first, so no word is drawn in vain.
             for _, words in zip(range(count), self._spaces.walk(dims, primitive, side, rng), strict=False):
                 names = sorted(word.word for word in words)
-                looks = seeds.rng(f"{self._skill}/looks", self._version, level, primitive, *names)
+                looks = seeds.rng(f"{self.name}/looks", self.version, level, primitive, *names)
                 problems.append(self._problem(level, self._writer.write(primitive, dims, words, looks)))
         return tuple(problems)
 
