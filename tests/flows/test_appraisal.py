@@ -57,11 +57,11 @@ def test_figures_follow_from_what_was_measured(home: Path) -> None:
 def test_an_alert_within_a_stretch_lowers_what_it_was_worth(home: Path) -> None:
     with Realm(home) as lab:
         saved = lab.lab.ledger.checkpoints.list("first", "dio")
-        found = evaluated(lab.lab, saved)
+        measured = evaluated(lab.lab, saved)[saved[1].hash]
         seen = tuple(EventTail(lab.home.events(str(saved[1].run))).read())
         alert = AlertRaised(run=str(saved[1].run), step=1, alert="divergence", what="rising", hint="look")
-        before = appraise_stretch(lab.lab, saved[0], saved[1], found, seen)
-        after = appraise_stretch(lab.lab, saved[0], saved[1], found, (*seen, alert))
+        before = appraise_stretch(lab.lab, saved[0], saved[1], measured, seen)
+        after = appraise_stretch(lab.lab, saved[0], saved[1], measured, (*seen, alert))
     assert before is not None
     assert after is not None
     assert after.factor < before.factor

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
+from typing import NamedTuple
 
 from realm.core import events
 from realm.core.events import Appraised, Event, StepTaken
@@ -17,6 +18,7 @@ from realm.growth.rituals import HealthFacts
 from realm.growth.rules import Stretch
 from realm.jobs.tail import EventTail
 from realm.ledger.records import LEVEL, CheckpointRecord, EvaluationRecord
+from realm.skills.skill import Skill
 
 
 def appraise_run(lab: Lab, run: str) -> None:
@@ -29,7 +31,7 @@ def appraise_run(lab: Lab, run: str) -> None:
     for before, after in own:
         if after.hash in known or after.hash not in found:
             continue
-        told = appraise_stretch(lab, before, after, found, seen)
+        told = appraise_stretch(lab, before, after, found[after.hash], seen)
         if told is not None:
             lab.emit(told)
 
@@ -51,54 +53,68 @@ def stretches(lab: Lab) -> Iterator[Stretch]:
             yield Stretch(
                 steps=after.hero_step - before.hero_step,
                 loss=loss,
-                quality=quality(lab, after, found),
+                quality=found[after.hash].quality if after.hash in found else None,
                 health=factor,
             )
 
 
-def evaluated(lab: Lab, saved: Sequence[CheckpointRecord]) -> dict[str, EvaluationRecord]:
-    """Return the newest evaluation of each checkpoint at a level, by content hash, in the order saved."""
-    newest: dict[str, EvaluationRecord] = {}
-    for evaluation in lab.ledger.evaluations.list(kind=LEVEL):
-        newest.setdefault(evaluation.checkpoint, evaluation)
-    return {record.hash: newest[record.hash] for record in saved if record.hash in newest}
+class Measured(NamedTuple):
+    """A checkpoint's newest evaluation at a level, and its quality."""
+
+    evaluation: EvaluationRecord
+    quality: float | None
+    """None for a skill the hero has no longer."""
 
 
-def quality(lab: Lab, checkpoint: CheckpointRecord, found: dict[str, EvaluationRecord]) -> float | None:
-    """Return a checkpoint's quality; None where it was not evaluated, or on a skill the hero has no longer.
+def evaluated(lab: Lab, saved: Sequence[CheckpointRecord]) -> dict[str, Measured]:
+    """Return what was measured of each checkpoint, by content hash, in the order saved.
 
     The trend is against the checkpoint evaluated before it, where that was asked the same level.
     """
-    evaluation = found.get(checkpoint.hash)
-    if evaluation is None or evaluation.accuracy is None or evaluation.skill not in lab.hero.skills:
+    newest: dict[str, EvaluationRecord] = {}
+    for evaluation in lab.ledger.evaluations.list(kind=LEVEL):
+        newest.setdefault(evaluation.checkpoint, evaluation)
+    skills = {name: lab.skill(name) for name in lab.hero.skills}
+    found: dict[str, Measured] = {}
+    before: EvaluationRecord | None = None
+    for record in saved:
+        if (answered := newest.get(record.hash)) is not None:
+            quality = _quality(skills.get(answered.skill), answered, before)
+            found[record.hash] = Measured(answered, quality)
+            before = answered
+    return found
+
+
+def _quality(
+    skill: Skill | None, evaluation: EvaluationRecord, before: EvaluationRecord | None
+) -> float | None:
+    accuracy = evaluation.accuracy
+    if accuracy is None or skill is None:
         return None
-    order = list(found)
-    place = order.index(checkpoint.hash)
-    before = found[order[place - 1]] if place else None
-    primitives = len(lab.skill(evaluation.skill).level(evaluation.level).primitives)
     trend = 0.0
     if before is not None and before.level == evaluation.level and before.accuracy is not None:
-        trend = evaluation.accuracy - before.accuracy
-    return rules.quality(evaluation.accuracy, len(evaluation.primitives) / primitives, trend)
+        trend = accuracy - before.accuracy
+    primitives = len(skill.level(evaluation.level).primitives)
+    return rules.quality(accuracy, len(evaluation.primitives) / primitives, trend)
 
 
 def appraise_stretch(
     lab: Lab,
     before: CheckpointRecord,
     after: CheckpointRecord,
-    found: dict[str, EvaluationRecord],
+    measured: Measured,
     seen: Sequence[Event],
 ) -> Appraised | None:
     """Return what the training between two saves was worth, by the events that were seen of its run.
 
-    None where the later one has no quality: see `quality`.
+    None where the later one has no quality.
     """
-    worth, loss = quality(lab, after, found), after.stats.get("loss")
-    if worth is None or loss is None or not enabled_skills(lab):
+    loss = after.stats.get("loss")
+    if measured.quality is None or loss is None or not enabled_skills(lab):
         return None
-    stretch = Stretch(steps=max(0, after.hero_step - before.hero_step), loss=loss, quality=worth)
-    health = rituals.examine(_facts(lab, before, after, found[after.hash], seen), lab.config.health)
-    judged: Appraisal = appraise(rules.effort(stretch), worth, health)
+    stretch = Stretch(steps=max(0, after.hero_step - before.hero_step), loss=loss, quality=measured.quality)
+    health = rituals.examine(_facts(lab, before, after, measured.evaluation, seen), lab.config.health)
+    judged: Appraisal = appraise(rules.effort(stretch), measured.quality, health)
     return Appraised(
         checkpoint=after.name,
         hash=after.hash,

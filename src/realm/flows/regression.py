@@ -16,6 +16,7 @@ from realm.evaluation.ranking import (
     rank,
 )
 from realm.flows.context import Lab
+from realm.flows.promotion import reigning
 from realm.ledger.records import CheckpointRecord, EvaluationRecord
 
 NEWEST = 200
@@ -46,11 +47,9 @@ def ranking(lab: Lab, suites: Collection[str] | None = None) -> Ranking:
 
 
 def _checkpoints(lab: Lab) -> dict[str, CheckpointRecord]:
-    ledger = lab.ledger
-    found = ledger.checkpoints.list(lab.campaign, lab.hero_name, limit=NEWEST)
-    champion = ledger.models.champion(lab.campaign, lab.hero_name)
-    reigning = [ledger.checkpoints.get(champion.model.checkpoint)] if champion else []
-    return {checkpoint.hash: checkpoint for checkpoint in (*reigning, *found)}
+    found = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name, limit=NEWEST)
+    champion = reigning(lab)
+    return {checkpoint.hash: checkpoint for checkpoint in (*([champion] if champion else []), *found)}
 
 
 def _asked(lab: Lab, checkpoints: Collection[str], suites: Collection[str] | None) -> _Asked:
