@@ -5,17 +5,18 @@ import re
 import pytest
 
 from realm.core.errors import StateError
+from realm.core.events import Graded
 from realm.evaluation.intervals import wilson
-from realm.evaluation.score import GradedAnswer, score
+from realm.evaluation.score import score
 from realm.evaluation.suite import Suite, build_suite, probe_suite
 from realm.skills.catalogue.bin import Bin
 
 SKILL = Bin(Bin.Config())
 
 
-def answers(suite: Suite, wrong: int = 0) -> list[GradedAnswer]:
+def answers(suite: Suite, wrong: int = 0) -> list[Graded]:
     return [
-        GradedAnswer(key=p.key, primitive=p.primitive, score=float(i >= wrong), answer=p.expected)
+        Graded(key=p.key, primitive=p.primitive, score=float(i >= wrong), answer=p.expected)
         for i, p in enumerate(suite.problems)
     ]
 

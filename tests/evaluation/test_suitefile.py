@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realm.core.errors import ConfigError, NotFoundError, StateError
-from realm.evaluation.score import GradedAnswer, comparable, score, share
+from realm.core.events import Graded
+from realm.evaluation.score import comparable, score, share
 from realm.evaluation.suite import Suite, build_suite
 from realm.evaluation.suitefile import (
     ResolvedSuite,
@@ -59,9 +60,9 @@ def mine(folder: Path, **changes: Any) -> ResolvedSuite:
     return resolve(load_suite(write(folder, {**SUITE, **changes}), "mine"))
 
 
-def answered(part: Suite, right: int) -> list[GradedAnswer]:
+def answered(part: Suite, right: int) -> list[Graded]:
     return [
-        GradedAnswer(key=p.key, primitive=p.primitive, score=float(i < right), answer="")
+        Graded(key=p.key, primitive=p.primitive, score=float(i < right), answer="")
         for i, p in enumerate(part.problems)
     ]
 
@@ -219,7 +220,7 @@ def test_the_composite_is_weighted_and_every_named_threshold_counts(tmp_path: Pa
 
 
 def test_binary_scoring_gives_nothing_for_parts_and_graded_does() -> None:
-    half = [GradedAnswer(key=str(i), primitive="p", score=0.5, answer="") for i in range(10)]
+    half = [Graded(key=str(i), primitive="p", score=0.5, answer="") for i in range(10)]
     assert share(half, "binary", 10).mean == 0.0
     assert share(half, "graded", 10).mean == 0.5
 
@@ -250,7 +251,7 @@ def test_part_of_an_evaluation_is_a_score_only_where_it_may_end_early(tmp_path: 
     with pytest.raises(StateError):
         score(whole, answered(whole, 3)[:9])
     assert score(cut, answered(cut, 3)[:9]).pooled.total == 9
-    strange = GradedAnswer(key="no such", primitive="p", score=1.0, answer="")
+    strange = Graded(key="no such", primitive="p", score=1.0, answer="")
     for answers in ([], [strange], answered(cut, 3)[:2] * 2):
         with pytest.raises(StateError):
             score(cut, answers)

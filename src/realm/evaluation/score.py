@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import sqrt
 from statistics import fmean, stdev
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from realm.core.errors import StateError
-from realm.core.events import Interval
+from realm.core.events import Graded, Interval
 from realm.core.records import Record
 from realm.evaluation.intervals import Z_95, pool, wilson
 from realm.evaluation.suite import Suite
@@ -18,23 +16,6 @@ from realm.evaluation.suite import Suite
 Scoring = Literal["binary", "graded"]
 
 _ROUNDING = 1e-9
-
-
-class GradedAnswer(Record):
-    """One problem's answer."""
-
-    key: str
-    primitive: str
-    score: Annotated[float, Field(ge=0, le=1)]
-    """1 where it is right."""
-    answer: str
-    notes: tuple[str, ...] = ()
-    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
-
-    @property
-    def correct(self) -> bool:
-        """Say whether the answer is wholly right."""
-        return self.score == 1.0
 
 
 class Score(Record):
@@ -46,7 +27,7 @@ class Score(Record):
     """Of the answers' scores, in [0, 1]; None when nothing was asked."""
 
 
-def score(suite: Suite, answers: Sequence[GradedAnswer]) -> Score:
+def score(suite: Suite, answers: Sequence[Graded]) -> Score:
     """Score a suite. Raises StateError unless each of its problems was answered exactly once.
 
     Of a suite that may end early, some of its problems may be missing, but none may be strange.
@@ -122,7 +103,7 @@ class SuiteScore(Record):
     """Some task was ended early; its score is of the problems that were asked."""
 
 
-def share(answers: Sequence[GradedAnswer], scoring: Scoring, problems: int) -> Share:
+def share(answers: Sequence[Graded], scoring: Scoring, problems: int) -> Share:
     """Return the mean with its interval: Wilson's for right and wrong, the normal one for scores."""
     if not answers:
         return Share(mean=0.0, low=0.0, high=1.0, asked=0, problems=problems, least=0.0, most=1.0)

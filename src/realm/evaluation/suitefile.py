@@ -16,10 +16,10 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from realm.core.config import Config, read_yaml, rooted, validate
 from realm.core.errors import ConfigError, NotFoundError
+from realm.core.events import Graded
 from realm.core.records import Name, Record
 from realm.evaluation.early import PASSES, Early
 from realm.evaluation.score import (
-    GradedAnswer,
     Scoring,
     SuiteScore,
     TaskScore,
@@ -197,7 +197,7 @@ def resolve(suite: SuiteConfig, size: Size | None = None) -> ResolvedSuite:
     return ResolvedSuite(config=suite, size=wanted, tasks=tuple(tasks))
 
 
-Answered = Mapping[str, tuple[str, Sequence[GradedAnswer]]]
+Answered = Mapping[str, tuple[str, Sequence[Graded]]]
 """By part: the verdict that ended it early, empty where all was asked, and the answers."""
 
 

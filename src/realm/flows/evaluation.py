@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from realm.core.errors import ChildDiedError
-from realm.core.events import AnswersGraded, Event
+from realm.core.events import AnswersGraded, Event, Graded
 from realm.core.hashing import canonical_json
 from realm.core.records import Fence
 from realm.core.version import VERSION
 from realm.evaluation.child import EvaluateJob
 from realm.evaluation.comparison import Pair
-from realm.evaluation.score import Comparable, GradedAnswer, comparable, score
+from realm.evaluation.score import Comparable, comparable, score
 from realm.evaluation.suite import Suite, build_suite, probe_suite
 from realm.flows.checkpoints import verified_checkpoint
 from realm.flows.children import Supervisor, no_request, persist
@@ -37,7 +37,7 @@ class Answers:
     """A suite's graded answers, and how they were generated."""
 
     def __init__(self) -> None:
-        self.graded: list[GradedAnswer] = []
+        self.graded: list[Graded] = []
         self.context: dict[str, str] = {}
         self.verdict = ""
         """Why the rest was not asked; empty where all was."""
@@ -53,7 +53,7 @@ class Answers:
         self.complete = bool(event.verdict) or event.done == event.total
         self._loss += event.loss
         self._loss_tokens += event.loss_tokens
-        self.graded += [GradedAnswer(**graded.model_dump()) for graded in event.results]
+        self.graded += event.results
 
     @property
     def loss(self) -> float | None:

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from realm.core.config import rooted
-from realm.core.events import JobQueued
+from realm.core.events import Graded, JobQueued
 from realm.core.hashing import hash_json, short
 from realm.core.records import Name, Priority, Record, Sha256
-from realm.evaluation.score import GradedAnswer, SuiteScore
+from realm.evaluation.score import SuiteScore
 from realm.evaluation.suite import Suite
 from realm.evaluation.suitefile import (
     ResolvedSuite,
@@ -103,7 +103,7 @@ class Asked:
         answers = {}
         for record in stored(self._lab, self.checkpoint, self.parts):
             graded = [
-                GradedAnswer(**result.model_dump(exclude={"correct"})) for result in ledger.results(record.id)
+                Graded(**result.model_dump(exclude={"correct"})) for result in ledger.results(record.id)
             ]
             answers[record.suite] = (record.verdict, graded)
         return suite_score(self.suite, answers)

@@ -201,6 +201,11 @@ class Graded(Record):
     confidence: Annotated[float, Field(ge=0, le=1)] | None = None
     """Probability that the model gave the whole answer; None where nobody knows it."""
 
+    @property
+    def correct(self) -> bool:
+        """Say whether the answer is wholly right."""
+        return self.score == 1.0
+
 
 class AnswersGraded(Told):
     """One batch of answers; the supervisor collects them into an evaluation."""

@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from realm.core.errors import NotFoundError, RefusedError, UsageError
-from realm.core.records import Record
+from realm.core.errors import RefusedError, UsageError
 from realm.corpus.agents.workitem import WorkItem
 from realm.evaluation.agents import options
 from realm.evaluation.agents.beads import Store
 from realm.evaluation.agents.options import Options
+from realm.evaluation.agents.reply import Reply, answered
 
 _PRIORITY = re.compile(r"[pP]?([0-4])")
 _ID = re.compile(r"[a-z][a-z0-9]{0,15}-[a-z0-9.]{1,20}")
@@ -65,13 +65,6 @@ _FILTERS = {
 }
 
 
-class Reply(Record):
-    """What a command of ours answers."""
-
-    exit: int = 0
-    output: str = ""
-
-
 class Bd:
     """Answer `bd` command lines."""
 
@@ -93,14 +86,7 @@ class Bd:
 
     def run(self, words: Sequence[str]) -> Reply:
         """Answer the words behind `bd`. A mistake is an answer with exit code 1 or 2, as on a terminal."""
-        if not words or words[0] not in self._commands:
-            return Reply(exit=2, output=f"bd: one of these is expected: {', '.join(self._commands)}\n")
-        try:
-            return Reply(output=self._commands[words[0]](words[1:]))
-        except UsageError as error:
-            return Reply(exit=2, output=f"Error: {error.what}\n")
-        except (NotFoundError, RefusedError) as error:
-            return Reply(exit=1, output=f"Error: {error.what}\n")
+        return answered("bd", self._commands, words)
 
     def _create(self, words: Sequence[str]) -> str:
         given = options.read(words, _CREATE, _JSON)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from realm.core.errors import NotFoundError, RefusedError, UsageError
 from realm.core.records import Record
 from realm.evaluation.agents import options
-from realm.evaluation.agents.bd import Reply
 from realm.evaluation.agents.beads import Store
+from realm.evaluation.agents.reply import Reply, answered
 
 _SUBJECT = {"-s": "subject", "--subject": "subject", "-m": "message", "--message": "message"}
 _ENDS = ("COMPLETED", "ESCALATED", "DEFERRED")
@@ -62,14 +62,7 @@ class Gt:
 
     def run(self, words: Sequence[str]) -> Reply:
         """Answer the words behind `gt`. A mistake is an answer with exit code 1 or 2, as on a terminal."""
-        if not words or words[0] not in self._commands:
-            return Reply(exit=2, output=f"gt: one of these is expected: {', '.join(self._commands)}\n")
-        try:
-            return Reply(output=self._commands[words[0]](words[1:]))
-        except UsageError as error:
-            return Reply(exit=2, output=f"Error: {error.what}\n")
-        except (NotFoundError, RefusedError) as error:
-            return Reply(exit=1, output=f"Error: {error.what}\n")
+        return answered("gt", self._commands, words)
 
     def _sling(self, words: Sequence[str]) -> str:
         given = options.read(

@@ -28,7 +28,7 @@ from realm.http.skill_api import Item, Items, Level, SkillClient
 from realm.skills.own.grading import Grading
 from realm.skills.own.keys import key_of, side_of
 from realm.skills.own.rows import RowSpace
-from realm.skills.own.skill import Identity, Size, Spaces, Step, score
+from realm.skills.own.skill import Identity, Spaces, Step, score
 from realm.skills.skill import PrimitiveInfo, Problem, Side
 
 POOL = 1_000
@@ -137,24 +137,12 @@ class Served:
         return pools
 
 
-class ServedSpace:
-    """Problems of one primitive at one level of a server."""
+class ServedSpace(RowSpace):
+    """Problems of one primitive at one level of a server; a pool of them stands for all."""
 
     def __init__(self, source: Served, level: int, primitive: str, pool: list[Problem]) -> None:
+        super().__init__(pool, source.share, whole=False)
         self._source, self._level, self._primitive = source, level, primitive
-        self._pool = RowSpace(pool, source.share, whole=False)
-
-    def size(self) -> Size:
-        """Count the pool."""
-        return self._pool.size()
-
-    def visit(self, side: Side, seed: int) -> Iterator[Problem]:
-        """Visit the pool's problems of one side."""
-        return self._pool.visit(side, seed)
-
-    def find(self, prompt: str) -> Problem | None:
-        """Return the pool's problem that a user turn asks."""
-        return self._pool.find(prompt)
 
     def draws(self, seed: int) -> Iterator[Problem]:
         """Take the server's training problems, answer by answer, until there are none of this primitive."""
