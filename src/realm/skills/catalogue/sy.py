@@ -45,7 +45,7 @@ class Sy(WordSkill):
 
     name = "sy"
     title = "Syllable puzzles"
-    version = "1"
+    version = "2"
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -24,9 +24,9 @@ LEVELS = tuple(
     for level, words, syllables, rarity, hints in (
         (1, 4, (2, 3), (1, 1), 1),
         (2, 5, (2, 3), (1, 2), 1),
-        (3, 6, (2, 4), (1, 3), 2),
-        (4, 8, (3, 5), (1, 4), 2),
-        (5, 10, (4, 6), (1, 5), 2),
+        (3, 6, (2, 4), (1, 3), 1.5),
+        (4, 8, (3, 5), (1, 4), 1.5),
+        (5, 10, (4, 6), (1, 5), 1.5),
     )
 )
 
@@ -47,7 +47,7 @@ class WordPuzzles(WordSkill):
 
     name = "word_puzzles"
     title = "Word puzzles"
-    version = "1"
+    version = "2"
 
     def __init__(self, config: Config) -> None:
         self.config = config

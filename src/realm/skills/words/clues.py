@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 from realm.skills.words.lexicon import Lexicon, Word
 
@@ -17,8 +18,9 @@ _SHOWN = {
     "antonym": "opposite: {}",
     "etymology": "origin: {}",
 }
-_MORPHOLOGY = "{} letters, ends in -{}"
-_FIRST_LETTER = "starts with {}"
+_LETTERS, _ENDING = "{} letters", ", ends in -{}"
+_FIRST_LETTER = "starts with {}, "
+_CUT = " ..."
 
 KINDS: tuple[tuple[str, ...], ...] = (
     ("definition", "synonym"),
@@ -26,49 +28,60 @@ KINDS: tuple[tuple[str, ...], ...] = (
     ("domain", "morphology", "antonym"),
     ("etymology", "first letter"),
 )
-"""Kinds of clue, strongest first. A level uses one row and the row before it."""
+"""Kinds of clue, strongest first. A level uses one row, or two of them that follow each other."""
 MEANING = frozenset(_SHOWN) - {"domain"}
 """Kinds that say enough to find a word without seeing its syllables."""
 
-KEPT_WORDS = 4
-"""Words that are left of a clue that is cut short."""
+KEPT_WORDS = 5
+"""Words that are left, at least, of a clue that is cut short; its label is not counted."""
+
+
+class Shown(NamedTuple):
+    """A clue as it is shown, with its label."""
+
+    whole: str
+    short: str
+    """The same where it is short already."""
 
 
 class Clues:
     """Every clue of every word, whole and cut short, found by what is shown."""
 
     def __init__(self, lexicon: Lexicon) -> None:
-        self._texts: dict[str, dict[str, str]] = {}
+        self._texts: dict[str, dict[str, Shown]] = {}
         self._meant: dict[str, list[Word]] = defaultdict(list)
         for word in lexicon.words:
             self._texts[word.word] = texts = _texts(word)
-            for text in {*texts.values(), *map(cut, texts.values())}:
+            for text in {text for shown in texts.values() for text in shown}:
                 self._meant[text].append(word)
 
     def choose(
         self,
         word: Word,
-        hints: int,
+        hints: float,
         rng: random.Random,
         fits: Callable[[Word], bool],
         *,
         meaning: bool = False,
         short: bool = False,
     ) -> str:
-        """Return a clue that no other word that fits has; the definition where there is no weaker one.
+        """Return a clue that no other word that fits has.
+
+        It is of the row that `hints` asks for, else of the nearest stronger row that has one.
 
         With `meaning`, kinds that say too little on their own are left out; with `short`, a long
         clue is cut where that leaves it clear.
         """
         texts = self._texts[word.word]
-        kinds = [k for row in KINDS[max(0, hints - 2) : hints] for k in row if k in texts]
-        if meaning:
-            kinds = [kind for kind in kinds if kind in MEANING]
-        whole = texts[rng.choice(kinds)] if kinds else texts["definition"]
-        for text in (cut(whole), whole) if short else (whole,):
-            if self.is_clear(text, word, fits):
-                return text
-        return texts["definition"]
+        row = int(hints + rng.random())
+        for kinds in reversed(KINDS[:row]):
+            shown = [texts[kind] for kind in kinds if kind in texts and (kind in MEANING or not meaning)]
+            first = int(rng.random() * len(shown))
+            for clue in shown[first:] + shown[:first]:
+                for text in (clue.short, clue.whole) if short else (clue.whole,):
+                    if self.is_clear(text, word, fits):
+                        return text
+        return texts["definition"].whole
 
     def is_clear(self, text: str, word: Word, fits: Callable[[Word], bool]) -> bool:
         """Say whether a clue means this word and no other that fits."""
@@ -80,7 +93,7 @@ class Clues:
         return found[0] if len(found) == 1 else None
 
 
-def made_of(count: int, tiles: Sequence[str]) -> Callable[[Word], bool]:
+def made_of(count: int, tiles: Collection[str]) -> Callable[[Word], bool]:
     """Fit words of so many syllables that are all among the tiles."""
     has = frozenset(tiles).issuperset
     return lambda word: len(word.syllables) == count and has(word.syllables)
@@ -100,14 +113,22 @@ def like(count: int, letters: int, first: str) -> Callable[[Word], bool]:
     )
 
 
-def cut(text: str) -> str:
-    """Cut a long clue short."""
-    words = text.split(" ")
-    return text if len(words) <= KEPT_WORDS + 1 else " ".join(words[:KEPT_WORDS]).rstrip(",;") + " ..."
+def cut(clue: str) -> str:
+    """Cut a long clue short, never inside a quotation."""
+    words = clue.split(" ")
+    for kept in range(KEPT_WORDS, len(words) - 1):
+        start = " ".join(words[:kept])
+        if start.count("'") % 2 == 0:
+            return start.rstrip(",;") + _CUT
+    return clue
 
 
-def _texts(word: Word) -> dict[str, str]:
-    texts: dict[str, str] = {kind: _SHOWN[kind].format(clue) for kind, clue in word.clues.items()}
-    texts["morphology"] = _MORPHOLOGY.format(len(word.word), word.word[-2:])
-    texts["first letter"] = _FIRST_LETTER.format(word.word[0].upper())
+def _texts(word: Word) -> dict[str, Shown]:
+    letters, first = _LETTERS.format(len(word.word)), _FIRST_LETTER.format(word.word[0].upper())
+    texts: dict[str, Shown] = {
+        kind: Shown(_SHOWN[kind].format(clue), _SHOWN[kind].format(cut(clue)))
+        for kind, clue in word.clues.items()
+    }
+    texts["morphology"] = Shown(letters + _ENDING.format(word.word[-2:]), letters + _CUT)
+    texts["first letter"] = Shown(first + letters, first + letters)
     return texts

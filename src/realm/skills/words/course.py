@@ -13,8 +13,9 @@ from realm.skills.drilling import drill_texts, running_shares
 from realm.skills.skill import LevelInfo, PrimitiveInfo, Problem, Side, level_info
 from realm.skills.words import grading, keys
 from realm.skills.words.dimensions import Dimensions
+from realm.skills.words.drawing import Words
 from realm.skills.words.primitives import INFOS
-from realm.skills.words.spaces import Spaces, Words
+from realm.skills.words.spaces import Spaces
 
 VOCABULARY_LEVELS, VOCABULARY_ROWS = 10, 60
 """Levels, evenly spread, and drills of each that a tokenizer is trained on."""
@@ -159,7 +160,7 @@ class WordSkill:
         return level_info(
             dims.level,
             f"{dims.words} words of {fewest} to {most} syllables",
-            f"Rarity {lowest} to {highest}, {dims.shared:.0%} of the words share a syllable, "
-            f"{dims.herrings} tiles too many, clues of row {dims.hints} of 4, strongest first.",
+            f"Rarity {lowest} to {highest}, {dims.shared:.0%} of the blanks share a tile, "
+            f"{dims.herrings} tiles too many, clues of row {dims.hints:g} of 4, strongest first.",
             {name: [self._spaces.count(dims, name)] for name in self._primitives},
         )

@@ -11,9 +11,10 @@ from typing import NamedTuple
 from realm.skills.words.clues import Clues, among, like, made_of
 from realm.skills.words.course import Question
 from realm.skills.words.dimensions import Dimensions
+from realm.skills.words.drawing import Words
 from realm.skills.words.layout import MAX_QUESTION
 from realm.skills.words.lexicon import Word
-from realm.skills.words.spaces import Spaces, Words
+from realm.skills.words.spaces import Spaces
 
 Parts = dict[str, str]
 """What stands in a question's gaps."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from realm.skills.words import keys, layout
 from realm.skills.words.clues import Clues, among, like, made_of
 from realm.skills.words.course import Question
-from realm.skills.words.dimensions import ALL_LETTERS, Dimensions
+from realm.skills.words.dimensions import MOST_TILES, Dimensions
+from realm.skills.words.drawing import Words
 from realm.skills.words.formats import FORMATS, JSON_FORMATS, FormatName, Solved
 from realm.skills.words.labels import are_labels
 from realm.skills.words.layout import Item, Layout, Page
 from realm.skills.words.lexicon import Word
-from realm.skills.words.spaces import Spaces, Words
+from realm.skills.words.spaces import Spaces
 
 HEADERS = {
     "syllable_assembly_ordered": "Join tiles from left to right to make the word. Some may be left over.",
@@ -21,13 +22,16 @@ HEADERS = {
     "syllable_count": "How many syllables does this word have?",
     "definition_to_word": "Find the word. Each blank is one syllable.",
     "word_from_bank": "Choose the word that the clue means.",
-    "multi_word_assembly": "Find the words, a tile for each blank. One may serve twice or be left over.",
+    "multi_word_assembly": "Find the words, a tile for each blank. One may serve often.",
     "json_output_format": "Find the words, a tile for each blank, and answer in the JSON asked for. "
-    "One may serve twice or be left over.",
+    "One may serve often.",
 }
+_LEFT_OVER = " Left over: "
+"""What a question for several words says before the number of tiles that it leaves over."""
 _PRIMITIVE_OF = {header: primitive for primitive, header in HEADERS.items()}
 _ONE_WORD = "Answer with the word alone."
 _NUMBER = "Answer with the number alone."
+_HERRING_TRIES = 200
 _FORMAT_OF = {form.asks: name for name, form in FORMATS.items()}
 
 
@@ -51,13 +55,17 @@ class PuzzleWriter:
     def read(self, text: str) -> Question | None:
         """Return what a question of any layout asks, None where it is none."""
         page = layout.read(text)
-        primitive = _PRIMITIVE_OF.get(page.header) if page else None
+        primitive = _PRIMITIVE_OF.get(page.header.partition(_LEFT_OVER)[0]) if page else None
         if page is None or primitive is None:
             return None
         if keys.PRIMITIVES[primitive].several:
             return self._read_several(primitive, page, text)
         word = _READ_ONE[primitive](self, page)
-        if word is None or page.closing != (_NUMBER if primitive == "syllable_count" else _ONE_WORD):
+        if (
+            word is None
+            or page.header != HEADERS[primitive]
+            or page.closing != (_NUMBER if primitive == "syllable_count" else _ONE_WORD)
+        ):
             return None
         expected = str(len(word.syllables)) if primitive == "syllable_count" else word.word.upper()
         return Question(primitive, (word,), text, expected)
@@ -88,7 +96,7 @@ class PuzzleWriter:
     def _definition(
         self, primitive: str, dims: Dimensions, word: Word, look: Layout, rng: random.Random
     ) -> tuple[Page, str]:
-        first = word.word[0].upper() if dims.level <= ALL_LETTERS else ""
+        first = word.word[0].upper()
         count, letters = len(word.syllables), len(word.word)
         fits = like(count, letters, first)
         clue = self._clues.choose(word, dims.hints, rng, fits, meaning=True, short=look.short)
@@ -111,28 +119,37 @@ class PuzzleWriter:
     ) -> Question:
         words = tuple(rng.sample(words, len(words)))
         tiles = list(dict.fromkeys(syllable for word in words for syllable in word.syllables))
-        tiles += self._herrings(tiles, dims.herrings, rng)
+        tiles += self._herrings(tiles, min(dims.herrings, MOST_TILES - len(tiles)), rng)
         rng.shuffle(tiles)
+        bank = frozenset(tiles)
         items = tuple(
-            self._item(word, dims, look, tiles, rng)._replace(label=label)
+            self._item(word, dims, look, bank, rng)._replace(label=label)
             for word, label in zip(words, look.labels, strict=False)
         )
         form = rng.choice(self._formats[primitive])
-        page = Page(HEADERS[primitive], items, tuple(tiles), FORMATS[form].asks)
+        page = Page(_header(primitive, words, tiles), items, tuple(tiles), FORMATS[form].asks)
         expected = FORMATS[form].write(Solved(look.labels[: len(words)], words, tiles))
         return Question(primitive, words, layout.write(page, look), expected, form)
 
     def _item(
-        self, word: Word, dims: Dimensions, look: Layout, tiles: Sequence[str], rng: random.Random
+        self, word: Word, dims: Dimensions, look: Layout, tiles: Collection[str], rng: random.Random
     ) -> Item:
         count = len(word.syllables)
         clue = self._clues.choose(word, dims.hints, rng, made_of(count, tiles), short=look.short)
         return Item(count, clue)
 
     def _herrings(self, tiles: Sequence[str], count: int, rng: random.Random) -> list[str]:
-        """Draw so many tiles that no word needs, fewer where the lexicon has no more."""
-        drawn = rng.sample(self._lexicon.syllables, min(count + len(tiles), len(self._lexicon.syllables)))
-        return [syllable for syllable in drawn if syllable not in tiles][:count]
+        """Draw so many tiles that no word needs, fewer where the lexicon has hardly any more."""
+        syllables, taken = self._lexicon.syllables, set(tiles)
+        herrings: list[str] = []
+        for _ in range(_HERRING_TRIES):
+            if len(herrings) >= count:
+                break
+            syllable = syllables[int(rng.random() * len(syllables))]
+            if syllable not in taken:
+                taken.add(syllable)
+                herrings.append(syllable)
+        return herrings
 
     # --- reading back ---------------------------------------------------------------------
 
@@ -144,6 +161,8 @@ class PuzzleWriter:
         if form not in self._formats[primitive] or len(words) != len(found):
             return None
         if len({word.word for word in words}) != len(words) or not are_labels(labels, len(words)):
+            return None
+        if page.header != _header(primitive, words, page.bank):
             return None
         expected = FORMATS[form].write(Solved(labels, words, tuple(dict.fromkeys(page.bank))))
         return Question(primitive, words, text, expected, form)
@@ -166,6 +185,11 @@ class PuzzleWriter:
 
     def _read_bank(self, page: Page) -> Word | None:
         return self._clues.meant(page.items[0].clue, among(page.bank)) if len(page.items) == 1 else None
+
+
+def _header(primitive: str, words: Words, tiles: Sequence[str]) -> str:
+    left = set(tiles).difference(*(word.syllables for word in words))
+    return f"{HEADERS[primitive]}{_LEFT_OVER}{len(left)}."
 
 
 _ONE: dict[str, Callable[[PuzzleWriter, str, Dimensions, Word, Layout, random.Random], tuple[Page, str]]] = {

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Iterator
 from itertools import combinations
 from math import comb
-from typing import NamedTuple
 
 from realm.skills.skill import Side
 from realm.skills.split import shuffled
 from realm.skills.words import keys
-from realm.skills.words.dimensions import Dimensions
+from realm.skills.words.dimensions import MOST_TILES, Dimensions
+from realm.skills.words.drawing import Pool, Words
 from realm.skills.words.lexicon import Lexicon, Word
-
-Words = tuple[Word, ...]
 
 COUNTED = 4096
 """Sets of words up to this number are listed; of more, some are drawn."""
 _TRIES = 200
 """Draws in a row that may bring nothing new before a space counts as exhausted."""
-
-
-class Pool(NamedTuple):
-    """The words of a level."""
-
-    words: Words
-    by_syllable: dict[str, list[Word]]
 
 
 class Spaces:
@@ -49,11 +39,7 @@ class Spaces:
         """Return the words that a level uses."""
         if dims.level not in self._pools:
             words = tuple(word for word in self.lexicon.words if _belongs(dims, word))
-            by_syllable: dict[str, list[Word]] = defaultdict(list)
-            for word in words:
-                for syllable in dict.fromkeys(word.syllables):
-                    by_syllable[syllable].append(word)
-            self._pools[dims.level] = Pool(words, dict(by_syllable))
+            self._pools[dims.level] = Pool(words)
         return self._pools[dims.level]
 
     def single(self, dims: Dimensions, primitive: str, side: Side) -> Words:
@@ -94,8 +80,9 @@ class Spaces:
         if comb(len(self.pool(dims).words), dims.words) <= COUNTED:
             sets = self._sets(dims, primitive, side)
             return rng.choice(sets) if sets else None
+        pool, most_tiles = self.pool(dims), MOST_TILES - dims.herrings
         for _ in range(_TRIES):
-            drawn = _related(self.pool(dims), dims, rng)
+            drawn = pool.draw(dims.words, dims.shared, most_tiles, rng)
             if self.side(keys.key(primitive, drawn)) == side:
                 return drawn
         return None
@@ -139,46 +126,3 @@ class Spaces:
 def _belongs(dims: Dimensions, word: Word) -> bool:
     (fewest, most), (lowest, highest) = dims.syllables, dims.rarity
     return fewest <= len(word.syllables) <= most and lowest <= word.rarity <= highest
-
-
-def _related(pool: Pool, dims: Dimensions, rng: random.Random) -> Words:
-    """Draw a level's number of words, of which the level's share have a syllable in common with another.
-
-    Where the pool has too few words with a syllable in common, or without one, others take their place.
-    """
-    chosen = [rng.choice(pool.words)]
-    syllables = set(chosen[0].syllables)
-    linked = round(dims.shared * dims.words)
-    if linked == 1:  # one word alone shares nothing, so every other puzzle has two
-        linked = 2 * rng.getrandbits(1)
-    for index in range(1, dims.words):
-        word = _linked(pool, chosen, rng) if index < linked else None
-        word = word or _apart(pool, chosen, syllables, rng)
-        chosen.append(word)
-        syllables.update(word.syllables)
-    return tuple(chosen)
-
-
-def _linked(pool: Pool, chosen: list[Word], rng: random.Random) -> Word | None:
-    """Draw a word with a syllable of one that is chosen already."""
-    for _ in range(8):
-        syllable = rng.choice(rng.choice(chosen).syllables)
-        word = rng.choice(pool.by_syllable[syllable])
-        if all(word is not other for other in chosen):
-            return word
-    return None
-
-
-def _apart(pool: Pool, chosen: list[Word], syllables: set[str], rng: random.Random) -> Word:
-    """Draw a new word, if possible without a syllable of those that are chosen already."""
-    new = None
-    for _ in range(16):
-        word = rng.choice(pool.words)
-        if all(word is not other for other in chosen):
-            new = word
-            if syllables.isdisjoint(word.syllables):
-                return word
-    while new is None:
-        word = rng.choice(pool.words)
-        new = word if all(word is not other for other in chosen) else None
-    return new
