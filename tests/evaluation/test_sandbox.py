@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import psutil
 import pytest
@@ -31,35 +30,37 @@ TIGHT = Limits(
 )
 
 
+def made(plan: str, limits: Limits = TIGHT) -> Sandbox:
+    """Make a sandbox of a plan, or skip where the machine cannot."""
+    found = detect()
+    if plan == "spaces" and found.plan != "spaces":
+        pytest.skip("LOUD: this kernel grants no namespaces; only the bare plan is attacked")
+    if not has_python(plan):
+        pytest.skip("LOUD: no Python here that a user without rights can run")
+    return Sandbox(limits, found.model_copy(update={"plan": plan}))
+
+
 @cache
-def has_python(plan: Literal["spaces", "bare"]) -> bool:
-    made = Sandbox(TIGHT, Isolation(plan=plan, landlock=detect().landlock))
+def has_python(plan: str) -> bool:
+    trial = Sandbox(TIGHT, detect().model_copy(update={"plan": plan}))
     try:
-        return made.run([made.python, "-S", "-c", "1"]).exit == 0
+        return trial.run([trial.python, "-S", "-c", "1"]).exit == 0
     finally:
-        made.close()
+        trial.close()
 
 
 @pytest.fixture(params=["spaces", "bare"])
 def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    found = detect()
-    if request.param == "spaces" and found.plan != "spaces":
-        pytest.skip("LOUD: this kernel grants no namespaces; only the bare plan is attacked")
-    made = Sandbox(TIGHT, Isolation(plan=request.param, landlock=found.landlock))
-    if not has_python(request.param):
-        made.close()
-        pytest.skip("LOUD: no Python here that a user without rights can run")
-    yield made
-    made.close()
+    attacked = made(request.param)
+    yield attacked
+    attacked.close()
 
 
 @pytest.fixture
 def spaces() -> Iterator[Sandbox]:
-    if detect().plan != "spaces":
-        pytest.skip("LOUD: this kernel grants no namespaces")
-    made = Sandbox(TIGHT)
-    yield made
-    made.close()
+    attacked = made("spaces")
+    yield attacked
+    attacked.close()
 
 
 def python(sandbox: Sandbox, code: str) -> Ran:
@@ -182,8 +183,8 @@ def test_the_parent_and_its_group_cannot_be_killed(sandbox: Sandbox) -> None:
 
 
 def test_no_connection_can_be_made(sandbox: Sandbox) -> None:
-    if sandbox.isolation.plan == "bare" and sandbox.isolation.landlock < 4:
-        pytest.skip("LOUD: neither namespaces nor Landlock keep the network apart here")
+    if sandbox.isolation.plan == "bare" and not sandbox.isolation.seccomp:
+        pytest.skip("LOUD: neither namespaces nor a filter keep the network apart here")
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
         port = server.getsockname()[1]
@@ -193,28 +194,44 @@ def test_no_connection_can_be_made(sandbox: Sandbox) -> None:
             server.accept()
 
 
-def test_no_datagram_leaves(spaces: Sandbox) -> None:
+def test_no_datagram_leaves(sandbox: Sandbox) -> None:
+    if sandbox.isolation.plan == "bare" and not sandbox.isolation.seccomp:
+        pytest.skip("LOUD: neither namespaces nor a filter keep the network apart here")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(0.2)
         target = server.getsockname()
         python(
-            spaces,
+            sandbox,
             f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', {target!r})",
         )
         with pytest.raises(TimeoutError):
             server.recvfrom(10)
 
 
-def test_no_socket_of_a_service_is_in_reach(spaces: Sandbox, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM], ids=["stream", "datagram"])
+def test_no_socket_of_a_service_is_in_reach(sandbox: Sandbox, kind: socket.SocketKind) -> None:
+    if sandbox.isolation.plan == "bare" and not sandbox.isolation.seccomp:
+        pytest.skip("LOUD: neither namespaces nor a filter keep services apart here")
     path = Path("/tmp") / f"realm-test-{os.getpid()}.sock"
-    with socket.socket(socket.AF_UNIX) as server:
+    with socket.socket(socket.AF_UNIX, kind) as server:
         server.bind(str(path))
+        server.settimeout(0.2)
         try:
             path.chmod(0o777)
-            server.listen()
-            code = f"import socket; socket.socket(socket.AF_UNIX).connect({str(path)!r})"
-            assert "No such file" in python(spaces, code).output
+            if kind == socket.SOCK_STREAM:
+                server.listen()
+            code = (
+                "import socket\n"
+                f"kind, path = {int(kind)}, {str(path)!r}\n"
+                "try: socket.socket(socket.AF_UNIX, kind).connect(path)\n"
+                "except OSError: print('closed')\n"
+                "try: socket.socketpair(socket.AF_UNIX, kind)[0].sendto(b'x', path)\n"
+                "except OSError: print('closed')\n"
+            )
+            assert python(sandbox, code).output == "closed\nclosed\n"
+            with pytest.raises(TimeoutError):
+                server.accept() if kind == socket.SOCK_STREAM else server.recvfrom(10)
         finally:
             path.unlink()
 
@@ -362,6 +379,12 @@ def test_words_are_never_read_by_a_shell(sandbox: Sandbox) -> None:
 
 
 def test_what_is_missing_is_said() -> None:
-    assert Isolation(plan="spaces", landlock=0).missing() == ()
-    assert any("network" in told for told in Isolation(plan="bare", landlock=3).missing())
-    assert any("read whatever" in told for told in Isolation(plan="bare", landlock=0).missing())
+    whole = Isolation(plan="spaces", landlock=0, seccomp=True, proc=True)
+    assert whole.missing() == ()
+    assert any("namespaces" in told for told in whole.model_copy(update={"seccomp": False}).missing())
+    assert any("memory" in told for told in whole.model_copy(update={"proc": False}).missing())
+    bare = whole.model_copy(update={"plan": "bare"})
+    assert any("read whatever" in told for told in bare.missing())
+    assert any("signal" in told for told in bare.model_copy(update={"landlock": 5}).missing())
+    assert not any("network" in told for told in bare.missing())
+    assert any("network" in told for told in bare.model_copy(update={"seccomp": False}).missing())

@@ -1,28 +1,33 @@
 """A folder in which a model's commands run, away from everything else.
 
 Covered, on Linux with namespaces (plan `spaces`), each with a test that attacks it:
-- files: a command sees the system's programs read-only, its own folder, and three devices; no home, no
-  `/etc`, no `/proc`, no sockets of services;
-- network: none, loopback included;
-- processes: it sees and signals only its own; what it leaves behind is killed when it ends, or when the
-  process that started it dies;
+- files: a command sees the system's programs read-only, its own folder, and two devices; no home, no
+  `/etc`, no `/proc`;
+- network: none, loopback included; no sockets of services, since it gets no socket that has an address;
+- processes: it sees and signals only its own, and changes nobody's limits; what it leaves behind is killed
+  when it ends, or when the process that started it dies;
 - environment: a fixed list, nothing of ours;
-- amounts: CPU time, wall time, memory a process, processes, open files, size of a file, disk and number of
-  files (looked at every 0.1 s), output;
-- privileges: none can be gained, and root becomes a user without rights first;
+- amounts: CPU and wall time, memory a process, memory in all, processes, open files, size of a file, disk
+  and number of files, deleted ones that are held open included, output;
+- privileges: none can be gained, root becomes a user without rights first, no namespaces can be made, and
+  system calls that ordinary programs do without are refused (`seccomp` lists them);
 - our own reads and writes follow no link and touch no hard link, pipe or device;
 - git: no hooks, no configuration of the machine's, no protocol but local files, no credentials, no editor.
 
+Memory in all is looked at every 0.05 s, disk every 0.1 s, later on a busy machine; above it everything is
+killed. What a fork shares counts for each process. Between two looks a command takes what the machine can
+give in that time, of memory never more than processes times memory a process; if the machine runs out of
+memory meanwhile, commands are killed before others.
+
 Not covered:
-- bugs of the kernel; a program may make user namespaces of its own, which reach more of it;
-- the sum of all memory (the limit is one a process), and a disk that fills within 0.1 s;
+- bugs of the kernel in the calls that are allowed;
+- what the kernel holds for a command beside its memory: pipes and pairs of sockets, 0.25 MB an open file;
 - what programs of the system could do with the folder's own files: git filters and aliases that a program
   writes into the folder do run, inside the same limits;
 - hidden co-operation of two sandboxes under one user through the limit of processes.
 
-Where the kernel grants no namespaces (plan `bare`), Landlock, if there is any, still keeps files, TCP and
-signals apart; UDP and sockets of services are then open. Without Landlock files that the user may read
-can be read, and the network can be reached. `Isolation.missing` says so in every result.
+Where the kernel grants no namespaces (plan `bare`), the filter still keeps the network, services and new
+namespaces away, and Landlock files and signals. `Isolation.missing` says in every result what is lacking.
 """
 
 from __future__ import annotations
@@ -45,7 +50,8 @@ from typing import Any, Literal
 from realm.core.errors import RefusedError, StorageError, UnavailableError
 from realm.core.records import Record
 from realm.core.text import printable
-from realm.evaluation.agents import confine
+from realm.evaluation.agents import seccomp
+from realm.evaluation.agents.kernel import landlock_version
 
 _NOBODY = 65534
 _INSIDE = "/town"
@@ -53,7 +59,15 @@ _PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 _PROGRAMS = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache")
 _GRACE_S = 20.0
 """What starting, cleaning up and a busy machine may take beside the commands' own time."""
-_ANSWER = re.compile(rb"(-?\d{1,5}) (exit|time|output|disk) (\d{1,9})\n")
+_ANSWER = re.compile(rb"(-?\d{1,5}) (exit|time|output|disk|memory) (\d{1,9})\n")
+_CONFINE = f"""
+import sys
+realm = sys.modules["realm"] = type(sys)("realm")
+realm.__path__ = [{str(Path(__file__).parents[2])!r}]
+from realm.evaluation.agents.confine import main
+main()
+"""
+"""Leaves out what `realm` imports itself, which would take a third of the time."""
 _PERSON = ("Agent", "agent@town.invalid")
 _EPOCH_S, _STEP_S = 1_767_225_600, 60
 """Time of the first commit, and between two calls: the same work has the same hashes everywhere."""
@@ -83,6 +97,9 @@ class Limits(Record):
     cpu_s: int = 10
     wall_s: float = 10.0
     memory_bytes: int = 256 << 20
+    """Address space of one process."""
+    total_bytes: int = 512 << 20
+    """Memory of all processes together."""
     processes: int = 24
     open_files: int = 64
     file_bytes: int = 8 << 20
@@ -97,18 +114,29 @@ class Isolation(Record):
     plan: Literal["spaces", "bare"]
     landlock: int
     """Version, 0 for none."""
+    seccomp: bool
+    """Whether system calls are filtered."""
+    proc: bool
+    """Whether there is a `/proc`, in which processes are found and their memory is read."""
 
     def missing(self) -> tuple[str, ...]:
-        """Return what is not kept apart here, in words; empty with namespaces."""
+        """Return what is not kept apart here, in words; empty where all is."""
+        told = []
+        if not self.seccomp:
+            told.append("no filter of system calls: a command can make namespaces and hide memory")
+        if not self.proc:
+            told.append("no /proc: the sum of memory is not bounded")
         if self.plan == "spaces":
-            return ()
-        told = ["no namespaces: a command sees other processes and can send UDP"]
+            return tuple(told)
+        told.append("no namespaces: a command shares the machine's users and process numbers")
+        if not self.seccomp:
+            told.append("network not separated: a command can open connections and send UDP")
         if not self.landlock:
             told.append("no Landlock: a command can read whatever its user may read")
-        if self.landlock < 4:
-            told.append("network not separated: a command can open connections")
         if self.landlock < 6:
             told.append("a command can signal other processes of its user")
+        if not self.proc:
+            told.append("what leaves its group of processes is not killed")
         return tuple(told)
 
 
@@ -117,8 +145,8 @@ class Ran(Record):
 
     exit: int
     """Exit code, negative for a signal."""
-    ended: Literal["exit", "time", "output", "disk", "lost"]
-    """By itself, at a limit of time, output or disk, or with everything around it."""
+    ended: Literal["exit", "time", "output", "disk", "memory", "lost"]
+    """By itself, at a limit of time, output, disk or memory, or with everything around it."""
     output: str
 
 
@@ -161,7 +189,7 @@ class Sandbox:
     def run_all(self, commands: Sequence[Sequence[str]], at: str = "work") -> tuple[Ran, ...]:
         """Run commands one after another in one confined process."""
         request = {
-            **confinement(self.isolation.plan, self._root, self._uid, self.limits),
+            **confinement(self.isolation, self._root, self._uid, self.limits),
             "environment": self._environment(),
             "commands": [{"argv": [_program(argv[0]), *argv[1:]], "at": at} for argv in commands],
         }
@@ -287,10 +315,11 @@ def git_environment() -> dict[str, str]:
     }
 
 
-def confinement(plan: str, root: Path, uid: int, limits: Limits) -> dict[str, Any]:
+def confinement(isolation: Isolation, root: Path, uid: int, limits: Limits) -> dict[str, Any]:
     """Return what `confine` is asked, but for the commands."""
     return {
-        "plan": plan,
+        "plan": isolation.plan,
+        "filter": seccomp.program(os.uname().machine) if isolation.seccomp else b"",
         "parent": os.getpid(),
         "uid": uid,
         "folder": str(root / "town"),
@@ -304,13 +333,18 @@ def confinement(plan: str, root: Path, uid: int, limits: Limits) -> dict[str, An
 @cache
 def detect() -> Isolation:
     """Find out, once, what the kernel keeps apart for us."""
-    version = confine.landlock_version()
-    trial = Sandbox(isolation=Isolation(plan="spaces", landlock=version))
+    found = Isolation(
+        plan="spaces",
+        landlock=landlock_version(),
+        seccomp=seccomp.possible(),
+        proc=os.path.isdir("/proc/self"),
+    )
+    trial = Sandbox(isolation=found)
     try:
         possible = sys.platform == "linux" and trial.run(["true"]).exit == 0
     finally:
         trial.close()
-    return Isolation(plan="spaces" if possible else "bare", landlock=version)
+    return found if possible else found.model_copy(update={"plan": "bare"})
 
 
 def _interpreter_folders() -> tuple[str, ...]:
@@ -342,7 +376,7 @@ def _read(answers: bytes) -> Iterator[Ran]:
 
 def _confined(request: dict[str, Any], timeout_s: float) -> bytes:
     """Return the answers of a confined process; fewer than commands where it was ended."""
-    arguments = [sys.executable, "-I", "-S", confine.__file__]
+    arguments = [sys.executable, "-I", "-S", "-c", _CONFINE]
     try:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             arguments,

@@ -19,6 +19,7 @@ _ENDED = {
     "time": "stopped: it took too long",
     "output": "stopped: it wrote too much",
     "disk": "stopped: the folder holds too much",
+    "memory": "stopped: it took too much memory",
     "lost": "stopped: everything around it ended",
 }
 _REFS = "%(refname:short) %(objectname)"
