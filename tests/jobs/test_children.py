@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -203,6 +204,20 @@ def test_close_ends_everything_even_while_modules_are_being_imported(spec: Path,
     started = time.monotonic()
     early.close()
     assert time.monotonic() - started < 2.0
+
+
+def test_a_launch_that_waits_for_the_imports_is_refused_by_close(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(HERE), str(tmp_path))))
+    launcher = WarmLauncher(["slow_to_import"])
+    (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(30)")
+    launcher.start()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(launcher.launch, entry("succeed"), spec, tmp_path / "log")
+        launcher.close()
+        with pytest.raises(UnavailableError):
+            waiting.result(timeout=20)
 
 
 PARENT = """

@@ -70,6 +70,7 @@ class WarmLauncher:
         self._preload = tuple(preload)
         self._lock = threading.Lock()
         self._zygote: _ZygoteLink | None = None
+        self._closed = False
 
     def start(self) -> None:
         """Begin to import in the background; return at once."""
@@ -89,14 +90,18 @@ class WarmLauncher:
             return self._living().launch(request)
 
     def close(self) -> None:
-        """End the zygote and all its children."""
+        """End the zygote and all its children; who still waits for one is refused."""
         with self._lock:
+            self._closed = True
             zygote, self._zygote = self._zygote, None
         if zygote is not None:
             zygote.close()
 
     def _living(self) -> _ZygoteLink:
         with self._lock:
+            if self._closed:
+                # A thread that waited for the imports would start a child that nobody supervises.
+                raise UnavailableError("no child was started: its launcher was closed")
             if self._zygote is None or not self._zygote.is_alive():
                 self._zygote = _ZygoteLink(self._preload)
             return self._zygote
