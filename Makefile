@@ -21,6 +21,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(VENV)/.ready-test: $(VENV)/.ready
 	@$(PIP) -e '.[train,corpus,test]'
+	@$(PIP) -e '.[reasoning-gym]' || echo "No C compiler for reasoning-gym's solver: the tests of its skills are skipped."
 	@touch $@
 
 play: $(VENV)/.ready  ## Take a blank model to a promoted champion, on the screen

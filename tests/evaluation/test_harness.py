@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from pydantic import ValidationError
 from realm.core.errors import ConfigError, MissingExtraError, RefusedError, StateError, UnavailableError
 from realm.evaluation.task import TASKS, Result
 from realm.skills.skill import Problem
+from tiny_models import Models, models_served
 
 FIGURES = {"alias": "sums", "exact_match,strict": 0.75, "exact_match_stderr,strict": 0.1, "f1,none": 0.5}
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "kind": "harness",
     "url": "http://127.0.0.1:9/v1",
     "model": "dio@12",
@@ -62,8 +64,20 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 PYTHON = sys.executable
 
 
-def ask(size: str = "lite", **changes: Any) -> Result:
-    task = TASKS.build({**CONFIG, **changes})
+@pytest.fixture(scope="module")
+def served() -> Iterator[Models]:
+    """Serve what CONFIG names, beside another model."""
+    with models_served(("other", CONFIG["model"])) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def url(served: Models) -> str:
+    return served.url
+
+
+def ask(url: str, size: str = "lite", **changes: Any) -> Result:
+    task = TASKS.build({**CONFIG, "url": url, **changes})
     problem: Problem = task.problems(size)[0]  # type: ignore[arg-type]
     episode = task.begin(problem)
     try:
@@ -78,50 +92,110 @@ def seen(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_benchmark_is_run_and_its_metric_is_the_score(program: Any) -> None:
+def test_a_benchmark_is_run_and_its_metric_is_the_score(program: Any, url: str) -> None:
     folder = program(WRITES.format(figures=FIGURES))
-    found = ask()
+    found = ask(url)
     assert found.score == 0.75
     told = json.loads(found.answer)
     assert (told["metric"], told["questions"], told["figures"]["f1,none"]) == ("exact_match,strict", 5, 0.5)
     assert told["answers"] == ["two", ""]
+    assert (told["model"], told["served"], found.notes) == ("dio@12", ["dio@12", "other"], ())
     words = seen(folder)["words"]
     assert words[words.index("--tasks") + 1] == "sums"
     assert words[words.index("--limit") + 1] == "5"
-    assert (
-        "model=dio@12,base_url=http://127.0.0.1:9/v1/chat/completions"
-        in words[words.index("--model_args") + 1]
-    )
+    assert f"model=dio@12,base_url={url}/chat/completions" in words[words.index("--model_args") + 1]
     assert not {"--trust_remote_code", "--confirm_run_unsafe_code"} & set(words)
-    assert ask(metric="f1").score == 0.5
-    ask(everything=True)
+    assert ask(url, metric="f1").score == 0.5
+    ask(url, everything=True)
     assert "--limit" not in seen(folder)["words"]
-    ask("full")
+    ask(url, "full")
     assert "30" in seen(folder)["words"]
 
 
 def test_the_key_travels_in_the_environment_alone(
-    program: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: Any, served: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    url = served.url
     monkeypatch.setenv("OTHER_SECRET", "hunter2")
     monkeypatch.setenv("OPENAI_API_KEY", "of somebody else")
     folder = program(WRITES.format(figures=FIGURES))
     key = tmp_path / "key"
     key.write_text("s3cret\n")
-    ask(key_file=str(key))
+    ask(url, key_file=str(key))
     found = seen(folder)
     assert found["environment"]["OPENAI_API_KEY"] == "s3cret"
     assert "s3cret" not in " ".join(found["words"])
     assert "OTHER_SECRET" not in found["environment"]
-    ask()
+    assert served.asked[-1] == ("/v1/models", "Bearer s3cret")
+    ask(url)
     assert seen(folder)["environment"]["OPENAI_API_KEY"] == "none"
+    assert served.asked[-1] == ("/v1/models", None)
     with pytest.raises(ConfigError, match="no key"):
-        ask(key_file=str(tmp_path / "gone"))
+        ask(url, key_file=str(tmp_path / "gone"))
+    for bad in ("", "two\r\nHost: elsewhere"):
+        key.write_bytes(bad.encode())
+        with pytest.raises(ConfigError, match="no key"):
+            ask(url, key_file=str(key))
 
 
-def test_without_the_program_the_extra_is_named(program: Any) -> None:
+MANY = tuple(f"model-{n}" for n in range(150))
+
+
+@pytest.mark.parametrize(
+    ("listed", "error", "told"),
+    [
+        (("dio@11", "dio"), RefusedError, "serves dio@11, dio; expected dio@12"),
+        ((), RefusedError, "serves nothing; expected dio@12"),
+        (MANY, RefusedError, "model-7 and 142 more; expected dio@12"),
+        (("dio@12\u202e",), RefusedError, "serves dio@12; expected dio@12"),
+        (401, RefusedError, "answered with status 401"),
+        (b'{"data": []' + b" " * (4 << 20) + b"}", RefusedError, "more than 4 MiB"),
+        (500, UnavailableError, "gave no answer: status 500"),
+    ],
+)
+def test_an_endpoint_that_does_not_serve_the_model_is_not_asked(
+    program: Any, monkeypatch: pytest.MonkeyPatch, listed: Any, error: type[Exception], told: str
+) -> None:
+    monkeypatch.setattr("realm.http.client.time.sleep", lambda _: None)
+    folder = program(WRITES.format(figures=FIGURES))
+    with models_served(listed) as endpoint, pytest.raises(error, match=told):
+        ask(endpoint.url)
+    assert not (folder / "seen.json").exists()
+    assert {path for path, _ in endpoint.asked} == {"/v1/models"}
+
+
+def test_a_server_that_is_away_is_told_before_the_program_runs(
+    program: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realm.http.client.time.sleep", lambda _: None)
+    folder = program(WRITES.format(figures=FIGURES))
+    with pytest.raises(UnavailableError, match="gave no answer") as caught:
+        ask("http://127.0.0.1:1/v1")
+    assert "is it running" in caught.value.hint
+    assert not (folder / "seen.json").exists()
+
+
+@pytest.mark.parametrize(
+    "listed", [404, 405, 501, b"<html>", b"[]", b"[" * 99_999, b'{"data": 3}', b'{"data": ["dio@12"]}']
+)
+def test_a_server_that_does_not_say_what_it_serves_is_asked_with_a_note(program: Any, listed: Any) -> None:
+    program(WRITES.format(figures=FIGURES))
+    with models_served(listed) as endpoint:
+        found = ask(endpoint.url)
+    assert (found.score, json.loads(found.answer)["served"]) == (0.75, None)
+    assert found.notes == ("the server does not say what it serves",)
+
+
+def test_what_is_served_is_recorded_up_to_a_hundred_names(program: Any) -> None:
+    program(WRITES.format(figures=FIGURES))
+    with models_served((*MANY, "dio@12")) as endpoint:
+        names = json.loads(ask(endpoint.url).answer)["served"]
+    assert (len(names), names[:2]) == (100, ["dio@12", "model-0"])
+
+
+def test_without_the_program_the_extra_is_named(program: Any, url: str) -> None:
     with pytest.raises(MissingExtraError, match="lm_eval") as caught:
-        ask()
+        ask(url)
     assert "realm-lab[harness]" in caught.value.hint
 
 
@@ -151,11 +225,11 @@ def test_without_the_program_the_extra_is_named(program: Any) -> None:
     ],
 )
 def test_what_goes_wrong_is_an_error_and_never_a_score(
-    program: Any, work: str, error: type[Exception], message: str
+    program: Any, url: str, work: str, error: type[Exception], message: str
 ) -> None:
     program(work)
     with pytest.raises(error, match=message):
-        ask(timeout_s=0.4 if "sleep" in work else 60)
+        ask(url, timeout_s=0.4 if "sleep" in work else 60)
 
 
 def test_nothing_but_names_and_safe_addresses_reaches_the_program() -> None:

@@ -427,6 +427,8 @@ def test_answers_are_kept_by_level_seed_and_count() -> None:
         for _ in range(2):
             list(far(url, "kept").drills(1, 50, weights={}, seed=1))
         assert len([path for path, _ in asked if path == "/generate"]) == 2
+        # Each skill that is built asks for the version, which this server does not have.
+        asked.remove(("/info", "{}"))
         assert len(set(asked)) == len(asked)
 
 

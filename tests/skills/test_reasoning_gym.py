@@ -12,8 +12,6 @@ from realm.skills.skill import SKILLS, Skill
 installed = find_spec("reasoning_gym") is not None
 needs_library = pytest.mark.skipif(not installed, reason="NOT TESTED: reasoning-gym is not installed")
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the library's own
-
 
 def build(dataset: str, **more: object) -> Skill:
     return SKILLS.build({"kind": "reasoning_gym", "dataset": dataset, **more})

@@ -1,9 +1,10 @@
 """Benchmarks of lm-evaluation-harness, run by its own program against an OpenAI-compatible endpoint.
 
 The program is `lm_eval` (extra `harness`), beside the interpreter or on the PATH; it runs in this child's
-session, so it ends with it. Covered: its time, what is read of its output, and that it is never told to
-trust code from elsewhere. Not covered: what a task's own files do (they may hold Python), what it
-downloads, and whether the endpoint really serves the checkpoint that is evaluated: that is yours to see to.
+session, so it ends with it. Covered: its time, what is read of its output, that it is never told to
+trust code from elsewhere, and that the endpoint names the model at `/models`, where it has that page.
+Not covered: what a task's own files do (they may hold Python), what it downloads, and whether the
+checkpoint that is evaluated is what the endpoint serves under that name: that is yours to see to.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from realm.core.records import Message, Name
 from realm.core.text import printable
 from realm.evaluation.suite import ANSWER_TOKENS
 from realm.evaluation.task import PER_PRIMITIVE, Result, Size
-from realm.http.client import SafeUrl
+from realm.http.client import Client, Limits, NoReply, SafeUrl
 from realm.jobs.environment import child_environment
 from realm.skills.skill import Problem
 
@@ -36,6 +37,12 @@ _TAIL_BYTES = 2000
 _MAX_KEY_BYTES = 4096
 _UNREAD = b"Could not parse generations"
 """What the program logs where it takes an answer for an empty one."""
+_LIMITS = Limits(timeout_s=30.0, attempts=3, answer_bytes=4 << 20)
+_NO_PAGE = frozenset({404, 405, 501})
+"""Statuses of a server that has no `/models`."""
+_MOST_NAMES = 100
+_SHOWN_NAMES = 8
+_UNTOLD = "the server does not say what it serves"
 _METRICS = ("exact_match", "acc_norm", "acc", "f1", "pass@1")
 """Which of a benchmark's metrics is taken where none is named, first come first."""
 
@@ -103,10 +110,13 @@ class _Benchmark:
     def asks(self) -> tuple[Message, ...] | None:
         """Run the program to its end and ask nothing. Raises RefusedError, UnavailableError."""
         if self._result is None:
+            served = _served(self._config)
             with tempfile.TemporaryDirectory(prefix="realm-harness-") as folder:
                 self._run(Path(folder))
                 answers = _answers(Path(folder), self._problem.key)
-                self._result = _read(Path(folder), self._problem.key, self._config.metric, answers)
+                told = {"model": self._config.model, "served": served, "answers": answers}
+                result = _read(Path(folder), self._problem.key, self._config.metric, told)
+            self._result = result.model_copy(update={"notes": () if served else (_UNTOLD,)})
         return None
 
     def take(self, answer: str) -> None:
@@ -162,15 +172,75 @@ class _Benchmark:
 
     def _environment(self) -> dict[str, str]:
         """Return what the program sees; the key reaches it in no other way."""
-        environment = child_environment()
-        if self._config.key_file is None:
-            return {**environment, "OPENAI_API_KEY": "none"}
-        try:
-            with self._config.key_file.open("rb") as file:
-                key = file.read(_MAX_KEY_BYTES).decode("ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            raise ConfigError(f"{self._config.key_file}: no key can be read there") from None
-        return {**environment, "OPENAI_API_KEY": key}
+        return {**child_environment(), "OPENAI_API_KEY": _key(self._config.key_file) or "none"}
+
+
+def _key(file: Path | None) -> str | None:
+    """Return the key that a file holds, None without a file. Raises ConfigError where it holds none."""
+    if file is None:
+        return None
+    try:
+        with file.open("rb") as opened:
+            key = opened.read(_MAX_KEY_BYTES).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        key = ""
+    if not key or not key.isprintable():
+        raise ConfigError(f"{file}: no key can be read there", hint="put the key alone into it, on one line")
+    return key
+
+
+# --- what the endpoint serves ---------------------------------------------------------------
+
+
+class _Endpoint(Client):
+    """The endpoint, asked with the key of a file rather than of the environment."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        super().__init__("the endpoint", url, None, _LIMITS)
+        self._key = key
+
+    def _headers(self) -> dict[str, str]:
+        key = {} if self._key is None else {"Authorization": f"Bearer {self._key}"}
+        return {**super()._headers(), **key}
+
+
+def _served(config: Harness.Config) -> list[str] | None:
+    """Return the names under which the endpoint serves models, the asked one first; None if it tells none.
+
+    Raises RefusedError where the asked one is not among them, UnavailableError without an answer.
+    """
+    endpoint = _Endpoint(config.url, _key(config.key_file))
+    reply = endpoint.get("/models", may_send=lambda: True)
+    if isinstance(reply, NoReply):
+        raise UnavailableError(
+            f"{endpoint.whose} gave no answer: {reply.why}", hint="is it running, and at this port?"
+        )
+    if reply.status in _NO_PAGE:
+        return None
+    names = _names(endpoint.checked(reply))
+    if names is None:
+        return None
+    if config.model not in names:
+        shown = ", ".join(printable(name) for name in names[:_SHOWN_NAMES]) or "nothing"
+        more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+        raise RefusedError(
+            f"{endpoint.whose} serves {shown}{more}; expected {config.model}",
+            hint="start it with the checkpoint that is evaluated, or set the task's model to the served name",
+        )
+    others = [printable(name) for name in names if name != config.model]
+    return [config.model, *others][:_MOST_NAMES]
+
+
+def _names(body: bytes) -> list[str] | None:
+    """Read the names of a list of models; None where the answer has another form."""
+    try:
+        entries = json.loads(body)["data"]
+        return list(dict.fromkeys(str(entry["id"]) for entry in entries))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+# --- what the program left ------------------------------------------------------------------
 
 
 def _tail(output: Path) -> str:
@@ -207,8 +277,8 @@ def _answer(line: bytes) -> str:
         return ""
 
 
-def _read(folder: Path, benchmark: str, metric: str | None, answers: list[str]) -> Result:
-    """Read the figures that the program left. Raises RefusedError where there are none."""
+def _read(folder: Path, benchmark: str, metric: str | None, told: dict[str, Any]) -> Result:
+    """Read the figures that the program left, to what is told. Raises RefusedError where there are none."""
     found = sorted((folder / "results").rglob("results*.json"))
     if not found or found[-1].stat().st_size > _MAX_RESULT_BYTES:
         raise RefusedError(f"{PROGRAM} left no results of {benchmark}", hint="is its version 0.4 or newer?")
@@ -218,8 +288,7 @@ def _read(folder: Path, benchmark: str, metric: str | None, answers: list[str]) 
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise RefusedError(f"{PROGRAM} left unreadable results of {benchmark}") from None
     name, score = _chosen(benchmark, figures, metric)
-    asked = _asked(document, benchmark)
-    told = {"metric": name, "questions": asked, "figures": figures, "answers": answers}
+    told = {"metric": name, "questions": _asked(document, benchmark), "figures": figures, **told}
     return Result(score=score, answer=json.dumps(told, ensure_ascii=False, default=str))
 
 

@@ -83,7 +83,7 @@ def begin(skill: Skill, config: CurriculumConfig) -> SkillState:
 
     Raises ConfigError when no level of the skill holds enough problems.
     """
-    for info in skill.levels():
+    for info in map(skill.level, skill.level_numbers()):
         if examinable(config, info):
             return SkillState(
                 skill=skill.name, start_level=info.level, mastered_level=0, training_level=info.level
@@ -169,11 +169,11 @@ def _not_counted(state: SkillState, level: int, checkpoint: str) -> str:
 def _advanced(config: CurriculumConfig, skill: Skill, state: SkillState) -> SkillState:
     """Master the training level and go on to the next one that can be tested, if there is one."""
     mastered = state.training_level
-    above = [info.level for info in skill.levels() if info.level > mastered and examinable(config, info)]
+    above = (n for n in skill.level_numbers() if n > mastered and examinable(config, skill.level(n)))
     return state.model_copy(
         update={
             "mastered_level": mastered,
-            "training_level": min(above, default=mastered),
+            "training_level": next(above, mastered),
             "streak": 0,
             "streak_checkpoints": (),
             "counted": (),

@@ -6,29 +6,34 @@ held out here is only asked, and what it gives for evaluation and is for trainin
 So nothing that was trained is asked, whatever the server mixes, and however it changes its mind.
 
 An evaluation asks the held-out ones of the server's evaluation set and of one large sample of what it
-generates. Not covered: a server that gives other problems for the same seed makes runs that differ.
+generates. A level's problems are fetched when they are first needed and kept by the version that the
+server names at `/info`, which each skill that is built asks for once; `/levels` alone says which levels
+there are. Not covered: a server that gives other problems for the same seed and version makes runs that
+differ; one that names no version is believed to stay the same while the process runs.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import Annotated, Self
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property, lru_cache
+from typing import Annotated, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from realm.core import seeds
+from realm.core.errors import RefusedError
 from realm.core.records import Message, Name, Record
 from realm.core.text import printable
 from realm.http.client import KeyVariable, SafeUrl
-from realm.http.skill_api import Item, Items, Level, SkillClient
+from realm.http.skill_api import Item, Level, SkillClient
 from realm.skills.own.grading import Grading
 from realm.skills.own.keys import key_of, side_of
 from realm.skills.own.rows import RowSpace
-from realm.skills.own.skill import Identity, Spaces, Step, score
+from realm.skills.own.served_memory import Memory
+from realm.skills.own.skill import Identity, Size, Spaces, Step, score
 from realm.skills.skill import PrimitiveInfo, Problem, Side
 
 POOL = 1_000
@@ -37,6 +42,12 @@ CHUNK = 256
 """Problems that are asked for at once for training."""
 _DRY = 4
 """Answers without a new training problem after which a server counts as exhausted."""
+_PROBLEM_COST = 1_000
+"""Added to the characters of a problem, for what holds them."""
+_MOST_POOLS = 128 << 20
+"""More than the largest two answers of a server come to, so that every level's problems can be kept."""
+_MOST_CHUNKS = 64 << 20
+_MOST_KNOWN = 16 << 20
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _log = logging.getLogger(__name__)
@@ -73,6 +84,25 @@ class Mixed(Record):
     unreadable: int
 
 
+class Known(NamedTuple):
+    """What stays known of a level when its problems are no longer kept."""
+
+    sizes: Mapping[str, Size]
+    """By primitive."""
+    mixed: Mixed
+    misplaced: frozenset[str]
+    """Keys of what is given for evaluation and is for training here."""
+
+
+class Pool(NamedTuple):
+    """The problems of a level that are known without training on it."""
+
+    known: Known
+    rows: Mapping[str, RowSpace]
+    """By primitive."""
+    cost: int
+
+
 class Served:
     """The problems of one server."""
 
@@ -80,16 +110,12 @@ class Served:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._spaces: dict[int, Spaces] = {}
         self.share = server.share
         self.identity = Identity(name=server.name, title=f"Skill server {server.url}", version="1")
 
     def primitives(self) -> tuple[PrimitiveInfo, ...]:
         """Return the primitives that the server's items name."""
-        named: dict[str, int] = {}
-        for step in self.steps():
-            for name in self._pools(step.level):
-                named.setdefault(name, step.level)
+        named = dict.fromkeys(name for step in self.steps() for name in self.known(step.level).sizes)
         return tuple(PrimitiveInfo(name=n, display_name=n, description="", difficulty=1) for n in named)
 
     def steps(self) -> tuple[Step, ...]:
@@ -100,15 +126,12 @@ class Served:
                 name=printable(each.name) or f"level {each.level}",
                 description=printable(each.description, 400),
             )
-            for each in _levels(self._server)
+            for each in _levels(self._server, self._edition)
         )
 
     def spaces(self, level: int) -> Spaces:
         """Return a level's problems: a pool of them for asking, the server itself for training."""
-        if level not in self._spaces:
-            pools = self._pools(level).items()
-            self._spaces[level] = {name: [ServedSpace(self, level, name, pool)] for name, pool in pools}
-        return self._spaces[level]
+        return {name: [ServedSpace(self, level, name)] for name in self.known(level).sizes}
 
     def side(self, key: str) -> Side:
         """Return the side of a problem."""
@@ -120,29 +143,51 @@ class Served:
 
     def mixed(self, level: int) -> Mixed:
         """Say what the problems of a level came to."""
-        return _pool(self._server, level)[1]
+        return self.known(level).mixed
 
-    def chunk(self, level: int, seed: int, index: int) -> list[Problem]:
+    def known(self, level: int) -> Known:
+        """Return what is known of a level; its problems are fetched once for that."""
+        return _KNOWN.of((self._server, self._edition, level), lambda: self._pool(level).known)
+
+    def rows(self, level: int, primitive: str) -> RowSpace:
+        """Return the problems of one primitive; fetched again where they could not be kept."""
+        # A server that changed its mind since may have none of it.
+        return self._pool(level).rows.get(primitive) or RowSpace((), self.share, whole=False)
+
+    def chunk(self, level: int, seed: int, index: int) -> tuple[Problem, ...]:
         """Return the training problems of one answer of the server."""
         asked_seed = seeds.seed("own/served", seed, index) >> 32
-        items = _generated(self._server, level, CHUNK, asked_seed)
-        evaluation = {problem.key for problem in _evaluated(self._server, level)[0]}
-        problems = (problem_of(self._server, level, item) for item in items.items)
-        return [p for p in problems if self.side(p.key) == "train" and p.key not in evaluation]
+        misplaced = self.known(level).misplaced
 
-    def _pools(self, level: int) -> dict[str, list[Problem]]:
-        pools: dict[str, list[Problem]] = defaultdict(list)
-        for problem in _pool(self._server, level)[0]:
-            pools[problem.primitive].append(problem)
-        return pools
+        def fetch() -> tuple[Problem, ...]:
+            items = _client(self._server).generate(level, CHUNK, asked_seed).items
+            problems = (problem_of(self._server, level, item) for item in items)
+            return tuple(p for p in problems if self.side(p.key) == "train" and p.key not in misplaced)
+
+        return _CHUNKS.of((self._server, self._edition, level, asked_seed), fetch)
+
+    def _pool(self, level: int) -> Pool:
+        return _POOLS.of((self._server, self._edition, level), lambda: _fetched(self._server, level))
+
+    @cached_property
+    def _edition(self) -> str:
+        """What the server calls its problems now; empty where it does not say."""
+        try:
+            return str(_client(self._server).info().version)
+        except RefusedError as error:
+            _log.info("what %s said is kept while the process runs: %s", self._server.url, error.what)
+            return ""
 
 
-class ServedSpace(RowSpace):
+class ServedSpace:
     """Problems of one primitive at one level of a server; a pool of them stands for all."""
 
-    def __init__(self, source: Served, level: int, primitive: str, pool: list[Problem]) -> None:
-        super().__init__(pool, source.share, whole=False)
+    def __init__(self, source: Served, level: int, primitive: str) -> None:
         self._source, self._level, self._primitive = source, level, primitive
+
+    def size(self) -> Size:
+        """Count the pool."""
+        return self._source.known(self._level).sizes[self._primitive]
 
     def draws(self, seed: int) -> Iterator[Problem]:
         """Take the server's training problems, answer by answer, until there are none of this primitive."""
@@ -153,6 +198,14 @@ class ServedSpace(RowSpace):
             dry = 0 if wanted else dry + 1
             yield from wanted
             index += 1
+
+    def visit(self, side: Side, seed: int) -> Iterator[Problem]:
+        """Visit the pool's problems of one side."""
+        return self._source.rows(self._level, self._primitive).visit(side, seed)
+
+    def find(self, prompt: str) -> Problem | None:
+        """Return the pool's problem that a user turn asks."""
+        return self._source.rows(self._level, self._primitive).find(prompt)
 
 
 def problem_of(server: Server, level: int, item: Item) -> Problem:
@@ -171,39 +224,35 @@ def _client(server: Server) -> SkillClient:
     return SkillClient(server.url, server.token_variable)
 
 
-# What a server said is kept for the process: a lab builds its skills again and again.
+def _cost(problems: Iterable[Problem]) -> int:
+    return sum(
+        _PROBLEM_COST + len(p.expected) + sum(len(turn.content) for turn in p.messages) for p in problems
+    )
+
+
+_POOLS: Memory[Pool] = Memory(_MOST_POOLS, lambda pool: pool.cost)
+_CHUNKS: Memory[tuple[Problem, ...]] = Memory(_MOST_CHUNKS, _cost)
+_KNOWN: Memory[Known] = Memory(
+    _MOST_KNOWN, lambda known: _PROBLEM_COST + 200 * (len(known.sizes) + len(known.misplaced))
+)
 
 
 @lru_cache(maxsize=32)
-def _levels(server: Server) -> tuple[Level, ...]:
+def _levels(server: Server, edition: str) -> tuple[Level, ...]:
     return _client(server).levels()
 
 
-@lru_cache(maxsize=256)
-def _generated(server: Server, level: int, count: int, seed: int) -> Items:
-    return _client(server).generate(level, count, seed)
-
-
-@lru_cache(maxsize=256)
-def _evaluated(server: Server, level: int) -> tuple[tuple[Problem, ...], int]:
-    """Return what a server gives for evaluation, and how many items were of no known shape."""
-    items = _client(server).evaluation(level)
-    return tuple(problem_of(server, level, item) for item in items.items), items.unreadable
-
-
-@lru_cache(maxsize=256)
-def _pool(server: Server, level: int) -> tuple[tuple[Problem, ...], Mixed]:
-    """Return the problems of a level that are known without training on it."""
-    given, unreadable = _evaluated(server, level)
+def _fetched(server: Server, level: int) -> Pool:
+    """Fetch the problems that a level is asked from, and sort out what may be asked and trained."""
+    evaluation = _client(server).evaluation(level)
+    given = [problem_of(server, level, item) for item in evaluation.items]
+    generated = _client(server).generate(level, POOL, seeds.seed("own/pool", server.name, level) >> 32)
+    made = [problem_of(server, level, item) for item in generated.items]
     heldout = {p.key: p for p in given if side_of(p.key, server.share) == "heldout"}
-    misplaced = {p.key for p in given} - heldout.keys()
-    generated = _generated(server, level, POOL, seeds.seed("own/pool", server.name, level) >> 32)
+    evaluated = {p.key for p in given}
+    misplaced = frozenset(evaluated - heldout.keys())
     train: dict[str, Problem] = {}
-    evaluation, both = {p.key for p in given}, set()
-    for item in generated.items:
-        problem = problem_of(server, level, item)
-        if problem.key in evaluation:
-            both.add(problem.key)
+    for problem in made:
         if problem.key not in misplaced:
             side = heldout if side_of(problem.key, server.share) == "heldout" else train
             side.setdefault(problem.key, problem)
@@ -211,8 +260,8 @@ def _pool(server: Server, level: int) -> tuple[tuple[Problem, ...], Mixed]:
         train=len(train),
         heldout=len(heldout),
         misplaced=len(misplaced),
-        mixed=len(both),
-        unreadable=unreadable + generated.unreadable,
+        mixed=len(evaluated & {problem.key for problem in made}),
+        unreadable=evaluation.unreadable + generated.unreadable,
     )
     if mixed.mixed or mixed.unreadable:
         _log.warning(
@@ -220,4 +269,14 @@ def _pool(server: Server, level: int) -> tuple[tuple[Problem, ...], Mixed]:
             "%d items of an unknown shape left out",
             *(server.url, level, mixed.mixed, mixed.unreadable),
         )
-    return (*train.values(), *heldout.values()), mixed
+    problems = (*train.values(), *heldout.values())
+    rows = _rows(problems, server.share)
+    known = Known({name: space.size() for name, space in rows.items()}, mixed, misplaced)
+    return Pool(known, rows, _cost(problems))
+
+
+def _rows(problems: Iterable[Problem], share: float) -> dict[str, RowSpace]:
+    named: dict[str, list[Problem]] = defaultdict(list)
+    for problem in problems:
+        named[problem.primitive].append(problem)
+    return {name: RowSpace(each, share, whole=False) for name, each in named.items()}

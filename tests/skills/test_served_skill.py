@@ -1,0 +1,178 @@
+"""What a skill over HTTP asks of a server, counted on the way to real processes that serve."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from realm.core.errors import NotFoundError
+from realm.skills.catalogue.http import Http
+from realm.skills.own.served_memory import Memory
+from realm.skills.skill import SKILLS
+from tiny_lab import REALM
+
+VARIABLE = "COUNTED_SKILL_TOKEN"
+SUMS = {"prompt": "{a} + {b}?", "answer": "{a + b}", "operands": {"a": {"low": 0, "high": 40}}}
+FIRST, SECOND, THIRD = (("POST /generate", f"GET /eval/{level}") for level in (1, 2, 3))
+
+
+class Relay(ThreadingHTTPServer):
+    """Passes requests on to a server that may be another one each time, and notes them."""
+
+    daemon_threads = True
+
+    def __init__(self, target: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Passing)
+        self.target = target
+        self.asked: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def taken(self) -> list[str]:
+        """Return what was asked since the last call, in alphabetical order."""
+        asked, self.asked = self.asked, []
+        return sorted(asked)
+
+
+class _Passing(BaseHTTPRequestHandler):
+    server: Relay
+
+    def do_GET(self) -> None:
+        self._pass()
+
+    def do_POST(self) -> None:
+        self._pass()
+
+    def _pass(self) -> None:
+        self.server.asked.append(f"{self.command} {self.path}")
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        where = urlsplit(self.server.target)
+        onward = http.client.HTTPConnection(str(where.hostname), where.port, timeout=30)
+        try:
+            headers = {"Authorization": self.headers["Authorization"]}
+            onward.request(self.command, self.path, body, headers)
+            reply = onward.getresponse()
+            said = reply.read()
+        finally:
+            onward.close()
+        self.send_response(reply.status)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, *_: Any) -> None:
+        """Stay quiet."""
+
+
+@contextmanager
+def process(folder: Path, version: str, most: int) -> Iterator[str]:
+    """Serve sums at three levels in a process of its own, as one version."""
+    templates = [
+        {**SUMS, "level": level, "operands": {**SUMS["operands"], "b": {"low": level * 100, "high": most}}}  # type: ignore[dict-item]
+        for level in (1, 2, 3)
+    ]
+    path = folder / "sums.yaml"
+    path.write_text(json.dumps({"id": "sums", "version": version, "templates": templates}))
+    words = ("skill", "serve", str(path), "--port", "0", "--token-file", str(folder / "token"))
+    with subprocess.Popen([*REALM, "--json", *words], stdout=subprocess.PIPE, text=True) as served:
+        assert served.stdout is not None
+        try:
+            yield json.loads("".join(served.stdout.readline() for _ in range(5)))["url"]
+        finally:
+            served.send_signal(signal.SIGTERM)
+            served.wait(20)
+
+
+@contextmanager
+def relay_to(target: str) -> Iterator[Relay]:
+    with Relay(target) as relay:
+        thread = threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield relay
+        finally:
+            relay.shutdown()
+            thread.join()
+
+
+def test_each_level_is_fetched_once_for_each_version_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with process(tmp_path, "1", most=400) as target, relay_to(target) as relay:
+        monkeypatch.setenv(VARIABLE, (tmp_path / "token").read_text().strip())
+
+        def build() -> Http:
+            given = {"kind": "http", "url": relay.url, "name": "sums", "token_variable": VARIABLE}
+            skill = SKILLS.build(given)
+            assert isinstance(skill, Http)
+            return skill
+
+        skill = build()
+        assert relay.taken() == []
+        assert list(skill.level_numbers()) == [1, 2, 3]
+        with pytest.raises(NotFoundError, match="no level 4"):
+            skill.level(4)
+        assert relay.taken() == ["GET /info", "GET /levels"]
+        assert skill.level(2).testable_primitives()
+        assert relay.taken() == sorted(SECOND)
+        infos = skill.levels()
+        assert relay.taken() == sorted([*FIRST, *THIRD])
+        asked = skill.heldout(2, 50)
+        assert (skill.levels(), skill.probe(2, 5, seed=1) != ()) == (infos, True)
+        assert skill.recall(asked[0].messages[-1].content) is not None
+        assert relay.taken() == []
+        drilled = list(skill.drills(3, 40, weights={}, seed=1))
+        assert relay.taken() == ["POST /generate"]
+        again = build()
+        assert (again.levels(), again.heldout(2, 50)) == (infos, asked)
+        assert list(again.drills(3, 40, weights={}, seed=1)) == drilled
+        assert relay.taken() == ["GET /info"]
+        with process(tmp_path, "2", most=500) as relay.target:
+            assert skill.heldout(2, 50) == asked
+            assert relay.taken() == []
+            other = build()
+            assert other.heldout(2, 50) != asked
+            assert relay.taken() == sorted(["GET /info", "GET /levels", *SECOND])
+
+
+def test_what_does_not_fit_is_forgotten_with_the_longest_unused_first() -> None:
+    fetched: list[str] = []
+    memory: Memory[str] = Memory(10, len)
+
+    def take(key: str, value: str) -> str:
+        def fetch() -> str:
+            fetched.append(key)
+            return value
+
+        return memory.of(key, fetch)
+
+    assert [take(key, value) for key, value in (("a", "1234"), ("b", "5678"), ("a", ""), ("c", "90ab"))] == [
+        *("1234", "5678", "1234", "90ab")
+    ]
+    assert fetched == ["a", "b", "c"]
+    assert [take(key, "----") for key in ("c", "a", "b")] == ["90ab", "1234", "----"]
+    assert fetched == ["a", "b", "c", "b"]
+    assert [take("d", "more than there is room for")] * 2 == ["more than there is room for"] * 2
+    take("d", "more than there is room for")
+    assert fetched == ["a", "b", "c", "b", "d", "d"]
+    assert take("b", "") == "----"
+
+
+def test_a_failed_fetch_is_tried_again() -> None:
+    memory: Memory[int] = Memory(10, lambda _: 1)
+    with pytest.raises(ZeroDivisionError):
+        memory.of("a", lambda: 1 // 0)
+    assert memory.of("a", lambda: 3) == 3
