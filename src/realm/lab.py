@@ -24,6 +24,7 @@ from realm.evaluation.mining import MiningConfig
 from realm.evaluation.task import Size
 from realm.flows import (
     build,
+    carrying,
     chat,
     checking,
     control,
@@ -194,7 +195,7 @@ class Realm:
     def train(self, rows: Path | str, *, recipe: str | None = None, migrate: bool = False) -> Job:
         """Train on a file or a dataset in this process and return the ended job."""
         job = train.plan_training(self.lab, str(rows), recipe=recipe, migrate=migrate)
-        return train.carry_out(self.lab, job.id)
+        return carrying.carry_out(self.lab, job.id)
 
     # --- datasets -------------------------------------------------------------------------
 
@@ -285,12 +286,12 @@ class Realm:
     ) -> Job:
         """Look for mistakes in this process and queue a run on them. HeldError while the lab is up."""
         job = sparring.queue_sparring(self.lab, skill, problems=problems, targeted=targeted)
-        return train.carry_out(self.lab, job.id)
+        return carrying.carry_out(self.lab, job.id)
 
     def mine(self, dataset: str, model: str | None = None, config: MiningConfig | None = None) -> Job:
         """Make a dataset of a dataset's hard rows in this process. Raises HeldError while the lab is up."""
         job = mining.queue_mining(self.lab, dataset, model, config or MiningConfig())
-        return train.carry_out(self.lab, job.id)
+        return carrying.carry_out(self.lab, job.id)
 
     def drift(self, dataset: str | None = None) -> Staleness:
         """Compare the conventions of a build with those that are collected now."""

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any, Self
 
 import pytest
+from pydantic import BeforeValidator, Field, model_validator
 
 from realm.core.config import Config, load, override, validate
 from realm.core.errors import ConfigError, NotFoundError
@@ -29,6 +31,73 @@ def test_every_problem_is_told_at_once() -> None:
         validate(Outer, {"inner": {"learning_rate": "fast"}, "name": 1}, where="x.yaml")
     assert "inner.learning_rate" in str(caught.value)
     assert "unknown key name (did you mean names?)" in str(caught.value)
+
+
+class Ordered(Config):
+    low: int = 0
+    high: int = 1
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.high < self.low:
+            raise ValueError("high is below low")
+        return self
+
+
+class Whole(Config):
+    bounds: Ordered = Ordered()
+    counts: dict[str, int] = Field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        (Whole, {"bounds": {"low": 3}}, "x.yaml: bounds: high is below low"),
+        (Ordered, {"low": 3}, "x.yaml: high is below low"),
+    ],
+)
+def test_our_own_rules_are_told_in_our_own_words(model: type[Config], data: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(model, data, where="x.yaml")
+    assert caught.value.what == message
+
+
+@pytest.mark.parametrize(("wrong", "more"), [(8, ""), (9, "; and 1 more"), (100, "; and 92 more")])
+def test_of_many_problems_the_first_eight_are_told(wrong: int, more: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Whole, {"counts": {f"k{n}": "many" for n in range(wrong)}}, where="x.yaml")
+    assert caught.value.what.count("counts.k") == 8
+    assert caught.value.what.endswith(f"counts.k7: {INTEGER}{more}")
+
+
+INTEGER = "Input should be a valid integer, unable to parse string as an integer"
+
+
+def test_a_hostile_key_is_told_short_and_without_control_characters() -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Whole, {"bounds": {"h" * 100_000: 1, "\x1b[31mhigh": 1}}, where="x.yaml")
+    assert len(caught.value.what) < 500
+    assert "\x1b" not in caught.value.what
+    assert "unknown key bounds.[31mhigh (did you mean high?)" in caught.value.what
+
+
+def by_kind(data: Any) -> Config:
+    """Validate a part by its own kind, as a family does."""
+    if data["kind"] != "inner":
+        raise NotFoundError(f"no kind is called {data['kind']!r}", hint="there are: inner")
+    return validate(Inner, {"learning_rate": data["rate"]}, where="kind inner")
+
+
+class Chosen(Config):
+    part: Annotated[Config, BeforeValidator(by_kind)]
+
+
+def test_what_a_kind_refuses_names_the_file_too() -> None:
+    with pytest.raises(ConfigError, match=r"^x\.yaml: kind inner: learning_rate: Input should be"):
+        validate(Chosen, {"part": {"kind": "inner", "rate": "fast"}}, where="x.yaml")
+    with pytest.raises(NotFoundError, match=r"^x\.yaml: no kind is called 'outer'") as caught:
+        validate(Chosen, {"part": {"kind": "outer"}}, where="x.yaml")
+    assert caught.value.hint == "there are: inner"
 
 
 def test_overrides_reach_into_groups_and_read_yaml_values(tmp_path: Path) -> None:

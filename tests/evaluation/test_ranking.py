@@ -8,7 +8,7 @@ from realm.evaluation.ranking import (
     Answered,
     Measured,
     Ranking,
-    WatchConfig,
+    RegressionConfig,
     Way,
     Where,
     common_ground,
@@ -131,4 +131,6 @@ def test_a_way_is_read_from_a_context() -> None:
     assert Way.of({"backend": "vllm 1"}) == Way.of({"backend": "vllm 2"})
     assert Way.of({"seed": 3}).seed == "3"
     with pytest.raises(ValidationError):
-        WatchConfig.model_validate({"warning": 0})
+        RegressionConfig.model_validate({"warning": 0})
+    with pytest.raises(ValidationError, match=r"critical \(0\.1\) is below warning \(0\.15\)"):
+        RegressionConfig.model_validate({"critical": 0.1})

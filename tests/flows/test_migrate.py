@@ -14,12 +14,12 @@ from realm import Realm
 from realm.core.errors import StateError
 from realm.flows import control
 from realm.flows.context import Lab
-from realm.flows.train import carry_out, plan_training
+from realm.flows.train import plan_training
 from realm.ledger.records import CheckpointRecord, RunRecord
 from realm.models.blank import BLANKS, SpecialIds
 from realm.models.files import save
 from realm.models.tokenizer import train_tokenizer
-from tiny_lab import chat_rows, make_lab
+from tiny_lab import carry_out_here, chat_rows, make_lab
 from tiny_shapes import SHAPES
 
 RECIPE = """
@@ -112,7 +112,7 @@ def test_a_migration_that_never_began_binds_nothing(home: Path) -> None:
 
 def _train(lab: Lab, *, migrate: bool) -> RunRecord:
     job = plan_training(lab, str(lab.home.root / "chats.jsonl"), migrate=migrate)
-    assert carry_out(lab, job.id).state == "done"
+    assert carry_out_here(lab, job.id).state == "done"
     return lab.ledger.runs.get(job.id)
 
 

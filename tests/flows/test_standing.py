@@ -219,6 +219,30 @@ def test_a_checkpoint_that_fell_behind_is_told_once_and_the_way_back_named(lab: 
     assert "go back to" in out
 
 
+@pytest.mark.parametrize(
+    ("settings", "alarm"),
+    [
+        ((), "critical"),  # it falls from 1 to 1/2
+        (("regression.critical=0.6",), "warning"),
+        (("regression.warning=0.6", "regression.critical=0.7"), "ok"),
+        (("regression.alpha=1.0e-30",), "ok"),
+    ],
+)
+def test_realm_yaml_says_which_drop_is_an_alarm(
+    lab: Lab, realm: Command, settings: tuple[str, ...], alarm: str
+) -> None:
+    [suite] = mastered_suites(lab)
+    answer(lab, saved(lab, 20), suite, wrong_of=0)
+    answer(lab, saved(lab, 30), suite, wrong_of=2)
+    given = [word for setting in settings for word in ("--set", setting)]
+    found = document(realm, "eval", "rank", *given, code=0 if alarm == "ok" else 1)
+    assert [(s["hero_step"], s["alarm"]) for s in found["ranked"]][-1] == (30, alarm)
+    with Realm(lab.home.root, overrides=settings) as changed:
+        tell_regression(changed.lab)
+    [event] = told(lab) or [None]
+    assert (event.alarm if event else None) == (alarm if "alpha" not in str(settings) else None)
+
+
 def told(lab: Lab) -> list[RegressionFound]:
     kept = (event for _, _, event in lab.ledger.events.list(["regression_found"]))
     return [event for event in kept if isinstance(event, RegressionFound)]

@@ -14,7 +14,8 @@ from realm.cli.main import run
 from realm.core.errors import HeldError, NotFoundError, UsageError
 from realm.flows.context import Lab
 from realm.flows.reconcile import reconcile
-from realm.flows.trial import TrialPlan, run_trial, trials, way
+from realm.flows.trial import TrialPlan, run_trial, trials
+from realm.flows.ways import way
 from realm.storage.lock import HomeLock
 from tiny_lab import REALM, make_lab, wait_until
 

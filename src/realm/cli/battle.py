@@ -43,6 +43,7 @@ class Battle:
         self.shares: deque[float] = deque(maxlen=CURVE)
         self.rates: deque[float] = deque(maxlen=20)
         self.score: events.Evaluated | None = None
+        self.trial: events.TrialAdvanced | None = None
         self.news: deque[Text] = deque(maxlen=NEWS_SHOWN)
         self._level_info = level_info
 
@@ -59,7 +60,10 @@ class Battle:
             self.shares.append(event.pooled.correct / max(event.pooled.total, 1))
         elif isinstance(event, events.JobQueued):
             self.doing = f"next: {event.title}"
-        told = isinstance(event, events.Evaluated | events.DatasetAdded)  # by the scores and the run's title
+        elif isinstance(event, events.TrialAdvanced):
+            self.trial = event
+        # By the scores, the run's title, a row of its own.
+        told = isinstance(event, events.Evaluated | events.DatasetAdded | events.TrialAdvanced)
         if (line := plain(event)) is not None and not told:
             self.news.append(line)
 
@@ -85,6 +89,9 @@ class Battle:
         table.add_column(style="dim", width=8)
         table.add_column(width=CURVE)
         table.add_column()
+        if self.trial is not None:
+            bar = ProgressBar(total=self.trial.tokens_total, completed=self.trial.tokens, width=CURVE)
+            table.add_row("trial", bar, campaign(self.trial))
         if self.step is None:
             table.add_row(word("run"), self.doing)
             return table
@@ -152,6 +159,12 @@ def progress(step: events.StepTaken) -> str:
     )
 
 
+def campaign(event: events.TrialAdvanced) -> str:
+    """Write which campaign of a trial trains, and how long all of them will still take."""
+    left = "" if event.left_s is None else f" · ETA {clock(event.left_s)}"
+    return f"{event.way}, seed {event.seed} · campaign {event.campaign} of {event.campaigns}{left}"
+
+
 def plain(event: Event) -> Text | None:
     """Return one line about an event that a person wants to read, else None."""
     match event:
@@ -170,6 +183,13 @@ def plain(event: Event) -> Text | None:
             share = event.pooled.correct / max(event.pooled.total, 1)
             text = f"{event.skill} level {event.level} {event.change} at step {event.hero_step}: {share:.3f}"
             return Text(f"! {text}; {event.consequence}", style="yellow")
+        case events.TrialBegun():
+            return Text(
+                f"trial {event.trial}: {event.a} against {event.b} from {event.hero}@{event.hero_step}, "
+                f"{2 * event.seeds} campaigns of {event.budget_tokens:,} tokens"
+            )
+        case events.TrialAdvanced():
+            return Text(f"{event.tokens / event.tokens_total:4.0%} {campaign(event)}", style="bold")
         case events.RegressionFound():
             style = "red" if event.alarm == "critical" else "yellow"
             return Text(f"! {event.checkpoint} fell behind: {'; '.join(event.reasons)}", style=style)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -192,8 +193,8 @@ def _print_settings(
 
 def trial(
     ctx: typer.Context,
-    a: str = typer.Option("equal", "--a", help="A strategy or preset."),
-    b: str = typer.Option("focus", "--b", help="The one to compare it with."),
+    a: str = typer.Option("balanced", "--a", help="A strategy or preset."),
+    b: str = typer.Option("preview-heavy", "--b", help="The one to compare it with."),
     steps: int = typer.Option(200, min=1, max=1_000_000, help="Training steps of each campaign, as tokens."),
     seeds: int = typer.Option(3, min=1, max=100, help="Campaigns of each side."),
     start: str = typer.Option(
@@ -204,8 +205,9 @@ def trial(
     """Compare two strategies or presets: two campaigns a seed, from one checkpoint, with the same tokens.
 
     The lab must be down meanwhile. A trial that was interrupted goes on when it is asked for again.
+    Strategies spread rows over skills: two of them can be compared where a hero has several.
 
-    Example: realm curriculum trial --a equal --b focus --steps 200 --seeds 5
+    Example: realm curriculum trial --a balanced --b preview-heavy --steps 200 --seeds 5
     """
     from realm.flows.trial import TrialPlan, run_trial, trials
 
@@ -220,7 +222,14 @@ def trial(
         return
     plan = TrialPlan(a=a, b=b, steps=steps, seeds=seeds, start=start)
     with options.realm() as realm, show_events(realm, options) as watching:
-        decided = run_trial(realm.lab, plan)
+        try:
+            decided = run_trial(realm.lab, plan)
+        except KeyboardInterrupt:
+            watching.close()
+            sys.stderr.write(
+                "The trial was interrupted. Ask for it again in the same words, and it goes on.\n"
+            )
+            raise
         watching.close()
     if options.json:
         print_json(decided)
@@ -238,7 +247,7 @@ def _print_trials(known: list[Trial]) -> None:
         else:
             _print_decided(trial.decided)
     if not known:
-        print_line("There was no trial yet: `realm curriculum trial --a equal --b focus`.")
+        print_line("There was no trial yet: `realm curriculum trial --a balanced --b preview-heavy`.")
 
 
 def _print_decided(found: TrialDecided) -> None:

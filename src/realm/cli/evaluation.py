@@ -70,7 +70,7 @@ def run(
             _queued(options, job.id)
             return
         if job is not None:
-            with problem_bar(realm, sum(len(part.problems) for part in asked.parts)):
+            with problem_bar(realm, job, sum(len(part.problems) for part in asked.parts)):
                 finish(realm.lab, job)
         found = evaluated(realm.lab, asked)
     if options.json:

@@ -46,7 +46,7 @@ def gate(
             case = Case(realm.lab, model)
             job = case.begin()
             if job is not None:
-                with problem_bar(realm, case.missing):
+                with problem_bar(realm, job, case.missing):
                     finish(realm.lab, job)
             found = case.judged()
     if options.json:

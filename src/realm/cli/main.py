@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import typer
 from typer.exceptions import TyperException
+from typer.main import get_command
 
 from realm.cli import (
     bench,
@@ -26,9 +27,10 @@ from realm.cli import (
     talk,
     train,
 )
+from realm.cli.misuse import misuse
 from realm.cli.options import Options, extract
 from realm.cli.output import print_error
-from realm.core.errors import RealmError, UsageError
+from realm.core.errors import RealmError
 from realm.core.version import VERSION
 
 COMMON = """
@@ -80,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(argv: list[str]) -> int:
     """Run one command and return its exit code."""
-    options = Options()
+    options, rest = Options(), argv
     try:
         options, rest = extract(argv)
         if rest[:1] == ["--version"]:
@@ -101,7 +103,7 @@ def run(argv: list[str]) -> int:
         if message.startswith("Usage:"):  # a group without a command shows its help
             sys.stderr.write(message + "\n")
         else:
-            print_error(UsageError(message, hint="see `realm --help`"), as_json=options.json)
+            print_error(misuse(error, get_command(app), rest), as_json=options.json)
         return 2
     except typer.Exit as error:
         return error.exit_code

@@ -6,6 +6,7 @@ import shlex
 
 import typer
 
+from realm.cli.asked import row_bar
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line
 
@@ -21,27 +22,28 @@ def mine(
 ) -> None:
     """Make a dataset of the rows whose right answers a model finds least probable.
 
-    It is called NAME-hard and is trained like any other: `realm train NAME-hard`. Where the lab is up it does
+    It is called as the dataset with -hard behind, and is trained like any other. Where the lab is up it does
     the work.
 
     Example: realm data mine chats.jsonl --share 0.1
     """
     from realm.evaluation.mining import MiningConfig
+    from realm.flows.carrying import ENDED, carried_out
     from realm.flows.mining import mined, queue_mining
-    from realm.flows.train import carry_out
-    from realm.storage.lock import holder
 
     options: Options = ctx.obj
     with options.realm() as realm:
         config = MiningConfig(share=share, noise_share=noise)
         job = queue_mining(realm.lab, dataset, model, config)
-        if holder(realm.home.root) is None:
-            job = carry_out(realm.lab, job.id)
+        with row_bar(realm, job):
+            job = carried_out(realm.lab, job, follow=False)
         found = mined(realm.lab, job)
     if options.json:
         print_json({"job": job, "dataset": found})
     else:
         print_line(f"{job.id}: {job.state.value} {job.reason}".rstrip())
+        if job.state not in ENDED:
+            print_line("the lab is up and does it; `realm queue list` shows how far it is")
         if found is not None:
             print_line(f"train on it: realm train {shlex.quote(found.name)}")
     if job.state.value == "failed":

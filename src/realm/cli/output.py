@@ -83,7 +83,8 @@ def print_error(error: RealmError, *, as_json: bool) -> None:
         document = {"error": type(error).__name__, "what": error.what, "hint": error.hint}
         sys.stderr.write(json.dumps(document, ensure_ascii=False) + "\n")
     else:
-        sys.stderr.write(f"realm: {error}\n")
+        lines = f"realm: {error}".split("\n")
+        sys.stderr.write("".join(printable(line, limit=len(line)) + "\n" for line in lines))
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

@@ -95,9 +95,9 @@ def show_events(realm: Realm, options: Options) -> Iterator[contextlib.ExitStack
     def line(event: Event) -> None:
         nonlocal next_progress
         if (text := plain(event)) is not None:
-            console.print(text, highlight=False)
+            console.print(text, highlight=False, soft_wrap=True)
         elif isinstance(event, StepTaken) and time.monotonic() >= next_progress:
-            console.print(progress(event), highlight=False)
+            console.print(progress(event), highlight=False, soft_wrap=True)
             next_progress = time.monotonic() + PROGRESS_S
 
     with contextlib.ExitStack() as stack:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
+from realm.cli.asked import problem_bar
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line
+from realm.cli.play import show_events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realm.core.events import Sparred
+    from realm.jobs.queue import Job
 
 
 def spar(
@@ -27,30 +37,36 @@ def spar(
 
     Example: realm skill spar bin --problems 400 --targeted
     """
-    from realm.flows.sparring import queue_sparring, runs_of, told_of
-    from realm.flows.train import carry_out
-    from realm.storage.lock import holder
+    from realm.flows.carrying import ENDED, carried_out
+    from realm.flows.sparring import queue_sparring, runs_of, to_be_asked, told_of
 
     options: Options = ctx.obj
     with options.realm() as realm:
         lab = realm.lab
         job = queue_sparring(lab, name, problems=problems, targeted=targeted)
-        here = holder(realm.home.root) is None
-        if here:
-            job = carry_out(lab, job.id)
+        with problem_bar(realm, job, to_be_asked(lab, job), "sparring"):
+            job = carried_out(lab, job, follow=False)
         told, runs = told_of(lab, job), runs_of(lab, job)
-        if train and here:
-            runs = [carry_out(lab, run.id) for run in runs]
-        if options.json:
-            print_json({"job": job, "runs": runs, "sparred": told})
-            return
-        print_line(f"{job.id}: {job.state.value} {job.reason}".rstrip())
-        for sparred in told:
-            for primitive, right, asked in sparred.weakest:
-                print_line(f"  {primitive:28} {right:>5} of {asked:>5} right")
-        for run in runs:
-            print_line(f"{run.id}: {run.title} · {run.state.value}")
-        if not here:
+        if train and runs:
+            with show_events(realm, options) as watching:
+                runs = [carried_out(lab, run, follow=False) for run in runs]
+                watching.close()
+    if options.json:
+        print_json({"job": job, "runs": runs, "sparred": told})
+    else:
+        _print_sparred(job, told, runs)
+        if any(each.state not in ENDED for each in (job, *(runs if train else ()))):
             print_line("the lab is up and does it; `realm queue list` shows how far it is")
         elif runs and not train:
             print_line("it is trained when the lab is up, or now with --train")
+    if any(each.state.value == "failed" for each in (job, *runs)):
+        raise typer.Exit(1)
+
+
+def _print_sparred(job: Job, told: Sequence[Sparred], runs: Sequence[Job]) -> None:
+    print_line(f"{job.id}: {job.state.value} {job.reason}".rstrip())
+    for sparred in told:
+        for primitive, right, asked in sparred.weakest:
+            print_line(f"  {primitive:28} {right:>5} of {asked:>5} right")
+    for run in runs:
+        print_line(f"{run.id}: {run.title} · {run.state.value} {run.reason}".rstrip())

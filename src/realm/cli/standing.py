@@ -107,7 +107,7 @@ def transfer(
         for each in (each for pair in asked for each in pair):
             job = flow.begin(realm.lab, each)
             if job is not None:
-                with problem_bar(realm, sum(len(part.problems) for part in each.parts)):
+                with problem_bar(realm, job, sum(len(part.problems) for part in each.parts)):
                     flow.finish(realm.lab, job)
         found = transferred(realm.lab, asked)
     if options.json:

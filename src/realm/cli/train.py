@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING
-
 import typer
 
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line
-
-if TYPE_CHECKING:
-    from realm.jobs.queue import Job
+from realm.cli.play import show_events
 
 
 def register(app: typer.Typer) -> None:
@@ -33,13 +28,14 @@ def train(
     """Train the hero on a file or a dataset, live on the screen.
 
     Where the lab is up (`realm up`) it does the work; else this command does. Ctrl-C leaves a run that
-    can be gone on with: queue it again with `realm queue retry RUN`, or start the lab.
+    can be gone on with: queue it again with `realm queue retry RUN`, or start the lab. The exit code is 1
+    where the run failed, 4 where the lab went down before it ended.
 
     Example: realm train chats.jsonl --recipe study
     """
-    from realm.cli.play import show_events
-    from realm.flows.train import carry_out, plan_training
-    from realm.storage.lock import holder
+    from realm.core.errors import UnavailableError
+    from realm.flows.carrying import ENDED, carried_out
+    from realm.flows.train import plan_training
 
     options: Options = ctx.obj
     with options.realm() as realm:
@@ -49,28 +45,17 @@ def train(
             print_line(f"{job.id}: {job.title}")
             for line in overrides:
                 print_line(f"  overrides {line}")
-        if wait and holder(realm.home.root) is None:
+        if wait:
             with show_events(realm, options) as watching:
-                job = carry_out(realm.lab, job.id)
+                job = carried_out(realm.lab, job)
                 watching.close()
-        elif wait:
-            job = _follow(options, job.id)
+            if job.state not in ENDED:
+                raise UnavailableError(
+                    f"{job.id}: the lab went down before it ended", hint="`realm up` goes on with it"
+                )
     if options.json:
         print_json(job)
     elif wait:
         print_line(f"{job.id}: {job.state.value} {job.reason}".rstrip())
     if job.state.value == "failed":
         raise typer.Exit(1)
-
-
-def _follow(options: Options, run: str) -> Job:
-    """Show a run that another process carries out, until it has ended."""
-    from realm.cli.play import show_events
-
-    with options.realm() as realm, contextlib.ExitStack() as stack:
-        watching = stack.enter_context(show_events(realm, options))
-        for event in realm.watch(run):
-            if event is not None:
-                realm.lab.show(event)
-        watching.close()
-        return realm.lab.queue.get(run)

@@ -5,15 +5,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from realm.core.errors import ConfigError, NotFoundError
 from realm.core.paths import expanded
+from realm.core.text import printable
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 C = TypeVar("C", bound=BaseModel)
+
+_TOLD = 8
+"""Problems that one message holds."""
+_KEY_LIMIT = 200
+"""Characters shown of a key; a file may hold longer ones."""
 
 
 class Config(BaseModel):
@@ -82,20 +91,29 @@ def validate(model: type[C], data: Any, *, where: str) -> C:
         return model.model_validate(data)
     except ValidationError as error:
         raise ConfigError(f"{where}: " + "; ".join(explain(model, error))) from None
+    except (ConfigError, NotFoundError) as error:  # of a part that its own kind validates
+        raise type(error)(f"{where}: {error.what}", hint=error.hint) from None
 
 
 def explain(model: type[BaseModel], error: ValidationError) -> list[str]:
-    """Write one line a problem: the dotted key, what is wrong, the nearest known name."""
-    lines = []
-    for problem in error.errors():
-        dotted = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"unknown key {dotted}{_suggestion(model, problem['loc'])}")
-        elif problem["type"] == "missing":
-            lines.append(f"{dotted} is missing")
-        else:
-            lines.append(f"{dotted}: {problem['msg']}" if dotted else str(problem["msg"]))
-    return lines
+    """Write one line a problem: the dotted key, what is wrong, the nearest known name.
+
+    Of many problems the first eight are told, and how many more there are.
+    """
+    problems = error.errors(include_url=False, include_input=False)
+    lines = [_line(model, problem) for problem in problems[:_TOLD]]
+    return [*lines, f"and {len(problems) - _TOLD} more"] if len(problems) > _TOLD else lines
+
+
+def _line(model: type[BaseModel], problem: ErrorDetails) -> str:
+    dotted = printable(".".join(str(part) for part in problem["loc"]), _KEY_LIMIT)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {dotted}{_suggestion(model, problem['loc'])}"
+    if problem["type"] == "missing":
+        return f"{dotted} is missing"
+    # A validator of ours says what is wrong in its own words; pydantic puts its own before them.
+    said = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else problem["msg"]
+    return f"{dotted}: {said}" if dotted else said
 
 
 def _suggestion(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
@@ -103,7 +121,9 @@ def _suggestion(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     for part in loc[:-1]:
         if group is not None and part in group.model_fields:
             group = _model_in(group.model_fields[str(part)].annotation)
-    near = difflib.get_close_matches(str(loc[-1]), group.model_fields if group else (), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(
+        str(loc[-1])[:_KEY_LIMIT], group.model_fields if group else (), n=1, cutoff=0.5
+    )
     return f" (did you mean {near[0]}?)" if near else ""
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from realm.core.config import Config
 from realm.core.errors import NotFoundError
@@ -25,14 +25,21 @@ from realm.evaluation.statistics import holm
 Alarm = Literal["ok", "warning", "critical"]
 
 
-class WatchConfig(Config):
+class RegressionConfig(Config):
     """When a drop against the best checkpoint raises an alarm."""
 
     warning: Annotated[float, Field(gt=0, le=1)] = 0.15
-    """Drop of the mean score, over everything or in one part."""
+    """Drop of the mean score, over everything or in one part, from which going back is suggested."""
     critical: Annotated[float, Field(gt=0, le=1)] = 0.30
+    """Drop from which the alarm is called critical."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Chance of taking luck for a drop anywhere among the checkpoints."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.critical < self.warning:
+            raise ValueError(f"critical ({self.critical:g}) is below warning ({self.warning:g})")
+        return self
 
 
 class Way(Record):
@@ -147,12 +154,12 @@ def common_ground(asked: Mapping[str, Mapping[Where, int]], current: str) -> fro
 _Basis = dict[tuple[str, Way], dict[str, Answered]]
 
 
-def rank(measured: Sequence[Measured], current: str, config: WatchConfig | None = None) -> Ranking:
+def rank(measured: Sequence[Measured], current: str, config: RegressionConfig | None = None) -> Ranking:
     """Rank checkpoints by the parts and ways in which `current` was measured.
 
     Raises NotFoundError where `current` (a checkpoint's hash) was never measured.
     """
-    config = config or WatchConfig()
+    config = config or RegressionConfig()
     bases, heads = _by_checkpoint(measured)
     if current not in bases:
         raise NotFoundError(f"checkpoint {current} has not been evaluated", hint="evaluate it first")
@@ -220,7 +227,7 @@ def _standing(
     wanted: _Basis,
     differences: list[Difference],
     chance: float,
-    config: WatchConfig,
+    config: RegressionConfig,
 ) -> Standing:
     scores = [answer.score for where in wanted for answer in basis[where].values()]
     parts = differences[1:]
@@ -234,7 +241,7 @@ def _standing(
         hero_step=head.hero_step,
         score=sum(scores) / max(1, len(scores)),
         right=wilson(sum(score == 1 for score in scores), len(scores)),
-        drop=-differences[0].difference if differences else 0.0,
+        drop=max(0.0, -differences[0].difference) if differences else 0.0,
         chance=chance,
         significant=chance < config.alpha,
         alarm=next((level for level in levels if level in (overall, *alarms)), "ok"),
@@ -242,7 +249,7 @@ def _standing(
     )
 
 
-def _alarm(found: Difference, chance: float, config: WatchConfig) -> Alarm:
+def _alarm(found: Difference, chance: float, config: RegressionConfig) -> Alarm:
     if chance >= config.alpha or -found.difference < config.warning:
         return "ok"
     return "critical" if -found.difference >= config.critical else "warning"

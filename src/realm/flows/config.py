@@ -17,6 +17,7 @@ from realm.core.hashing import hash_json
 from realm.core.records import Name
 from realm.evaluation.drift import DriftConfig
 from realm.evaluation.gate import GateConfig
+from realm.evaluation.ranking import RegressionConfig
 from realm.evaluation.suitefile import load_suite
 from realm.evaluation.task import TASKS
 from realm.flows.corpus import CorpusConfig
@@ -125,6 +126,7 @@ class RealmConfig(Config):
     curriculum: CurriculumConfig = CurriculumConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
+    regression: RegressionConfig = RegressionConfig()
     drills: DrillConfig = DrillConfig()
     corpus: CorpusConfig = CorpusConfig()
     sparring: SparringConfig = SparringConfig()

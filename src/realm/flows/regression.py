@@ -43,7 +43,7 @@ def ranking(lab: Lab, suites: Collection[str] | None = None) -> Ranking:
         found: {where: record.total for where, record in parts.items()} for found, parts in asked.items()
     }
     ground = common_ground(problems, current) if suites is None else asked[current].keys()
-    return rank(_measured(lab, checkpoints, asked, ground), current)
+    return rank(_measured(lab, checkpoints, asked, ground), current, lab.config.regression)
 
 
 def _checkpoints(lab: Lab) -> dict[str, CheckpointRecord]:

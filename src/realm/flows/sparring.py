@@ -79,6 +79,13 @@ def queue_sparring(
     )
 
 
+def to_be_asked(lab: Lab, sparring: Job) -> int:
+    """Return how many problems a sparring asks; skills with too few, or without weakness, make it fewer."""
+    request = SparRequest.model_validate(sparring.payload)
+    skills = 1 if request.skill else len(enabled_skills(lab.with_hero(request.hero)))
+    return request.problems * skills
+
+
 def told_of(lab: Lab, sparring: Job) -> list[Sparred]:
     """Return what a sparring has found, skill by skill."""
     kept = (event for _, _, event in lab.ledger.events.list(["sparred"]))

@@ -108,10 +108,11 @@ def _sources(lab: Lab) -> Iterator[SourceStatus]:
 
 def _skill(lab: Lab, name: str) -> SkillStatus:
     state = skill_state(lab, name)
+    own = {checkpoint.hash for checkpoint in lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)}
     found = [
         e
-        for e in lab.ledger.evaluations.list(skill=name, kind=LEVEL, limit=50)
-        if e.level == state.training_level
+        for e in lab.ledger.evaluations.list(skill=name, kind=LEVEL)
+        if e.level == state.training_level and e.checkpoint in own
     ]
     return SkillStatus(
         name=name,
@@ -120,7 +121,7 @@ def _skill(lab: Lab, name: str) -> SkillStatus:
         streak=state.streak,
         needed=lab.config.curriculum.evaluations,
         newest=wilson(found[0].correct, found[0].total) if found else None,
-        too_small=tuple(level.level for level in lab.skill(name).levels() if level.level < state.start_level),
+        too_small=tuple(n for n in lab.skill(name).level_numbers() if n < state.start_level),
     )
 
 

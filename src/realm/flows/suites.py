@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-
 from realm.core.errors import RefusedError, StateError
-from realm.core.events import Event
 from realm.core.records import Priority, Record
 from realm.evaluation.calibration import Calibration, Sure, calibrate
 from realm.evaluation.comparison import Difference, Pair
@@ -14,17 +10,13 @@ from realm.evaluation.comparison import compare as difference
 from realm.evaluation.score import Scoring, SuiteScore
 from realm.evaluation.suitefile import ResolvedTask, load_suite, suite_names
 from realm.evaluation.task import Size
+from realm.flows.carrying import carried_out
 from realm.flows.checkpoints import resolve
 from realm.flows.context import Lab
 from realm.flows.evaluation import measured_alike, pairs_of, stored
 from realm.flows.examination import Asked, plan, queue
-from realm.flows.train import ENDED, carry_out
 from realm.jobs.queue import Job, JobState
-from realm.jobs.tail import EventTail
 from realm.ledger.records import CheckpointRecord
-from realm.storage.lock import holder
-
-_POLL_S = 0.2
 
 
 class SuiteInfo(Record):
@@ -100,34 +92,14 @@ def begin(lab: Lab, asked: Asked) -> Job | None:
 
 
 def finish(lab: Lab, job: Job) -> Job:
-    """Carry a queued examination out in this process, or follow it where the lab is up.
-
-    What it tells goes to the lab's watchers either way. Raises StateError where it did not end well.
-    """
-    if holder(lab.home.root) is None:
-        ended = carry_out(lab, job.id)
-    else:
-        for event in _events(lab, job.id):
-            lab.show(event)
-        ended = lab.queue.get(job.id)
+    """Have a queued examination carried out, as `carried_out` does. StateError where it did not end well."""
+    ended = carried_out(lab, job)
     if ended.state is not JobState.DONE:
         raise StateError(
             f"{ended.id} {ended.state.value}: {ended.reason or 'no reason was given'}",
             hint="ask again with the same command; what was answered is kept",
         )
     return ended
-
-
-def _events(lab: Lab, job: str) -> Iterator[Event]:
-    """Yield a job's events as they come until it has ended, or until nobody works any more."""
-    tail = EventTail(lab.home.events(job))
-    tail.read()  # what an earlier attempt told
-    while True:
-        over = lab.queue.get(job).state in ENDED or holder(lab.home.root) is None
-        yield from tail.read()
-        if over:
-            return
-        time.sleep(_POLL_S)
 
 
 def evaluated(lab: Lab, asked: Asked) -> Evaluated:

@@ -8,15 +8,15 @@ stays as it is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import accumulate
+from functools import partial
+from itertools import accumulate, product
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from realm.core.config import validate
-from realm.core.errors import NotFoundError, StateError, UsageError
+from realm.core.errors import StateError, UsageError
 from realm.core.events import Interval, StepTaken, TrialArm, TrialBegun, TrialDecided
 from realm.core.hashing import hash_json, short
 from realm.core.records import Example, Name, Record
@@ -30,19 +30,19 @@ from realm.flows.config import load_recipe
 from realm.flows.context import Lab
 from realm.flows.drills import drill_rows, drill_runs, drill_seed, next_drills, queue_rows
 from realm.flows.evaluation import evaluate, level_suite
+from realm.flows.pace import Pace
 from realm.flows.reconcile import reconcile
 from realm.flows.runs import queue_job
 from realm.flows.skills import enabled_skills, skill_state, store_skill_state
 from realm.flows.training import train_step
+from realm.flows.ways import two_ways
 from realm.flows.worker import held
 from realm.jobs.queue import JobQueue, JobState
 from realm.jobs.tail import EventTail
 from realm.jobs.worker import StepContext
 from realm.ledger.records import CheckpointRecord, NewCheckpoint
 from realm.skills.curriculum.config import CurriculumConfig
-from realm.skills.curriculum.presets import PRESETS
 from realm.skills.curriculum.rules import SkillState, begin, examinable
-from realm.skills.curriculum.strategies import STRATEGIES
 
 WORKER = "trial"
 LEVELS_BELOW = 4
@@ -91,10 +91,10 @@ def trials(lab: Lab) -> list[Trial]:
 def run_trial(lab: Lab, plan: TrialPlan) -> TrialDecided:
     """Carry a trial to its end, or on from where it was; one that is complete is only told again.
 
-    Raises NotFoundError for an unknown side or checkpoint, UsageError where the recipe cannot give both
-    sides the same tokens, HeldError while the lab is up elsewhere.
+    Raises NotFoundError for an unknown side or checkpoint, UsageError where both sides drill alike or the
+    recipe cannot give them the same tokens, HeldError while the lab is up elsewhere.
     """
-    ways = {"a": way(lab, plan.a), "b": way(lab, plan.b)}
+    ways = dict(zip(SIDES, two_ways(lab, plan.a, plan.b), strict=True))
     start = _start(lab, plan)
     known = _known(lab, plan, start) if start else None
     if known and known.decided and known.begun.seeds == plan.seeds:
@@ -105,11 +105,12 @@ def run_trial(lab: Lab, plan: TrialPlan) -> TrialDecided:
         start = start or asyncio.run(ensure_base(Supervisor(lab, launcher)))
         begun = _begin(lab, plan, start, known.begun if known else None)
         queue = JobQueue(lab.home.private / "trials" / f"{begun.trial}.db", clock=lab.clock)
+        pace, names = Pace(lab, begun), dict(zip(SIDES, (plan.a, plan.b), strict=True))
         try:
-            for number in range(plan.seeds):
-                for side in SIDES:
-                    arm = _arm(lab, begun, side, number, ways[side], queue)
-                    asyncio.run(_campaign(Supervisor(arm, launcher), begun, start))
+            for place, (number, side) in enumerate(product(range(plan.seeds), SIDES)):
+                arm = _arm(lab, begun, side, number, ways[side], queue)
+                tell = partial(pace.tell, names[side], number, place)
+                asyncio.run(_campaign(Supervisor(arm, launcher), begun, start, tell))
             asyncio.run(_decide(Supervisor(lab, launcher), begun, start))
         finally:
             queue.close()
@@ -117,22 +118,6 @@ def run_trial(lab: Lab, plan: TrialPlan) -> TrialDecided:
     assert told is not None
     assert told.decided is not None, "the verdict was kept a moment ago"
     return told.decided
-
-
-def way(lab: Lab, name: str) -> CurriculumConfig:
-    """Return the curriculum that a strategy or a preset means here. Raises NotFoundError.
-
-    A strategy changes nothing else of the lab's settings; a preset keeps those of single skills alone.
-    """
-    own = lab.config.curriculum
-    if name in STRATEGIES:
-        return own.model_copy(update={"strategy": name})
-    if name in PRESETS:
-        return validate(CurriculumConfig, {"preset": name, "skills": own.skills}, where=f"preset {name}")
-    raise NotFoundError(
-        f"{name!r} is neither a strategy nor a preset",
-        hint=f"there are: {', '.join([*STRATEGIES, *PRESETS])}",
-    )
 
 
 # --- what every campaign of a trial begins with -------------------------------------------
@@ -256,8 +241,10 @@ def _campaign_name(begun: TrialBegun, side: Side, number: int) -> str:
     return f"trial-{begun.trial}-{side}-{number}"
 
 
-async def _campaign(supervisor: Supervisor, begun: TrialBegun, start: CheckpointRecord) -> None:
-    """Drill and train until the budget is used up."""
+async def _campaign(
+    supervisor: Supervisor, begun: TrialBegun, start: CheckpointRecord, tell: Callable[[int], None]
+) -> None:
+    """Drill and train until the budget is used up; before each run tell the tokens that were used."""
     lab = supervisor.lab
     fields = start.model_dump(include={"hero", "hash", "size_bytes", "run", "step", "hero_step", "stats"})
     # Under the name and run that it has, so that whoever finds it by its hash finds the same.
@@ -268,12 +255,12 @@ async def _campaign(supervisor: Supervisor, begun: TrialBegun, start: Checkpoint
             origin = _named(lab, f"trial-{begun.trial}")
             store_skill_state(lab, name, skill_state(origin, name), None)
     while True:
-        await _work_off(supervisor)
+        await _work_off(supervisor, tell)
         if not _queue_within(lab, begun.budget_tokens - _used(lab), start):
             return
 
 
-async def _work_off(supervisor: Supervisor) -> None:
+async def _work_off(supervisor: Supervisor, tell: Callable[[int], None]) -> None:
     """Carry out what the campaign has queued, what a killed process left behind first."""
     lab = supervisor.lab
     for run in lab.ledger.runs.open():
@@ -286,6 +273,7 @@ async def _work_off(supervisor: Supervisor) -> None:
             return
         if lab.ledger.runs.get(job.payload["run"]).outcome == "failed":
             lab.ledger.runs.reopen(job.payload["run"], lab.ledger.fences.take(f"run/{job.payload['run']}"))
+        tell(_used(lab))
         await train_step(supervisor, StepContext(lab.queue, job))
         lab.queue.finish(job.id, job.attempt, JobState.DONE, "")
 

@@ -49,6 +49,7 @@ from realm.core.events.lab import (
     Promoted,
     RegressionFound,
     Sparred,
+    TrialAdvanced,
     TrialArm,
     TrialBegun,
     TrialDecided,
@@ -90,6 +91,7 @@ __all__ = [
     "RunStarted",
     "Sparred",
     "StepTaken",
+    "TrialAdvanced",
     "TrialArm",
     "TrialBegun",
     "TrialDecided",
@@ -127,6 +129,7 @@ Event = Annotated[
     | LevelReviewed
     | LevelSet
     | TrialBegun
+    | TrialAdvanced
     | TrialDecided
     | Sparred
     | DriftMeasured

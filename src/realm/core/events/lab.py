@@ -133,6 +133,25 @@ class TrialBegun(Told):
     """Training tokens that a campaign may use; none uses more."""
 
 
+class TrialAdvanced(Told):
+    """A run begins in one of a trial's campaigns."""
+
+    kind: Literal["trial_advanced"] = "trial_advanced"
+    trial: str
+    way: str
+    """The strategy or preset that the campaign drills by."""
+    seed: int
+    campaign: int
+    """From 1."""
+    campaigns: int
+    tokens: int
+    """Trained with, in all campaigns."""
+    tokens_total: int
+    """What all campaigns may use."""
+    left_s: float | None
+    """Seconds until all is trained, at the pace so far; None before there is one."""
+
+
 class TrialArm(Record):
     """What one campaign of a trial came to."""
 
