@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from realm import Realm
+from realm.flows.carrying import ENDED
+from realm.flows.children import PRELOAD
+from realm.flows.context import Lab
+from realm.flows.reconcile import reconcile
+from realm.flows.train import plan_training
+from realm.flows.worker import work
+from realm.jobs.children import WarmLauncher
+from realm.jobs.queue import Job
+from realm.storage.lock import HomeLock
+from tiny_commands import run_command
 
 SHAPE = {
     "hidden_size: 160, layers: 3": "hidden_size: 32, layers: 1",
@@ -73,9 +85,37 @@ REALM = [sys.executable, "-m", "realm.cli.main"]
 def realm(home: Path | None, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run one command as a person would, in a process of its own."""
     where = ["--home", str(home)] if home else []
-    return subprocess.run(
-        [*REALM, *where, *words], capture_output=True, text=True, input=stdin, timeout=120, check=False
-    )
+    return run_command(*where, *words, stdin=stdin)
+
+
+def trained_here(home: Path, rows: Path) -> Job:
+    """Train on a file in this process, as `Realm.train` does, and return the ended job."""
+    return carried_out_here(home, lambda lab: plan_training(lab, str(rows)))
+
+
+def carried_out_here(home: Path, queue: Callable[[Lab], Job]) -> Job:
+    """Queue a job and work the queue in this process until it has ended."""
+    with Realm(home) as opened:
+        return carry_out_here(opened.lab, queue(opened.lab).id)
+
+
+def carry_out_here(lab: Lab, job: str) -> Job:
+    """Work the queue in this process until a job has ended, as `flows.carrying.carry_out` does.
+
+    The launcher is one for all tests of this process: another one imports torch anew, for seconds. Whoever
+    tests the command or the API itself calls that.
+    """
+    with HomeLock(lab.home.root):
+        reconcile(lab)
+        work(lab, _launcher(), lambda: lab.queue.get(job).state in ENDED, fill=False)
+    return lab.queue.get(job)
+
+
+@cache
+def _launcher() -> WarmLauncher:
+    launcher = WarmLauncher(PRELOAD)
+    atexit.register(launcher.close)
+    return launcher
 
 
 def realm_json(home: Path | None, *words: str) -> Any:

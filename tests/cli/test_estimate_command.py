@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tiny_lab import chat_rows, make_lab, realm, realm_json
+from tiny_lab import chat_rows, make_lab, realm, realm_json, trained_here
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def test_a_realm_that_has_run_corrects_its_estimates_and_says_so(tmp_path: Path)
     asked = ("estimate", "mine.jsonl", "--recipe", "study")
     before = realm_json(home, *asked, "--no-measure")
     assert before["learnt"] == {"memory": 1.0, "seconds": 1.0, "runs": 0}
-    assert realm_json(home, "train", "mine.jsonl")["state"] == "done"
+    assert trained_here(home, tmp_path / "mine.jsonl").state == "done"
 
     after = realm_json(home, *asked, "--no-measure")
     learnt = after["learnt"]

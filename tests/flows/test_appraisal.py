@@ -13,14 +13,14 @@ from realm.flows.appraisal import appraisals, appraise_run, appraise_stretch, ev
 from realm.flows.status import sheet
 from realm.growth.rules import experience
 from realm.jobs.tail import EventTail
-from tiny_lab import chat_rows, make_lab, realm_json
+from tiny_lab import chat_rows, make_lab, trained_here
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = make_lab(tmp_path_factory.mktemp("appraisal") / "home", drills=False)
     (home / "chats.jsonl").write_text(chat_rows(80))
-    assert realm_json(home, "train", str(home / "chats.jsonl"))["state"] == "done"
+    assert trained_here(home, home / "chats.jsonl").state == "done"
     return home
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tiny_lab import chat_rows, drop, job_state, lab_up, make_lab, realm_json, wait_until
+from tiny_lab import REALM, chat_rows, drop, job_state, lab_up, make_lab, wait_until
 
 HOOK = """
 import os, sys
@@ -30,6 +31,8 @@ def test_a_lab_opens_no_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with lab_up(home):
         drop(home, "mine.jsonl", chat_rows(40))
         wait_until(home, lambda lab: job_state(lab, "run-0001") == "done")
-        realm_json(home, "ask", "hi", "--model", "dio@latest")
+        # Started as a person would: only a new interpreter reads the hook.
+        words = ["--home", str(home), "ask", "hi", "--model", "dio@latest"]
+        subprocess.run([*REALM, *words], check=True, capture_output=True)
     assert Path(f"{log}.torch").exists(), "the hook must have been active where models are loaded"
     assert not log.exists(), log.read_text()

@@ -11,20 +11,31 @@ from realm import Realm
 from realm.core.records import ArtifactKind, Priority
 from realm.corpus.dataset import read_examples
 from realm.corpus.examining.leakage import eval_hashes
+from realm.evaluation.mining import MiningConfig
 from realm.flows.checking import context_of
+from realm.flows.mining import queue_mining
 from realm.flows.plan import RunPlan
 from realm.flows.skills import skill_state, store_skill_state
+from realm.flows.sparring import queue_sparring
+from realm.jobs.queue import Job, JobState
 from realm.models import correction
 from realm.skills.curriculum import SkillState
-from tiny_lab import chat_rows, make_lab, realm, realm_json
+from tiny_lab import carried_out_here, chat_rows, make_lab, realm, realm_json, trained_here
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = make_lab(tmp_path_factory.mktemp("sparring") / "home", drills=False)
     (home / "chats.jsonl").write_text(chat_rows(60))
-    assert realm_json(home, "train", str(home / "chats.jsonl"))["state"] == "done"
+    assert trained_here(home, home / "chats.jsonl").state is JobState.DONE
     return home
+
+
+def mined_here(home: Path, **config: float) -> Job:
+    """Mine in this process; the command then tells what came of it."""
+    return carried_out_here(
+        home, lambda lab: queue_mining(lab, "mixed rows.jsonl", None, MiningConfig(**config))
+    )
 
 
 def test_every_wrong_answer_becomes_three_rows_and_a_run_of_high_priority(home: Path) -> None:
@@ -64,7 +75,7 @@ def test_rows_of_an_older_checkpoint_are_dropped_and_the_next_ones_are_trained(h
     with Realm(home) as lab:
         first = lab.lab.queue.get(before["runs"][0]["id"])
         lab.lab.queue.move(first.id, Priority.LOW)
-    assert realm_json(home, "train", str(rows))["state"] == "done"
+    assert trained_here(home, rows).state is JobState.DONE
     states = {job["id"]: job for job in realm_json(home, "queue", "list")}
     stale = states[before["runs"][0]["id"]]
     assert stale["state"] == "dropped"
@@ -81,7 +92,10 @@ def test_targeted_sparring_asks_weak_primitives_alone(home: Path) -> None:
         state: SkillState = skill_state(lab.lab, "bin").model_copy(update={"weakness": weak})
         fence = lab.lab.ledger.fences.take("test")
         store_skill_state(lab.lab, "bin", state, fence)
+    # Done here and told by the command: what takes long is to import torch in a process of its own.
+    job = carried_out_here(home, lambda lab: queue_sparring(lab, "bin", problems=25, targeted=True))
     done = realm_json(home, "skill", "spar", "bin", "--problems", "25", "--targeted")
+    assert done["job"]["id"] == job.id
     assert [name for name, _, _ in done["sparred"][0]["weakest"]] == ["bitwise_xor"]
 
 
@@ -103,18 +117,21 @@ def test_hard_rows_become_a_dataset(home: Path) -> None:
         ]
     }
     (home / "mixed rows.jsonl").write_text(chat_rows(60) + json.dumps(odd) + "\n")
-    assert realm_json(home, "train", str(home / "mixed rows.jsonl"))["state"] == "done"
+    assert trained_here(home, home / "mixed rows.jsonl").state is JobState.DONE
+    job = mined_here(home, share=0.1, noise_share=0.0)
     done = realm_json(home, "data", "mine", "mixed rows.jsonl", "--share", "0.1", "--noise", "0")
-    assert done["job"]["state"] == "done", done
+    assert (done["job"]["id"], done["job"]["state"]) == (job.id, "done"), done
     found = done["dataset"]
     assert (found["name"], found["rows"]) == ("mixed rows-hard", 6)
     with Realm(home) as lab:
         rows = list(read_examples(lab.lab.store.verified(ArtifactKind.DATASET, found["hash"])))
     assert "zyxw vuts rqpo" in {row.messages[-1].content for row in rows}
+    mined_here(home, share=0.1, noise_share=0.02)
     without = realm_json(home, "data", "mine", "mixed rows.jsonl", "--share", "0.1", "--noise", "0.02")
     with Realm(home) as lab:
         rows = list(read_examples(lab.lab.store.verified(ArtifactKind.DATASET, without["dataset"]["hash"])))
     assert "zyxw vuts rqpo" not in {row.messages[-1].content for row in rows}
+    mined_here(home, share=0.3, noise_share=0.02)
     told = realm(home, "data", "mine", "mixed rows.jsonl", "--share", "0.3").stdout
     assert "train on it: realm train 'mixed rows-hard'" in told
     assert realm(home, "data", "mine", "nothing").returncode == 3

@@ -12,7 +12,7 @@ from realm import Realm
 from realm.core.errors import NotFoundError, StateError
 from realm.flows.train import plan_training
 from tiny_endpoint import served
-from tiny_lab import chat_rows, make_lab, realm, realm_json
+from tiny_lab import chat_rows, lab_up, make_lab, realm, realm_json, wait_until
 
 SMALL = "rules: {batch_rows: 8, steps: 4, saving: {every_steps: 2}, threads: 1"
 RECIPES = {
@@ -36,9 +36,8 @@ rules: {parameters: {dora: true}, saving: {merge: true}, watch: {previews: {made
 }
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    home = make_lab(tmp_path_factory.mktemp("train") / "home", drills=False)
+def prepared(path: Path) -> Path:
+    home = make_lab(path, drills=False)
     for name, text in RECIPES.items():
         (home / "recipes" / f"{name}.yaml").write_text(text)
     (home / "chats.jsonl").write_text(chat_rows(60))
@@ -52,6 +51,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     ]
     (home / "prefs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return home
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield a home whose lab is up, so that one process imports what training needs, once for all runs."""
+    home = prepared(tmp_path_factory.mktemp("train") / "home")
+    with lab_up(home):
+        wait_until(home, lambda lab: lab.status().holder is not None)
+        yield home
 
 
 def _train(home: Path, file: str, recipe: str) -> dict[str, object]:
@@ -85,7 +93,8 @@ def test_an_adapter_is_trained_watched_served_and_taken_up_by_the_next_runs(home
     ]
     assert "train/loss" in str(figures)
     assert "eval/held-out_loss" in str(figures)
-    assert realm(home, "ask", "What is 3?", "--model", "dio@latest").returncode == 0
+    with Realm(home) as lab:
+        assert isinstance(lab.ask("What is 3?", "dio@latest"), str)
 
     again = _train(home, "chats.jsonl", "lora")
     assert json.loads((_folder(home, again) / "base.json").read_text())["base"] == below
@@ -142,12 +151,14 @@ def test_preferences_are_trained_from_a_file(home: Path) -> None:
     assert {"margin", "accuracy", "loss"} <= set(checkpoints[-1]["stats"])
 
 
-def test_two_ranks_train_through_the_lab(home: Path) -> None:
+def test_two_ranks_train_where_no_lab_is_up(tmp_path: Path) -> None:
+    home = prepared(tmp_path / "home")
     shown = _train(home, "chats.jsonl", "ranks")
     assert (_folder(home, shown) / "optimizer.safetensors").is_file()
 
 
-def test_what_a_campaign_is_bound_to_is_changed_only_on_purpose(home: Path) -> None:
+def test_what_a_campaign_is_bound_to_is_changed_only_on_purpose(tmp_path: Path) -> None:
+    home = prepared(tmp_path / "home")
     with Realm(home) as lab:
         plan_training(lab.lab, str(home / "chats.jsonl"), recipe="whole")
         with pytest.raises(StateError, match=r"context_tokens 1024 → 2048") as caught:
