@@ -202,9 +202,9 @@ def test_settings_that_nothing_could_pass_are_refused() -> None:
 def test_weak_primitives_are_drilled_more() -> None:
     state = begin(SKILL, CONFIG).model_copy(update={"weakness": {"bitwise_and": 0.0, "binary_compare": 0.5}})
     weights = drill_weights(CONFIG, SKILL, state, 3)
-    assert weights["bitwise_and"] == 0.1
-    assert weights["binary_compare"] == pytest.approx(1.6)
-    assert weights["bitwise_or"] == 3.1  # nobody measured it
+    assert weights["bitwise_and"] == 1.0
+    assert weights["binary_compare"] == pytest.approx(1.5)
+    assert weights["bitwise_or"] == 2.0  # nobody measured it
     assert len(weights) == 10
     assert drill_weights(CONFIG, SKILL, state, 4) == weights  # a preview
     later = state.model_copy(update={"mastered_level": 3, "training_level": 4})
@@ -223,7 +223,7 @@ def test_weakness_is_forgotten_with_the_level_it_was_measured_at() -> None:
     mastered=st.integers(0, TOP),
     count=st.integers(0, 5000),
     replay=st.floats(0, 0.49),
-    preview=st.floats(0, 0.49),
+    preview=st.floats(0, 1),
     ahead=st.integers(0, 3),
 )
 def test_rows_are_spread_over_levels(
@@ -232,22 +232,26 @@ def test_rows_are_spread_over_levels(
     mastered = mastered if mastered >= start else 0
     training = min(mastered + 1, TOP) if mastered else start
     state = SkillState(skill="bin", start_level=start, mastered_level=mastered, training_level=training)
-    config = CurriculumConfig(replay_share=replay, preview_share=preview, preview_levels=ahead)
+    config = CurriculumConfig(replay_share=replay, preview_weight=preview, preview_levels=ahead)
     rows = mix(config, SKILL, state, count)
     assert sum(rows.values()) == count
     assert all(rows.values())
     below = [n for n in range(start, mastered + 1) if n != training]
     above = [n for n in range(training + 1, training + 1 + ahead) if n <= TOP]
     assert set(rows) <= {training, *below, *above}
-    for levels, share in ((below, replay), (above, preview)):
+    for levels in (below, above):
         spread = [rows.get(level, 0) for level in levels]
-        assert abs(sum(spread) - (count * share if levels else 0)) <= 0.5
         assert not spread or max(spread) - min(spread) <= 1
+    again = sum(rows.get(level, 0) for level in below)
+    assert abs(again - (count * replay if below else 0)) <= 0.5
+    here = (count - again) / (1 + preview * len(above))
+    assert abs(rows.get(training, 0) - here) <= 0.5 + 1e-9
+    assert all(abs(rows.get(level, 0) - preview * here) <= 1.5 for level in above)
 
 
-def test_shares_that_leave_nothing_are_refused() -> None:
-    with pytest.raises(ValidationError, match="no rows for the training level"):
-        CurriculumConfig(replay_share=0.5, preview_share=0.5)
+def test_a_level_and_three_above_get_the_same_by_default() -> None:
+    assert mix(CurriculumConfig(), SKILL, begin(SKILL, CONFIG), 400) == {3: 100, 4: 100, 5: 100, 6: 100}
+    assert mix(CurriculumConfig(), SKILL, mastered_to(3), 1600) == {3: 300, 4: 325, 5: 325, 6: 325, 7: 325}
 
 
 def mastered_to(level: int) -> SkillState:
@@ -273,12 +277,12 @@ def test_two_fails_in_a_row_lose_a_mastered_level_and_one_pass_brings_it_back() 
     assert (found.change, state.lost, state.failed_reviews) == ("regained", (), {})
 
 
-def test_a_lost_level_is_repeated_more_and_nothing_else_changes() -> None:
+def test_a_lost_level_is_repeated_more_and_the_other_mastered_ones_as_before() -> None:
     state = mastered_to(5)
     rows = mix(CONFIG, SKILL, state, 1000)
     more = mix(CONFIG, SKILL, state.model_copy(update={"lost": (4,)}), 1000)
-    assert more[4] - rows[4] == rows[6] - more[6] == round(rows[6] * CONFIG.lost_share)
-    assert {n: more[n] for n in (3, 5, 7, 8)} == {n: rows[n] for n in (3, 5, 7, 8)}
+    assert more[4] - rows[4] == round(sum(rows[n] for n in rows if n > 5) * CONFIG.lost_share)
+    assert (more[3], more[5]) == (rows[3], rows[5])
 
 
 def test_a_lost_level_is_trained_again_where_the_config_says_so() -> None:

@@ -60,8 +60,9 @@ def test_every_level_keeps_a_sane_share_whatever_is_lost(
     rows = mix(config, SKILL, state, count)
     assert sum(rows.values()) == count
     assert set(rows) == set(range(FIRST, min(level + config.preview_levels, TOP) + 1))  # none is left out
-    assert rows[level] >= 0.3 * count
-    assert rows[level] >= max(rows.values()) - 1 or lost
+    above = min(config.preview_levels, TOP - level)
+    assert rows[level] >= (1 - config.replay_share) * (1 - config.lost_share) * count / (1 + above) - 1
+    assert rows[level] >= max((rows[n] for n in rows if n > level), default=0) - 1
     kept = [rows[n] for n in range(FIRST, level) if n not in lost]
     repeated = [rows[n] for n in lost]
     for equals in (kept, repeated, [n for at_level, n in rows.items() if at_level > level]):
@@ -71,14 +72,14 @@ def test_every_level_keeps_a_sane_share_whatever_is_lost(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_level_that_is_lost_gets_more_and_the_training_level_pays_for_it(name: PresetName) -> None:
+def test_a_level_that_is_lost_gets_more_and_those_from_here_up_pay_for_it(name: PresetName) -> None:
     for level in (FIRST + 1, MIDDLE, TOP):
         rows = mix(preset(name), SKILL, at(level), ROWS)
         more = mix(preset(name), SKILL, at(level, FIRST), ROWS)
-        assert more[FIRST] - rows[FIRST] == rows[level] - more[level] > 0.1 * ROWS
-        assert {n: more[n] for n in rows if n not in (FIRST, level)} == {
-            n: rows[n] for n in rows if n not in (FIRST, level)
-        }
+        assert more[FIRST] - rows[FIRST] > 0.1 * ROWS
+        assert all(more[n] == rows[n] for n in rows if FIRST < n < level)
+        for n in range(level, max(rows) + 1):
+            assert more[n] / rows[n] == pytest.approx(1 - preset(name).lost_share, abs=0.01)
 
 
 @pytest.mark.parametrize("level", [FIRST + 1, MIDDLE, TOP - 3])
@@ -86,12 +87,13 @@ def test_rows_are_moved_as_the_purposes_say(level: int) -> None:
     found = {name: shares(name, at(level)) for name in NAMES}
     below, _, above = found["balanced"]
     assert found["review-heavy"][0] == pytest.approx(0.4)  # "two fifths of the rows repeat mastered levels"
-    assert found["preview-heavy"][2] == pytest.approx(0.45)  # "nearly half … from levels above"
-    assert found["review-heavy"][0] > found["marathon"][0] > below > found["sprint"][0]
-    assert found["preview-heavy"][2] > found["sprint"][2] > above > found["marathon"][2]
+    assert found["review-heavy"][0] > found["marathon"][0] > below > found["preview-heavy"][0]
+    assert found["preview-heavy"][2] > 0.5 or level > TOP - 4  # "most of the rows"
+    assert found["preview-heavy"][2] > above > found["marathon"][2] > found["sprint"][2]
+    assert found["sprint"][1] > 0.5  # "most rows at the training level"
     assert [found[name] for name in ("focus-weakest", "exam", "catch-up")] == [found["balanced"]] * 3
     ahead = mix(preset("preview-heavy"), SKILL, at(level), ROWS)
-    assert max(ahead) == level + 3 > max(mix(preset("balanced"), SKILL, at(level), ROWS))
+    assert max(ahead) == min(level + 6, TOP) >= max(mix(preset("balanced"), SKILL, at(level), ROWS))
 
 
 def test_levels_count_sooner_or_later_as_the_purposes_say() -> None:
@@ -154,7 +156,7 @@ def levels(name: PresetName, seed: int) -> list[int]:
 def test_every_preset_masters_several_levels_one_after_the_other(name: PresetName) -> None:
     for seed in SEEDS:
         for mastered in raised(name, seed).needed.values():
-            assert len(mastered) >= 5
+            assert len(mastered) >= 4
             assert list(mastered) == list(range(FIRST, FIRST + len(mastered)))
             fewest = preset(name).evaluations
             assert all(b - a >= fewest for a, b in pairwise([0, *mastered.values()]))
@@ -173,7 +175,7 @@ def test_a_sprint_needs_fewer_evaluations_than_a_marathon_and_gets_farther() -> 
 def test_what_repeats_more_keeps_more_of_the_lowest_levels() -> None:
     for seed in SEEDS:
         kept = {name: raised(name, seed).kept() for name in NAMES}
-        assert kept["review-heavy"] > kept["sprint"] + 0.1
+        assert kept["review-heavy"] > kept["sprint"] + 0.05
         assert min(kept["review-heavy"], kept["marathon"]) > kept["balanced"]
 
 

@@ -60,7 +60,7 @@ def play(
 def _play_realm(options: Options, seed: int | None) -> Realm:
     from realm.core.errors import UsageError
     from realm.flows.home import CONFIG_NAME
-    from realm.flows.play import THRESHOLD
+    from realm.flows.play import PRESET, THRESHOLD
     from realm.lab import Realm
 
     home = options.home or Path(os.environ.get("REALM_HOME") or PLAY_HOME)
@@ -72,7 +72,8 @@ def _play_realm(options: Options, seed: int | None) -> Realm:
                 hint=f"go on with that seed, or elsewhere: realm --home {home}-{seed} play --seed {seed}",
             )
         return realm
-    Realm.create(home, "dio", settings={"seed": str(seed or 0), "threshold": THRESHOLD}).close()
+    settings = {"seed": str(seed or 0), "threshold": THRESHOLD, "preset": PRESET}
+    Realm.create(home, "dio", settings=settings).close()
     return Realm(home, overrides=options.sets)
 
 

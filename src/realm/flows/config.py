@@ -234,12 +234,12 @@ def template_names() -> list[str]:
     )
 
 
-DEFAULTS = {"name": "my-realm", "seed": "0", "threshold": "0.80"}
+DEFAULTS = {"name": "my-realm", "seed": "0", "threshold": "0.80", "preset": "balanced"}
 """What a template's places hold when nobody says otherwise."""
 
 
 def template_text(template: str, settings: Mapping[str, str]) -> str:
-    """Return a template's YAML with its places (`$name`, `$seed`, `$threshold`) filled, validated."""
+    """Return a template's YAML with its places (`$name` … `$preset`) filled, validated."""
     if template not in template_names():
         raise ConfigError(
             f"no template is called {template!r}", hint=f"there are: {', '.join(template_names())}"

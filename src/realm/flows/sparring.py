@@ -168,7 +168,7 @@ def _problems(
     weights = weak_primitives(lab, state) if request.targeted else {}
     if request.targeted and state.weakness and not weights:
         return {}
-    counts = mix(curriculum.model_copy(update={"preview_share": 0.0}), skill, state, request.problems)
+    counts = mix(curriculum.model_copy(update={"preview_levels": 0}), skill, state, request.problems)
     return {level: draw(skill, level, count, weights=weights, draws=draws) for level, count in counts.items()}
 
 

@@ -46,13 +46,13 @@ class CurriculumConfig(Threshold):
     """Fewer answers than this of a primitive are no evaluation of it."""
     replay_share: Annotated[float, Field(ge=0, lt=1)] = 0.1875
     """Share of drill rows that repeats mastered levels."""
-    preview_share: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    """Share of drill rows from the levels above, so that few small problems cannot be learnt by heart."""
-    preview_levels: Annotated[int, Field(ge=0)] = 2
+    preview_weight: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Rows of each level above that is previewed, relative to those of the training level."""
+    preview_levels: Annotated[int, Field(ge=0)] = 3
     """How many levels above the training level are previewed."""
-    base_weight: Annotated[float, Field(gt=0)] = 0.1
+    base_weight: Annotated[float, Field(gt=0)] = 1.0
     """Drill weight of a primitive without errors."""
-    error_weight: Annotated[float, Field(ge=0)] = 3.0
+    error_weight: Annotated[float, Field(ge=0)] = 1.0
     """Drill weight added to a primitive that is always wrong; in proportion below."""
     probe_per_primitive: Annotated[int, Field(ge=1)] = 24
     """Training problems of each primitive asked to measure weakness."""
@@ -61,7 +61,7 @@ class CurriculumConfig(Threshold):
     lost_evaluations: Annotated[int, Field(ge=1, le=REMEMBERED)] = 2
     """Fails in a row, by different checkpoints, that lose a mastered level."""
     lost_share: Annotated[float, Field(ge=0, lt=1)] = 0.3
-    """Share of the training level's rows that lost levels get on top of their replay."""
+    """Share of the rows beside replay that lost levels get on top of it."""
     demote: bool = False
     """Whether a lost level becomes the training level again; otherwise it is repeated more."""
 
@@ -76,8 +76,6 @@ class CurriculumConfig(Threshold):
     def _reachable(self) -> Self:
         if self.problems_per_primitive < self.minimum_per_primitive:
             raise ValueError("problems_per_primitive is below minimum_per_primitive, so nothing could pass")
-        if self.replay_share + self.preview_share >= 1:
-            raise ValueError("replay_share and preview_share leave no rows for the training level")
         return self
 
     def of(self, skill: str) -> SkillSettings:

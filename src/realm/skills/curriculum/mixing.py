@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from realm.skills.curriculum.config import CurriculumConfig
 from realm.skills.curriculum.rules import SkillState
 from realm.skills.curriculum.strategies import Standing
@@ -34,23 +36,22 @@ def drill_weights(config: CurriculumConfig, skill: Skill, state: SkillState, lev
 
 
 def mix(config: CurriculumConfig, skill: Skill, state: SkillState, count: int) -> dict[int, int]:
-    """Return rows per level: replay of mastered levels, preview of the next ones, the rest at this one.
+    """Return rows per level: replay of mastered levels, more of lost ones, the rest here and above.
 
-    Lost levels get rows of their own on top of their replay. Rows sum to `count`; where a share
-    does not divide evenly, levels nearer to this one get one more.
+    Rows sum to `count`; where they do not divide evenly, levels nearer to this one get one more.
     """
     now, highest = state.training_level, skill.level_numbers()[-1]
     below = [n for n in range(state.mastered_level, state.start_level - 1, -1) if n != now]
     above = [n for n in range(now + 1, now + 1 + config.preview_levels) if n <= highest]
     lost = [n for n in below if n in state.lost]
-    rows = {**_spread(count, config.replay_share, below), **_spread(count, config.preview_share, above)}
-    rows[now] = count - sum(rows.values())
-    extra = _spread(rows[now], config.lost_share, lost)
-    rows[now] -= sum(extra.values())
-    rows.update({level: rows[level] + number for level, number in extra.items()})
+    again = Counter(_spread(round(count * config.replay_share), below))
+    again.update(_spread(round((count - again.total()) * config.lost_share), lost))
+    rest, weight = count - again.total(), config.preview_weight * len(above)
+    ahead = _spread(round(rest * weight / (1 + weight)), above)
+    rows = {**again, now: rest - sum(ahead.values()), **ahead}
     return {level: number for level, number in sorted(rows.items()) if number}
 
 
-def _spread(count: int, share: float, levels: list[int]) -> dict[int, int]:
-    rows = round(count * share) if levels else 0
+def _spread(rows: int, levels: list[int]) -> dict[int, int]:
+    """Share rows among levels, the first ones getting what is left over."""
     return {level: rows // len(levels) + (i < rows % len(levels)) for i, level in enumerate(levels)}

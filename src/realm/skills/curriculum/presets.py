@@ -28,10 +28,13 @@ class Preset(Record):
 
 
 PRESETS: Mapping[PresetName, Preset] = {
-    "balanced": Preset(purpose="the defaults: every skill gets the same rows", settings={}),
+    "balanced": Preset(
+        purpose="the defaults: every skill gets the same rows, and so do a level and the three above it",
+        settings={},
+    ),
     "focus-weakest": Preset(
         purpose="one skill and its weak primitives get most of the rows",
-        settings={"strategy": "focus", "error_weight": 6.0},
+        settings={"strategy": "focus", "base_weight": 0.1, "error_weight": 6.0},
     ),
     "exam": Preset(
         purpose="a level counts only when it is known well: more problems, more right answers",
@@ -43,12 +46,19 @@ PRESETS: Mapping[PresetName, Preset] = {
         },
     ),
     "sprint": Preset(
-        purpose="upwards fast: two passes are enough, little is repeated",
-        settings={"evaluations": 2, "replay_share": 0.1, "preview_share": 0.35, "recheck_runs": 12},
+        purpose="levels fast: two passes are enough, most rows go to the level and what is weak there",
+        settings={
+            "evaluations": 2,
+            "preview_weight": 0.25,
+            "preview_levels": 2,
+            "base_weight": 0.1,
+            "error_weight": 3.0,
+            "recheck_runs": 12,
+        },
     ),
     "marathon": Preset(
         purpose="slow and lasting: five passes, much is repeated and asked again",
-        settings={"evaluations": 5, "replay_share": 0.3, "preview_share": 0.2, "recheck_runs": 4},
+        settings={"evaluations": 5, "replay_share": 0.3, "preview_levels": 2, "recheck_runs": 4},
     ),
     "catch-up": Preset(
         purpose="skills that are levels behind the best one get more rows",
@@ -56,10 +66,10 @@ PRESETS: Mapping[PresetName, Preset] = {
     ),
     "review-heavy": Preset(
         purpose="against forgetting: two fifths of the rows repeat mastered levels",
-        settings={"replay_share": 0.4, "preview_share": 0.1, "recheck_runs": 4},
+        settings={"replay_share": 0.4, "preview_levels": 1, "recheck_runs": 4},
     ),
     "preview-heavy": Preset(
-        purpose="against learning small levels by heart: nearly half of the rows come from levels above",
-        settings={"replay_share": 0.1, "preview_share": 0.45, "preview_levels": 3},
+        purpose="against learning small levels by heart: most of the rows come from six levels above",
+        settings={"replay_share": 0.1, "preview_levels": 6},
     ),
 }
