@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import pytest
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from realm.core.config import Config, load, override, validate
+from realm.core.config import Config, first_problem, load, override, validate
 from realm.core.errors import ConfigError, NotFoundError
 
 
@@ -136,3 +136,24 @@ def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
 def test_a_value_that_is_no_yaml_is_refused_in_words(text: str) -> None:
     with pytest.raises(ConfigError, match="the value is no YAML"):
         override({}, [text])
+
+
+def test_the_first_problem_names_its_place_in_our_own_words() -> None:
+    class Lamp(Config):
+        watts: int = 5
+
+        @model_validator(mode="after")
+        def _bright(self) -> Self:
+            if self.watts > 60:
+                raise ValueError("too bright")
+            return self
+
+    def problem(data: object) -> str:
+        with pytest.raises(ValidationError) as caught:
+            Lamp.model_validate(data)
+        return first_problem(caught.value, "the lamp")
+
+    assert problem({"watts": 61}) == "the lamp: too bright"
+    assert problem({"watts": "many", "colour": "red"}).startswith("watts: Input should be a valid integer")
+    assert "\x1b" not in problem({"\x1b[31m": 1})
+    assert len(problem({"k" * 10_000: 1})) <= 201

@@ -105,15 +105,25 @@ def explain(model: type[BaseModel], error: ValidationError) -> list[str]:
     return [*lines, f"and {len(problems) - _TOLD} more"] if len(problems) > _TOLD else lines
 
 
+def first_problem(error: ValidationError, whole: str = "") -> str:
+    """Write where the first problem of data lies and what it is; `whole` names the place of all of it."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or whole
+    return printable(f"{where}: {_said(problem)}" if where else _said(problem), _KEY_LIMIT)
+
+
 def _line(model: type[BaseModel], problem: ErrorDetails) -> str:
     dotted = printable(".".join(str(part) for part in problem["loc"]), _KEY_LIMIT)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {dotted}{_suggestion(model, problem['loc'])}"
     if problem["type"] == "missing":
         return f"{dotted} is missing"
+    return f"{dotted}: {_said(problem)}" if dotted else _said(problem)
+
+
+def _said(problem: ErrorDetails) -> str:
     # A validator of ours says what is wrong in its own words; pydantic puts its own before them.
-    said = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else problem["msg"]
-    return f"{dotted}: {said}" if dotted else said
+    return str(problem["ctx"]["error"]) if problem["type"] == "value_error" else problem["msg"]
 
 
 def _suggestion(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:

@@ -13,10 +13,9 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError
 
-from realm.core.config import Config
+from realm.core.config import Config, first_problem
 from realm.core.errors import CorruptError, StorageError
 from realm.core.records import Record
-from realm.core.text import printable
 from realm.corpus.document import Document
 from realm.corpus.tally import Reason
 
@@ -117,7 +116,7 @@ def read_documents(folder: Path) -> Iterator[Stored]:
             try:
                 yield Stored.model_validate_json(line)
             except ValidationError as error:
-                reason = printable(error.errors()[0]["msg"])
+                reason = first_problem(error)
                 raise CorruptError(f"{path}:{number}: not a document of a collection: {reason}") from None
 
 

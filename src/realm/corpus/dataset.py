@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from realm.core.config import first_problem
 from realm.core.errors import CorruptError, DataError, NotFoundError, StorageError
 from realm.core.records import Example, Record, Sha256
-from realm.core.text import printable
 from realm.corpus import specs
 
 ROWS = "rows.jsonl"
@@ -105,7 +105,7 @@ def read_examples(path: Path) -> Iterator[Example]:
             try:
                 yield Example.model_validate_json(line)
             except ValidationError as error:
-                reason = printable(error.errors()[0]["msg"])
+                reason = first_problem(error)
                 raise CorruptError(f"{rows}:{number}: not a row of a dataset: {reason}") from None
 
 
@@ -116,7 +116,7 @@ def read_info(folder: Path) -> DatasetInfo:
     except FileNotFoundError:
         raise NotFoundError(f"{folder}: no dataset (no {INFO})") from None
     except ValidationError as error:
-        reason = printable(error.errors()[0]["msg"])
+        reason = first_problem(error)
         raise CorruptError(f"{folder / INFO}: not the description of a dataset: {reason}") from None
 
 

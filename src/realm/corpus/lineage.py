@@ -10,9 +10,9 @@ from typing import Self
 
 from pydantic import ValidationError
 
+from realm.core.config import first_problem
 from realm.core.errors import CorruptError, NotFoundError, StorageError
 from realm.core.records import Record
-from realm.core.text import printable
 from realm.corpus.document import Origin
 from realm.corpus.shaper import Row
 
@@ -86,5 +86,5 @@ def read_lineage(folder: Path) -> Iterator[RowLineage]:
             try:
                 yield RowLineage.model_validate_json(line)
             except ValidationError as error:
-                reason = printable(error.errors()[0]["msg"])
+                reason = first_problem(error)
                 raise CorruptError(f"{path}:{number}: no lineage of a row: {reason}") from None

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from realm.core.config import first_problem
 from realm.core.errors import DataError, NotFoundError, StorageError
 from realm.core.hashing import hash_json, short
 from realm.core.records import Message, Record
@@ -110,10 +111,7 @@ def _row(line: bytes, path: Path, number: int, grader: Grader) -> Row:
     try:
         row = Row.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        reason = f"{where}: {first['msg']}" if where else str(first["msg"])
-        raise DataError(reason, file=str(path), line=number) from None
+        raise DataError(first_problem(error), file=str(path), line=number) from None
     if grade(grader, str(row.expected), str(row.expected)) != 1.0:
         reason = f"the grader {grader} cannot read the expected answer {str(row.expected)[:60]!r}"
         raise DataError(reason, file=str(path), line=number)

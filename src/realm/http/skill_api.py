@@ -21,8 +21,8 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from realm.core.config import first_problem
 from realm.core.errors import RefusedError, UnavailableError
-from realm.core.text import printable
 from realm.http.client import Client, Limits, NoReply, Reply
 
 MOST_ITEMS = 10_000
@@ -174,9 +174,7 @@ class SkillClient:
         except UnicodeEncodeError:
             raise self._client.refusal(f"answered at {path} with invalid Unicode") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise self._client.refusal(f"answered at {path}: {printable(where)}: {first['msg']}") from None
+            raise self._client.refusal(f"answered at {path}: {first_problem(error)}") from None
 
     def _items(self, said: object, path: str, most: int) -> Items:
         if not isinstance(said, list):

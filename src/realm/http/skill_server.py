@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, TypeVar
 
 from pydantic import Field, ValidationError
 
+from realm.core.config import first_problem
 from realm.core.errors import NotFoundError, RealmError, UnavailableError, UsageError
 from realm.core.records import Message, Name, Record
 from realm.http.skill_api import Info, Level
@@ -104,9 +105,9 @@ class _Routes:
         try:
             asked = Generate.model_validate_json(await request.body())
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the body"
-            raise UsageError(f"{where}: {first['msg']}", hint="level, count and seed are numbers") from None
+            raise UsageError(
+                first_problem(error, "the body"), hint="level, count and seed are numbers"
+            ) from None
 
         def work() -> tuple[Sample, ...]:
             return self._offered.generate(asked.level, asked.count, asked.seed)

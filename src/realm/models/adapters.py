@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from realm.core.config import first_problem
 from realm.core.errors import CorruptError, StateError, UnsafeFileError
 from realm.core.records import Record, Sha256
 
@@ -292,6 +293,4 @@ def _shape(data: Any, where: str) -> AdapterShape:
     try:
         return AdapterShape.model_validate({k: v for k, v in data.items() if k in fields and v is not None})
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise UnsafeFileError(f"{where}: {place} {problem['msg']}") from None
+        raise UnsafeFileError(f"{where}: {first_problem(error)}") from None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from realm.core.config import first_problem
 from realm.core.errors import DataError
 from realm.core.records import Example
 
@@ -46,4 +47,4 @@ def _parsed(line: bytes, path: Path, number: int) -> Example:
     try:
         return Example.model_validate_json(line)
     except ValidationError as error:
-        raise DataError(str(error.errors()[0]["msg"]), file=str(path), line=number) from None
+        raise DataError(first_problem(error), file=str(path), line=number) from None

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from realm.core.config import first_problem
 from realm.core.errors import DataError, RefusedError
 from realm.core.hashing import canonical_json
 from realm.core.records import Record
@@ -106,11 +107,7 @@ def parse(answer: str) -> ToolCall:
     try:
         return _CALL.validate_python(row)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RefusedError(
-            f"not a call: {where + ': ' if where else ''}{printable(first['msg'], 200)}"
-        ) from None
+        raise RefusedError(f"not a call: {first_problem(error)}") from None
 
 
 def written(call: Run | ReadFile | WriteFile | Finish) -> str:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from realm.core.config import first_problem
 from realm.core.errors import DataError, NotFoundError
 from realm.core.records import Record
 
@@ -104,6 +105,4 @@ def _read(path: Path) -> Iterator[tuple[int, Word]]:
             try:
                 yield number, Word.model_validate_json(line)
             except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(str(part) for part in first["loc"]) or "the line"
-                raise DataError(f"{where}: {first['msg']}", file=str(path), line=number) from None
+                raise DataError(first_problem(error, "the line"), file=str(path), line=number) from None
