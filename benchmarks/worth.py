@@ -9,7 +9,8 @@ seed begin alike, so differences are paired: mean with the 95 % interval of Stud
 difference that as many seeds would have shown with 80 % probability.
 
 curriculum   the default curriculum (mastery, replay, levels above, weak primitives), against four levels
-             at once, primitives alike; scored over those four levels
+             at once, primitives alike; scored over those four levels, and by how many of them are passed as
+             mastery asks (enough right over all, and in each primitive)
 sparring     rounds of targeted sparring with the drills that a lab trains beside it, against untargeted
              drills; beside them targeted drills alone; all from one half-trained hero, scored on the
              primitives that were weak at the beginning
@@ -36,6 +37,7 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import realm.models  # noqa: F401  first: it sets the environment of torch's threads
 
@@ -58,6 +60,7 @@ from realm.skills.curriculum import (
     drill_weights,
     mix,
 )
+from realm.skills.curriculum.rules import passed
 from realm.skills.skill import SKILLS, Problem, Skill
 from realm.skills.sparring import Mistake, draw, rows
 from realm.training.engine import train
@@ -66,7 +69,6 @@ from realm.training.recipe import resolve, shipped_text
 
 LEVELS = (3, 4, 5, 6)
 """What the curriculum's proof is scored over."""
-PER_PRIMITIVE = 30
 STEP_ROWS = 64
 GATE = "gate"
 WEAK = 0.2
@@ -163,6 +165,15 @@ class Hero:
         """Return the share of right answers."""
         return statistics.fmean(self.right(problems))
 
+    def score(self, level: int) -> LevelScore:
+        """Ask the held-out problems that decide whether a level is passed."""
+        problems = self.skill.heldout(level, CURRICULUM.problems_per_primitive)
+        counts: dict[str, tuple[int, int]] = {}
+        for problem, right in zip(problems, self.right(problems), strict=True):
+            correct, total = counts.get(problem.primitive, (0, 0))
+            counts[problem.primitive] = (correct + right, total + 1)
+        return LevelScore(primitives=counts)
+
     def weakness(self, level: int, draws: int) -> dict[str, float]:
         """Return each primitive's share of wrong answers to training problems."""
         problems = self.skill.probe(level, 24, seed=draws)
@@ -195,7 +206,6 @@ class Hero:
 def curriculum(hero: Hero, number: int, steps: int) -> dict[str, float]:
     """The default curriculum against all levels at once, until both have seen as many tokens."""
     size = 10 * STEP_ROWS
-    heldout = [p for level in LEVELS for p in hero.skill.heldout(level, PER_PRIMITIVE)]
     staged, flat = hero.fork("staged"), hero.fork("flat")
     everywhere = {level: size // len(LEVELS) for level in LEVELS}
     alike = SkillState(skill="bin", start_level=3, mastered_level=0, training_level=99)
@@ -207,29 +217,33 @@ def curriculum(hero: Hero, number: int, steps: int) -> dict[str, float]:
         staged.train(staged.drills(mix(CURRICULUM, hero.skill, state, size), state, draws))
         state, index = _examined(staged, state, index), index + 1
     return {
-        "curriculum": staged.share(heldout),
-        "all levels at once": flat.share(heldout),
-        "levels mastered": float(max(0, state.mastered_level - state.start_level + 1)),
-        "tokens, curriculum": float(staged.tokens),
-        "tokens, all levels at once": float(flat.tokens),
+        **_outcome("curriculum", staged),
+        **_outcome("all levels at once", flat),
+        "levels mastered on the way": float(max(0, state.mastered_level - state.start_level + 1)),
+    }
+
+
+def _outcome(arm: str, hero: Hero) -> dict[str, float]:
+    """Return the share of right answers over all levels, the levels passed, and the tokens seen."""
+    scores = {level: hero.score(level) for level in LEVELS}
+    counts = [each for score in scores.values() for each in score.primitives.values()]
+    won = sum(passed(CURRICULUM, hero.skill.level(level), score) for level, score in scores.items())
+    return {
+        arm: sum(right for right, _ in counts) / sum(total for _, total in counts),
+        f"levels passed, {arm}": float(won),
+        f"tokens, {arm}": float(hero.tokens),
     }
 
 
 def _examined(hero: Hero, state: SkillState, index: int) -> SkillState:
     """Return the state after an evaluation at the training level and a look at what is weak."""
-    level = state.training_level
-    problems = hero.skill.heldout(level, CURRICULUM.problems_per_primitive)
-    counts: dict[str, tuple[int, int]] = {}
-    for problem, right in zip(problems, hero.right(problems), strict=True):
-        correct, total = counts.get(problem.primitive, (0, 0))
-        counts[problem.primitive] = (correct + right, total + 1)
     state, _ = after_evaluation(
         CURRICULUM,
         hero.skill,
         state,
-        level=level,
+        level=state.training_level,
         checkpoint=f"round {index}",
-        score=LevelScore(primitives=counts),
+        score=hero.score(state.training_level),
     )
     weakness = hero.weakness(state.training_level, seed("worth/weakness", index))
     return state.model_copy(update={"weakness": weakness})
@@ -328,11 +342,18 @@ class Proof:
     worse: str
     steps: int
     """Of 64 rows, in each arm."""
+    also: str = ""
+    """A second figure that both arms have, under this and their name."""
 
 
 PROOFS = {
     "curriculum": Proof(
-        curriculum, "beats all levels at once at equal tokens", "curriculum", "all levels at once", 500
+        curriculum,
+        "beats all levels at once at equal tokens",
+        "curriculum",
+        "all levels at once",
+        500,
+        also="levels passed",
     ),
     "sparring": Proof(
         sparring,
@@ -354,25 +375,32 @@ def one(name: str, number: int, steps: int | None) -> dict[str, float]:
 
 
 def verdict(proof: Proof, found: Sequence[Mapping[str, float]]) -> dict[str, object]:
-    """Return means, the paired difference with its interval, and what could have been seen."""
-    pairs = [(each[proof.better], each[proof.worse]) for each in found if each]
-    arms = {
-        name: round(statistics.fmean(e[name] for e in found if e), 4) for name in next(filter(None, found))
+    """Return means, paired differences with their intervals, and what could have been seen."""
+    found = [each for each in found if each]
+    arms = {name: round(statistics.fmean(e[name] for e in found), 4) for name in found[0]} if found else {}
+    if len(found) < 3:
+        return {"claim": proof.claim, "seeds": len(found), "means": arms, "holds": None}
+    difference = _difference(found, proof.better, proof.worse)
+    also = [f"{proof.also}, {arm}" for arm in (proof.better, proof.worse)]
+    return {
+        "claim": proof.claim,
+        "seeds": len(found),
+        "means": arms,
+        **difference,
+        "holds": difference["interval_95"][0] > 0,
+        **({proof.also: _difference(found, *also)} if proof.also else {}),
+        "by_seed": [{name: round(value, 4) for name, value in each.items()} for each in found],
     }
-    differences = [better - worse for better, worse in pairs]
-    if len(differences) < 3:
-        return {"claim": proof.claim, "seeds": len(differences), "means": arms, "holds": None}
+
+
+def _difference(found: Sequence[Mapping[str, float]], better: str, worse: str) -> dict[str, Any]:
+    differences = [each[better] - each[worse] for each in found]
     error = statistics.stdev(differences) / math.sqrt(len(differences))
     mean, half = statistics.fmean(differences), T_95[len(differences) - 1] * error
     return {
-        "claim": proof.claim,
-        "seeds": len(differences),
-        "means": arms,
         "difference": round(mean, 4),
         "interval_95": [round(mean - half, 4), round(mean + half, 4)],
         "detectable_with_power_80": round(POWER * error, 4),
-        "holds": mean - half > 0,
-        "by_seed": [{name: round(value, 4) for name, value in each.items()} for each in found],
     }
 
 
