@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 import pytest
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from realm.core.config import Config, first_problem, load, override, validate
+from realm.core.config import Config, first_problem, load, override, read_yaml, validate
 from realm.core.errors import ConfigError, NotFoundError
 
 
@@ -157,3 +157,12 @@ def test_the_first_problem_names_its_place_in_our_own_words() -> None:
     assert problem({"watts": "many", "colour": "red"}).startswith("watts: Input should be a valid integer")
     assert "\x1b" not in problem({"\x1b[31m": 1})
     assert len(problem({"k" * 10_000: 1})) <= 201
+
+
+def test_a_key_that_is_set_twice_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "realm.yaml"
+    path.write_text("lamp:\n  watts: 5\n  colour: red\n  watts: 6\n")
+    with pytest.raises(ConfigError, match=r"watts is set twice(?s:.)*line 4"):
+        read_yaml(path)
+    path.write_text("a: &shared {watts: 5}\nb: {<<: *shared, watts: 6}\nc: {watts: 7}\n")
+    assert read_yaml(path)["b"] == {"watts": 6}

@@ -5,10 +5,19 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
+from tiny_runs import drills, make_recipe, tokenizer, trainee
+from transformers import PreTrainedModel
+
+from realm.models.adapters import decoder
+from realm.models.chat import encode_many
 from realm.models.files import load
 from realm.training import rank
+from realm.training.batching import Unit
 from realm.training.job import TrainJob
+from realm.training.validation import measure
+from realm.training.world import World
 
 
 def be_rank(spec: Path) -> int:
@@ -25,6 +34,26 @@ def hold(spec: Path) -> int:
     parts = [parameter.to_local().numel() for parameter in model.parameters()]
     spec.write_text(json.dumps({"held": sum(parts), "whole": sum(p.numel() for p in model.parameters())}))
     return 0
+
+
+def validate(spec: Path) -> int:
+    """Measure sets of 7 rows and of one; tell the losses and what this rank read for them."""
+    be_numbered(spec)
+    job = TrainJob.model_validate_json((spec.parent / rank.SPEC).read_bytes())
+    world = rank.join(job, spec.parent)
+    spec.write_text(json.dumps(validated(world.enter(load(Path(job.start)).model), world)))
+    return 0
+
+
+def validated(model: PreTrainedModel, world: World) -> dict[str, Any]:
+    """Return the losses of sets of 7 rows and of one, and the input tokens of every pass for them."""
+    sizes = list[int]()
+    decoder(model).register_forward_pre_hook(
+        lambda _, __, given: sizes.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    units = [Unit((row,)) for row in encode_many(tokenizer(), drills(8), 256)]
+    sets = {"seven": units[:7], "one": units[7:]}
+    return {"losses": measure(trainee(model), sets, make_recipe().rules, world), "sizes": sizes}
 
 
 def be_numbered(spec: Path) -> None:

@@ -19,108 +19,24 @@ from transformers import AutoModelForCausalLM
 
 from realm.core.errors import DivergedError
 from realm.core.events import Event, Failed, RunInterrupted, StepTaken
-from realm.core.records import ArtifactKind
 from realm.jobs.children import Child, WarmLauncher
 from realm.jobs.tail import EventTail
 from realm.models.chat import Encoded
-from realm.models.files import save
-from realm.storage.store import Store
 from realm.training.agent import cause
 from realm.training.batching import Unit
 from realm.training.distributed import balanced
 from realm.training.engine import train
 from realm.training.job import TrainJob
-from realm.training.rank import SPEC
-from training import tiny_runs
-from training.tiny_runs import drills, llama, losses, make_job, qwen3, stages, tokenizer
+from training.tiny_ranks import Runs, spread, stage_at, zygote
+from training.tiny_runs import llama, losses, qwen3, stages
 
-HERE = Path(__file__).parent
-SMALL = {"batch_rows": 5, "steps": 6, "memory": {"tokens_at_once": 60}, "saving": {"every_steps": 2}}
-"""Several packs a step, not as many on every rank; of 11 rows the third step has only one."""
 LORA = {"kind": "lora", "rank": 4, "alpha": 8}
 
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[WarmLauncher]:
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), before]))
-    launcher = WarmLauncher(["realm.models", "realm.training.engine", "realm.training.agent", "peft"])
-    yield launcher
-    launcher.close()
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
-
-
-class Runs:
-    """Runs of one model over the same rows, by any number of processes."""
-
-    def __init__(self, folder: Path, warm: WarmLauncher) -> None:
-        self.folder = folder
-        self._warm = warm
-        self._count = 0
-
-    def job(self, **changes: Any) -> TrainJob:
-        """Return the spec of a run whose base and stages lie side by side, as in a vault."""
-        store = Store(self.folder / "vault")
-        model = changes.pop("model", None) or qwen3()
-        stage = store.stage(ArtifactKind.CHECKPOINT)
-        save(model, tokenizer(), stage)
-        base = store.publish(stage, ArtifactKind.CHECKPOINT, lambda ref: ref.hash)
-        path = store.path(ArtifactKind.CHECKPOINT, base)
-        made = make_job(self.folder, drills(11), **{**SMALL, **changes})
-        return made.model_copy(
-            update={"start": str(path), "origin": str(path), "base": base, "stages": str(path.parent)}
-        )
-
-    def alone(self, job: TrainJob) -> list[Event]:
-        return tiny_runs.run(job)
-
-    def together(self, job: TrainJob, ranks: int, strategy: str) -> list[Event]:
-        """Train by ranks of a zygote; return the events."""
-        events, told = self.ended(job, ranks, strategy)
-        assert not told
-        return events
-
-    def ended(self, job: TrainJob, ranks: int, strategy: str) -> tuple[list[Event], dict[int, Failed]]:
-        """Train by ranks of a zygote; return the events, and how ranks failed."""
-        specs = self.launch("be_rank", job, ranks, strategy)
-        told = {
-            rank: event
-            for rank, spec in enumerate(specs)
-            for event in EventTail(spec.with_name(f"rank-{rank}.jsonl")).read()
-            if isinstance(event, Failed)
-        }
-        return EventTail(specs[0].with_name("events.jsonl")).read(), told
-
-    def launch(self, entry: str, job: TrainJob, ranks: int, strategy: str) -> list[Path]:
-        """Run an entry in every rank until all have ended; return the files they were told in."""
-        self._count += 1
-        folder = self.folder / f"ranks-{self._count}"
-        folder.mkdir()
-        job = spread(job, ranks, strategy).model_copy(update={"events": str(folder / "events.jsonl")})
-        (folder / SPEC).write_text(job.model_dump_json())
-        specs = [folder / f"{rank}.json" for rank in range(ranks)]
-        for rank, spec in enumerate(specs):
-            spec.write_text(json.dumps({"rank": rank, "ranks": ranks}))
-        name = f"distributed_entries:{entry}"
-        children = [self._warm.launch(name, spec, spec.with_suffix(".log")) for spec in specs]
-        for child, spec in zip(children, specs, strict=True):
-            assert asyncio.run(child.wait()) in (0, 1), spec.with_suffix(".log").read_text()
-        return specs
-
-
-def spread(job: TrainJob, ranks: int, strategy: str, **more: Any) -> TrainJob:
-    """Return the job for several processes."""
-    facts = job.model_dump(mode="json")
-    facts["recipe"]["rules"]["launcher"] = {
-        "kind": "torchrun",
-        "processes": ranks,
-        "strategy": strategy,
-        **more,
-    }
-    return TrainJob.model_validate(facts)
+    with zygote() as launcher:
+        yield launcher
 
 
 @pytest.fixture
@@ -131,10 +47,6 @@ def runs(tmp_path: Path, warm: WarmLauncher) -> Runs:
 def unit(tokens: int, row: int) -> Unit:
     sequence = Encoded(np.zeros(tokens, np.int32), np.ones(tokens, np.float32), turns=1, full_tokens=tokens)
     return Unit((sequence,), row)
-
-
-def stage_at(events: Sequence[Event], step: int) -> Path:
-    return next(Path(event.stage) for event in stages(events) if event.step == step)
 
 
 def norms(events: Sequence[Event]) -> list[float]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
+from realm.core.errors import RefusedError
 from realm.core.records import Example, Message
 
 
@@ -24,3 +27,17 @@ def echo(prompt: Sequence[Message], answer: str, row: Example) -> float:
 
 def broken(prompt: Sequence[Message], answer: str, row: Example) -> float:
     return float("nan")
+
+
+def noted(prompt: Sequence[Message], answer: str, row: Example) -> float:
+    """Reward letters; note which rank graded which answer in the file that the row names."""
+    with Path(str(row.tags["graded"])).open("a") as file:
+        file.write(f"{os.environ.get('RANK', '0')} {(prompt[-1].content, answer)!r}\n")
+    return letters(prompt, answer, row)
+
+
+def refusing(prompt: Sequence[Message], answer: str, row: Example) -> float:
+    """Grade nothing of a row that is tagged so."""
+    if row.tags.get("graded") == "never":
+        raise RefusedError("this row is not graded")
+    return letters(prompt, answer, row)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from realm.core.errors import ConfigError, NotFoundError
 from realm.core.paths import expanded
 from realm.core.text import printable
+from realm.core.yamltext import StrictLoader
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -39,7 +40,7 @@ def load(model: type[C], path: Path, overrides: Iterable[str] = ()) -> C:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping safely. An empty file is an empty mapping."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506 - a safe loader
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,7 +1,7 @@
-"""YAML that strangers may have written: safe types only, no aliases, bounded depth.
+"""Ways to read YAML: safe types only, and no key twice in one mapping.
 
-A small file with aliases can stand for a huge one. What a realm's owner writes (`realm.yaml`, recipes,
-suites) is read by `core.config`.
+What strangers may have written has no aliases either and a bounded depth, since a small file with aliases can
+stand for a huge one. What a realm's owner writes (`realm.yaml`, recipes, suites) is read by `core.config`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,23 @@ import yaml
 MAX_DEPTH = 32
 
 
-class BoundedLoader(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):
+    """Raise YAMLError, with its place, for a key that a mapping has twice; plain YAML takes the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Construct one mapping."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"{key.value} is set twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class BoundedLoader(StrictLoader):
     """Raise YAMLError, with its place, for an alias and for a node below `MAX_DEPTH` others."""
 
     def __init__(self, text: str) -> None:

@@ -1,7 +1,8 @@
 """Worlds of several processes: whole copies of the model (DDP), or a share of it each (FSDP2).
 
 Both sum: a step's loss and gradient are those of one process with all the step's units, up to the
-order of the sums. Gradients are never means over ranks. Only tensors of numbers travel.
+order of the sums. Gradients are never means over ranks. Units that take the model to make, such as
+answers, are made by one rank each and held by all. Only tensors of numbers travel.
 
 References: Li et al. 2020 (DDP), Rajbhandari et al. 2020 (ZeRO), Zhao et al. 2023 (FSDP).
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
@@ -26,9 +28,11 @@ from realm.core.errors import RefusedError
 from realm.models.adapters import decoder, state_to_save
 from realm.training.batching import Unit
 from realm.training.groups import trainable
-from realm.training.method import Loss
+from realm.training.method import Loss, Row
 from realm.training.saving import Snapshot, capture
 from realm.training.state import moments
+from realm.training.travelling import from_bytes, to_bytes
+from realm.training.unpacked import as_loaded
 from realm.training.world import Round, World
 
 T = TypeVar("T")
@@ -60,6 +64,16 @@ class _Ranks:
         """Return this rank's part of a step; none where there are fewer units than ranks."""
         return balanced(units, self.size)[self.rank]
 
+    def run_unevenly(self, compute: Callable[[], T]) -> T:
+        """Compute: no rank's pass needs another rank."""
+        return compute()
+
+    def pooled(self, make: Callable[[Sequence[Row]], list[Unit]], rows: Sequence[Row]) -> list[Unit]:
+        """Make this rank's rows into units, possibly none; return all ranks' units in the rows' order."""
+        mine = rows[len(rows) * self.rank // self.size : len(rows) * (self.rank + 1) // self.size]
+        made = self.run_unevenly(lambda: make(mine) if mine else [])
+        return [unit for said in self._told(to_bytes(made)) for unit in from_bytes(said)]
+
     def total(self, *numbers: float) -> tuple[float, ...]:
         """Sum each number over all ranks; the sums are the same bits on every rank."""
         sums = torch.tensor(numbers, dtype=torch.float64)
@@ -78,6 +92,16 @@ class _Ranks:
             letters = torch.tensor(list(text.encode()), dtype=torch.uint8)
         distributed.broadcast(letters, src=0)
         return bytes(letters.tolist()).decode()
+
+    def _told(self, said: bytes) -> list[bytes]:
+        """Return what every rank says; at least a byte each."""
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        distributed.all_gather(sizes, torch.tensor([len(said)]))
+        longest = max(int(size) for size in sizes)
+        mine = torch.frombuffer(bytearray(said.ljust(longest, b"\0")), dtype=torch.uint8)
+        told = [torch.empty_like(mine) for _ in sizes]
+        distributed.all_gather(told, mine)
+        return [letters[: int(size)].numpy().tobytes() for letters, size in zip(told, sizes, strict=True)]
 
     def _most(self, number: int) -> int:
         most = torch.tensor(number)
@@ -195,6 +219,31 @@ class Sharded(_Ranks):
         if not any(tensor.requires_grad for tensor in tensors):
             self._root_group.reshard()
         return found  # type: ignore[no-any-return]
+
+    def run_unevenly(self, compute: Callable[[], T]) -> T:
+        """Compute; before each pass ranks tell each other that there is one, so that all take part.
+
+        A rank that is done reads one token for nothing in every pass that another still takes.
+        """
+        return self.run(partial(self._in_company, compute))
+
+    def _in_company(self, compute: Callable[[], T]) -> T:
+        model = self._root.model
+        inner = decoder(model)
+        hook = inner.register_forward_pre_hook(self._announce)
+        try:
+            found = compute()
+        finally:
+            hook.remove()
+        one = torch.zeros(1, 1, dtype=torch.long, device=self._device)
+        with torch.no_grad(), as_loaded(model):
+            model.eval()
+            while self.agree(False):
+                inner(input_ids=one, use_cache=False)
+        return found
+
+    def _announce(self, *_: object) -> None:
+        self.agree(True)
 
     def mixing(self) -> AbstractContextManager[None]:
         """Let whole tensors, the same on every rank, be written into sharded ones."""

@@ -350,7 +350,10 @@ class Trainer:
         """Return what a batch of rows trains on."""
         chosen = self.rows.of_batch(batch, self.rules.batch_rows, order=self.rules.order, seed=self.job.seed)
         rows = [Row(i, self.rows.examples[i], self.rows.sequences[i]) for i in chosen]
-        return self._world.run(partial(self._method.units, self.trainee, batch, rows))
+        make = partial(self._method.units, self.trainee, batch)
+        if self._method.generates:
+            return self._world.pooled(make, rows)
+        return self._world.run(partial(make, rows))
 
     def _set_rate(self) -> float:
         """Set every group's learning rate for this step; return the first one's."""
@@ -438,7 +441,7 @@ class Trainer:
 
     def _validate(self) -> None:
         """Measure every validation set, leaving weights, mode and random state as they are."""
-        losses = self._world.run(partial(measure, self.trainee, self._validation, self.rules))
+        losses = measure(self.trainee, self._validation, self.rules, self._world)
         rows = {name: len(units) for name, units in self._validation.items()}
         self.emit(ValidationMeasured(run=self.job.run, step=self.progress.step, losses=losses, rows=rows))
 

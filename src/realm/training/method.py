@@ -50,7 +50,8 @@ class Method(Protocol):
 
     config: Any
     generates: ClassVar[bool]
-    """Rows are prompts that the model answers during the step."""
+    """Rows are prompts that the model answers during the step; the units of one depend on no other row, since
+    processes share the rows."""
 
     def sequences(self, example: Example) -> tuple[Example, ...]:
         """Return the sequences of a row that are encoded. Raises DataError for an unfit row."""

@@ -2,6 +2,7 @@
 
 Every process draws the same rows and takes its share of a step's units. Sums over the step's
 units are made whole by `total`, gradients by `reduce_gradients`; what is saved is `gathered`.
+What takes the model to make units is shared by rows and `pooled`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from realm.training.batching import Unit
+from realm.training.method import Row
 from realm.training.saving import Snapshot, capture
 
 T = TypeVar("T")
@@ -52,6 +54,20 @@ class World(Protocol):
 
     def run(self, compute: Callable[[], T]) -> T:
         """Run a computation that reads the model's weights; a `Loss` may be gone back from."""
+        ...
+
+    def run_unevenly(self, compute: Callable[[], T]) -> T:
+        """Run a computation without gradients in which each process takes as many passes as it needs.
+
+        It may not wait for the other processes itself.
+        """
+        ...
+
+    def pooled(self, make: Callable[[Sequence[Row]], list[Unit]], rows: Sequence[Row]) -> list[Unit]:
+        """Make a part of the rows into units; return those of all rows, in the rows' order.
+
+        For units that take the model to make, and that depend on no row but their own.
+        """
         ...
 
     def mixing(self) -> AbstractContextManager[None]:
@@ -106,6 +122,14 @@ class Alone:
     def run(self, compute: Callable[[], T]) -> T:
         """Compute."""
         return compute()
+
+    def run_unevenly(self, compute: Callable[[], T]) -> T:
+        """Compute."""
+        return compute()
+
+    def pooled(self, make: Callable[[Sequence[Row]], list[Unit]], rows: Sequence[Row]) -> list[Unit]:
+        """Make all rows into units."""
+        return make(rows)
 
     def mixing(self) -> AbstractContextManager[None]:
         """Change nothing: all tensors are whole."""

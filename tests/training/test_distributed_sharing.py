@@ -1,0 +1,142 @@
+"""What ranks do once between them: answers, grades, validation."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from distributed_entries import validated
+from safetensors.torch import load_file
+from transformers import PreTrainedModel
+
+from realm.core.events import Event, StepTaken
+from realm.core.records import Example
+from realm.jobs.children import WarmLauncher
+from realm.training.agent import cause
+from realm.training.world import Alone
+from training.tiny_ranks import Runs, stage_at, zygote
+from training.tiny_runs import drills, losses, qwen3, tokenizer
+
+GROUP, PROVEN = 3, 6
+"""Answers to a prompt; answers to two prompts that every rank draws before the first step."""
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[WarmLauncher]:
+    with zygote() as launcher:
+        yield launcher
+
+
+@pytest.fixture
+def runs(tmp_path: Path, warm: WarmLauncher) -> Runs:
+    return Runs(tmp_path, warm)
+
+
+def brief() -> PreTrainedModel:
+    """Return a model that ends an answer with every eighth token, so that lengths differ."""
+    model = qwen3()
+    model.generation_config.eos_token_id = list(range(0, len(tokenizer()), 8))
+    return model
+
+
+def grpo(function: str) -> dict[str, Any]:
+    return {
+        "kind": "grpo",
+        "rewards": [{"reward": {"kind": "python", "function": f"training_rewards:{function}"}}],
+        "group_size": GROUP,
+        "max_answer_tokens": 12,
+    }
+
+
+def tagged(count: int, tag: str) -> list[Example]:
+    return [row.model_copy(update={"tags": {"graded": tag}}) for row in drills(count)]
+
+
+def figures(events: list[Event]) -> list[dict[str, float]]:
+    return [event.figures for event in events if isinstance(event, StepTaken)]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "ranks", "shares"),
+    [("ddp", 2, (4, 7)), ("fsdp2", 2, (4, 7)), ("ddp", 3, (2, 4, 5)), ("fsdp2", 3, (2, 4, 5))],
+)
+def test_each_answer_is_drawn_and_graded_by_one_rank(
+    runs: Runs, strategy: str, ranks: int, shares: tuple[int, ...]
+) -> None:
+    """Steps of 5, 5 and one prompt: never as many for every rank, and none for some."""
+    graded = runs.folder / "graded"
+    job = runs.job(
+        model=brief(), rows=tagged(11, str(graded)), method=grpo("noted"), steps=3, saving={"every_steps": 3}
+    )
+    alone, one = runs.alone(job), notes(graded)
+    together, shared = runs.together(job, ranks, strategy), notes(graded)
+    assert Counter(answer for answers in shared.values() for answer in answers) == Counter(one["0"])
+    assert {rank: len(answers) for rank, answers in shared.items()} == {
+        str(rank): GROUP * share for rank, share in enumerate(shares)
+    }
+    assert losses(together) == pytest.approx(losses(alone), abs=1e-5)
+    assert any(abs(loss) > 1e-3 for loss in losses(alone))
+    for found, expected in zip(figures(together), figures(alone), strict=True):
+        assert found == pytest.approx(expected, abs=1e-5)
+    mine, theirs = (load_file(stage_at(events, 3) / "model.safetensors") for events in (alone, together))
+    for name, value in mine.items():
+        torch.testing.assert_close(theirs[name], value, atol=1e-4, rtol=1e-3)
+
+
+def notes(graded: Path) -> dict[str, list[str]]:
+    """Take what every rank noted of the answers that it graded, but for those before the first step."""
+    found: dict[str, list[str]] = {}
+    for line in graded.read_text().splitlines():
+        rank, _, answer = line.partition(" ")
+        found.setdefault(rank, []).append(answer)
+    graded.unlink()
+    return {rank: answers[PROVEN:] for rank, answers in found.items()}
+
+
+def test_answers_go_on_bit_by_bit_and_with_other_ranks(runs: Runs) -> None:
+    """An adapter, compared with the model below it: passes that take turns with those that are shared."""
+    job = runs.job(
+        model=brief(),
+        parameters={"kind": "lora", "rank": 4, "alpha": 8},
+        method={**grpo("letters"), "kl_weight": 0.1},
+        steps=3,
+        saving={"every_steps": 1},
+    )
+    whole = runs.together(job, 2, "fsdp2")
+    after = job.model_copy(update={"start": str(stage_at(whole, 1))})
+    rest = runs.together(after, 2, "fsdp2")
+    assert losses(rest) == losses(whole)[1:]
+    for name in ("adapter_model.safetensors", "optimizer.safetensors"):
+        assert (stage_at(rest, 3) / name).read_bytes() == (stage_at(whole, 3) / name).read_bytes()
+    assert losses(runs.together(after, 3, "ddp")) == pytest.approx(losses(whole)[1:], abs=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_a_grade_that_is_refused_on_one_rank_ends_the_others(runs: Runs, strategy: str) -> None:
+    rows = [*tagged(3, "well"), *tagged(1, "never")]
+    job = runs.job(model=brief(), rows=rows, method=grpo("refusing"), batch_rows=4, order="given", steps=1)
+    _, told = runs.ended(job, 2, strategy)
+    found = cause("run", 2, told, dict.fromkeys(told, 1))
+    assert (found.error, found.what) == ("RefusedError", "rank 1 of 2: this row is not graded")
+    assert told[0].error != "RefusedError"
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_rows_held_out_are_measured_by_one_rank_each(runs: Runs, strategy: str, ranks: int) -> None:
+    """Sets of 7 rows and of one: some rank has none of a set."""
+    found = [json.loads(path.read_text()) for path in runs.launch("validate", runs.job(), ranks, strategy)]
+    alone = validated(qwen3(), Alone())
+    assert all(each["losses"] == found[0]["losses"] for each in found)
+    assert found[0]["losses"] == pytest.approx(alone["losses"], abs=1e-6)
+    # A pass of one token is computed for nothing, since others wait for it.
+    read = [sum(size for size in each["sizes"] if size > 1) for each in found]
+    assert sum(read) == sum(alone["sizes"])
+    assert max(read) < 0.7 * sum(read)
+    if strategy == "fsdp2":
+        assert len({len(each["sizes"]) for each in found}) == 1
