@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from realm.core.errors import ConfigError, MissingExtraError, RefusedError, StateError, UnavailableError
 from realm.evaluation.task import TASKS, Result
 from realm.skills.skill import Problem
-from tiny_models import Models, models_served
+from tiny_model_list import Models, models_served
 
 FIGURES = {"alias": "sums", "exact_match,strict": 0.75, "exact_match_stderr,strict": 0.1, "f1,none": 0.5}
 CONFIG: dict[str, Any] = {

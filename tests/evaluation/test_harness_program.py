@@ -9,7 +9,7 @@ import pytest
 
 from realm.core.errors import RefusedError
 from realm.evaluation.task import TASKS, Result
-from tiny_models import models_served
+from tiny_model_list import models_served
 
 TASK = """
 task: tiny_sums
