@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from realm.core.errors import DataError
@@ -191,6 +191,8 @@ _JSON = st.recursive(
 )
 
 
+@example(row={"mapping": {"a": {"message": {"author": {"role": "user"}, "content": {"content_type": []}}}}})
+@example(row={"mapping": {"a": {"message": {"author": {"role": {}}, "content": {}}}}})
 @settings(max_examples=400, deadline=None)
 @given(row=st.dictionaries(st.sampled_from(_KEYS), _JSON, max_size=8))
 def test_any_row_gives_a_conversation_or_a_refusal(row: dict[str, Any]) -> None:

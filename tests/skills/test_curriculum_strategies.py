@@ -114,7 +114,7 @@ def test_a_preset_is_a_whole_curriculum_and_says_what_it_is_for(name: PresetName
 
 def test_what_is_set_beside_a_preset_wins() -> None:
     config = CurriculumConfig.model_validate({"preset": "sprint", "evaluations": 4})
-    assert (config.evaluations, config.replay_share) == (4, 0.1)
+    assert (config.evaluations, config.preview_weight) == (4, 0.25)
 
 
 def test_unknown_names_and_impossible_settings_are_refused() -> None:

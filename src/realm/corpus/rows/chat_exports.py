@@ -27,9 +27,10 @@ from realm.corpus.rows.speech import Note, call_text, turns
 
 _FIRST_S, _LAST_S = 31_536_000, 250_000_000_000
 _LONGEST_NAME = 300
-_THOUGHTS = frozenset({"thoughts", "reasoning_recap"})
-_PROFILES = frozenset({"user_editable_context", "model_editable_context"})
-_ROLES = frozenset({"system", "user", "assistant", "tool"})
+# Tuples, since a file may hold lists where these words are expected, and a set cannot be asked for one.
+_THOUGHTS = ("thoughts", "reasoning_recap")
+_PROFILES = ("user_editable_context", "model_editable_context")
+_ROLES = ("system", "user", "assistant", "tool")
 _EVERYBODY = "all"
 
 
