@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from loopback import QuietHandler, running
+
 Reply = tuple[int, bytes, dict[str, str]]
 
 
@@ -51,7 +53,7 @@ class Endpoint(ThreadingHTTPServer):
         """Stay quiet: clients that hang up are what some tests are about."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: Endpoint
 
     def do_POST(self) -> None:
@@ -68,15 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
             status, body, headers = self.server.replies.pop(0)
         else:
             status, body, headers = 200, said(self.server.answer(asked), usage=self.server.usage), {}
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Stay quiet."""
+        self.say(status, body, headers)
 
 
 def said(text: str, reason: str = "stop", usage: dict[str, Any] | None = None) -> bytes:
@@ -88,11 +82,5 @@ def said(text: str, reason: str = "stop", usage: dict[str, Any] | None = None) -
 @contextmanager
 def served(answer: Callable[[dict[str, Any]], str]) -> Iterator[Endpoint]:
     """Run an endpoint while the block runs."""
-    with Endpoint(answer) as endpoint:
-        thread = threading.Thread(target=endpoint.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield endpoint
-        finally:
-            endpoint.shutdown()
-            thread.join()
+    with running(Endpoint(answer)) as endpoint:
+        yield endpoint

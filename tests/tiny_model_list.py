@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from loopback import QuietHandler, running
+
+JSON = {"Content-Type": "application/json"}
 
 
 class Models(ThreadingHTTPServer):
@@ -27,7 +30,7 @@ class Models(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: Models
 
     def do_GET(self) -> None:
@@ -36,7 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(listed, tuple):
             data = [{"id": name, "object": "model", "owned_by": "realm"} for name in listed]
             listed = json.dumps({"object": "list", "data": data}).encode()
-        self._say(*((listed, b"{}") if isinstance(listed, int) else (200, listed)))
+        self.say(*((listed, b"{}") if isinstance(listed, int) else (200, listed)), headers=JSON)
 
     def do_POST(self) -> None:
         self.server.asked.append((self.path, self.headers["Authorization"]))
@@ -44,17 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.chats.append(chat)
         said = {"role": "assistant", "content": self.server.answer(chat["messages"][-1]["content"])}
         choice = {"index": 0, "message": said, "finish_reason": "stop"}
-        self._say(200, json.dumps({"choices": [choice]}).encode())
-
-    def _say(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Stay quiet."""
+        self.say(200, json.dumps({"choices": [choice]}).encode(), JSON)
 
 
 @contextmanager
@@ -62,11 +55,5 @@ def models_served(
     listed: tuple[str, ...] | bytes | int, answer: Callable[[str], str] = str
 ) -> Iterator[Models]:
     """Run an endpoint while the block runs."""
-    with Models(listed, answer) as endpoint:
-        thread = threading.Thread(target=endpoint.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield endpoint
-        finally:
-            endpoint.shutdown()
-            thread.join()
+    with running(Models(listed, answer)) as endpoint:
+        yield endpoint

@@ -6,16 +6,15 @@ import http.client
 import json
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from loopback import QuietHandler, running
 from realm.core.errors import NotFoundError
 from realm.skills.catalogue.http import Http
 from realm.skills.own.served_memory import Memory
@@ -47,7 +46,7 @@ class Relay(ThreadingHTTPServer):
         return sorted(asked)
 
 
-class _Passing(BaseHTTPRequestHandler):
+class _Passing(QuietHandler):
     server: Relay
 
     def do_GET(self) -> None:
@@ -68,13 +67,7 @@ class _Passing(BaseHTTPRequestHandler):
             said = reply.read()
         finally:
             onward.close()
-        self.send_response(reply.status)
-        self.send_header("Content-Length", str(len(said)))
-        self.end_headers()
-        self.wfile.write(said)
-
-    def log_message(self, *_: Any) -> None:
-        """Stay quiet."""
+        self.say(reply.status, said)
 
 
 @contextmanager
@@ -96,22 +89,10 @@ def process(folder: Path, version: str, most: int) -> Iterator[str]:
             served.wait(20)
 
 
-@contextmanager
-def relay_to(target: str) -> Iterator[Relay]:
-    with Relay(target) as relay:
-        thread = threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield relay
-        finally:
-            relay.shutdown()
-            thread.join()
-
-
 def test_each_level_is_fetched_once_for_each_version_of_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with process(tmp_path, "1", most=400) as target, relay_to(target) as relay:
+    with process(tmp_path, "1", most=400) as target, running(Relay(target)) as relay:
         monkeypatch.setenv(VARIABLE, (tmp_path / "token").read_text().strip())
 
         def build() -> Http:
