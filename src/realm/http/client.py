@@ -101,11 +101,15 @@ class Limits:
 class Client:
     """Exchange JSON with one service; usable from several threads."""
 
-    def __init__(self, whose: str, url: str, key_variable: str | None, limits: Limits) -> None:
+    def __init__(
+        self, whose: str, url: str, key_variable: str | None, limits: Limits, *, key: str | None = None
+    ) -> None:
         self.whose = f"{whose} {url}"
         """The service in messages."""
         self._url = urlsplit(_safe_url(url))
         self._key_variable = key_variable
+        self._key = key
+        """Sent where no variable is named."""
         self._limits = limits
 
     def post(self, path: str, body: bytes, *, may_send: Callable[[], bool]) -> Reply | NoReply:
@@ -184,7 +188,7 @@ class Client:
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self._key_variable is None:
-            return headers
+            return headers if self._key is None else {**headers, "Authorization": f"Bearer {self._key}"}
         key = os.environ.get(self._key_variable, "")
         if not key.isascii() or not key.isprintable() or not key:
             raise ConfigError(f"the environment variable {self._key_variable} holds no key")

@@ -192,24 +192,12 @@ def _key(file: Path | None) -> str | None:
 # --- what the endpoint serves ---------------------------------------------------------------
 
 
-class _Endpoint(Client):
-    """The endpoint, asked with the key of a file rather than of the environment."""
-
-    def __init__(self, url: str, key: str | None) -> None:
-        super().__init__("the endpoint", url, None, _LIMITS)
-        self._key = key
-
-    def _headers(self) -> dict[str, str]:
-        key = {} if self._key is None else {"Authorization": f"Bearer {self._key}"}
-        return {**super()._headers(), **key}
-
-
 def _served(config: Harness.Config) -> list[str] | None:
     """Return the names under which the endpoint serves models, the asked one first; None if it tells none.
 
     Raises RefusedError where the asked one is not among them, UnavailableError without an answer.
     """
-    endpoint = _Endpoint(config.url, _key(config.key_file))
+    endpoint = Client("the endpoint", config.url, None, _LIMITS, key=_key(config.key_file))
     reply = endpoint.get("/models", may_send=lambda: True)
     if isinstance(reply, NoReply):
         raise UnavailableError(
