@@ -7,9 +7,11 @@ import pytest
 from realm.core.errors import ConfigError, NotFoundError, RefusedError, UsageError
 from realm.core.records import Example, Message
 from realm.models.blank import BLANKS, SpecialIds
-from realm.training import calibration, hardware, lengths, remedies, shapes
+from realm.training import calibration, hardware, lengths, pieces, remedies, shapes
+from realm.training import estimate as formula
 from realm.training.calibration import Factors, Observation, Prediction
 from realm.training.estimate import PROCESS_BYTES, Plan, estimate
+from realm.training.fast import head
 from realm.training.hardware import GB
 from realm.training.parameter import PARAMETERS
 from realm.training.recipe import Recipe
@@ -76,6 +78,10 @@ def test_routers_are_never_counted_as_trained() -> None:
 def test_a_config_that_is_no_language_model_is_refused() -> None:
     with pytest.raises(ConfigError, match="num_hidden_layers"):
         shapes.of_config({"model_type": "resnet", "vocab_size": 3}, "config.json")
+
+
+def test_pieces_of_logits_are_counted_as_large_as_the_engine_makes_them() -> None:
+    assert formula.LOGITS_AT_ONCE == {False: pieces.LOGITS_AT_ONCE, True: head.LOGITS_AT_ONCE}
 
 
 def test_parts_add_up_to_the_peak_and_weights_are_exact() -> None:

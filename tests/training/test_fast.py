@@ -163,7 +163,7 @@ def test_any_rows_and_masks_equal_the_plain_path(lengths: list[int], seed: int, 
 
 @pytest.mark.parametrize("lora", [False, True])
 def test_log_probs_and_their_gradients_equal_log_softmax(lora: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_head, "_LOGITS_AT_ONCE", 7 * VOCABULARY)  # several tiles, the last one smaller
+    monkeypatch.setattr(fast_head, "LOGITS_AT_ONCE", 7 * VOCABULARY)  # several tiles, the last one smaller
     model, reference = build(), build()
     if lora:
         model, reference = adapted(model), adapted(reference)
@@ -177,7 +177,7 @@ def test_log_probs_and_their_gradients_equal_log_softmax(lora: bool, monkeypatch
 
 @pytest.mark.parametrize("rows_a_tile", [1, 3, 100])
 def test_the_heads_gradients_are_the_derivatives(rows_a_tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_head, "_LOGITS_AT_ONCE", rows_a_tile * 11)
+    monkeypatch.setattr(fast_head, "LOGITS_AT_ONCE", rows_a_tile * 11)
     draw = torch.Generator().manual_seed(0)
     hidden_MC = torch.randn(7, 5, dtype=torch.float64, generator=draw).requires_grad_()
     weight_VC = torch.randn(11, 5, dtype=torch.float64, generator=draw).requires_grad_()

@@ -104,7 +104,7 @@ def test_rows_weigh_by_their_length_as_the_formula_says(exponent: float) -> None
 def test_cross_entropy_in_pieces_equals_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     encoded = encode_many(tokenizer(), ROWS["mixed"], 256)
     model, reference = qwen3(), qwen3()
-    monkeypatch.setattr(forward, "_LOGITS_AT_ONCE", 5 * len(tokenizer()))
+    monkeypatch.setattr(forward, "LOGITS_AT_ONCE", 5 * len(tokenizer()))
     loss = _packed(model, encoded, trim=True)
     monkeypatch.undo()
     assert loss == pytest.approx(_packed(reference, encoded, trim=True), rel=1e-6)

@@ -20,11 +20,8 @@ from realm.models.adapters import decoder, head, text_config
 from realm.training.attention import PACKED
 from realm.training.batching import Batch
 from realm.training.fast import head as fast_head
-from realm.training.pieces import read_logits
+from realm.training.pieces import LOGITS_AT_ONCE, read_logits
 from realm.training.unpacked import predictions_apart
-
-_LOGITS_AT_ONCE = 1 << 25
-"""Logits the plain way holds at a time (128 MiB in fp32); more are computed in pieces, twice."""
 
 
 def predictions(model: PreTrainedModel | PeftModel, batch: Batch) -> torch.Tensor:
@@ -58,7 +55,7 @@ def cross_entropy_sum(
     output: Any = head(model)
     if fast_head.fits(output, hidden_MC):
         return fast_head.cross_entropy_sum(hidden_MC, output.weight, targets_M, weights_M)
-    rows = max(1, _LOGITS_AT_ONCE // text_config(model).vocab_size)
+    rows = max(1, LOGITS_AT_ONCE // text_config(model).vocab_size)
     if len(targets_M) <= rows:
         return _piece(output, hidden_MC, targets_M, weights_M)
     parts = (torch.split(x, rows) for x in (hidden_MC, targets_M, weights_M))

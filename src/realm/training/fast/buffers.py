@@ -7,12 +7,17 @@ computing many of them. Not covered: giving memory back before the model is drop
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
+_ALIGNED = 16
+"""Numbers in a cache line, in fp32; matrices begin at its multiples."""
+
 
 class Buffers:
-    """Named matrices of one pass; each grows to the largest that was asked for."""
+    """Named matrices that one pass keeps; each grows to the largest that was asked for."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self._dtype = dtype
@@ -27,12 +32,48 @@ class Buffers:
         return self._flat[name][:size].view(shape)
 
 
+class Scratch:
+    """Memory for what is forgotten soon: what is taken within a frame is free again when the frame ends.
+
+    Frames lie within frames, so that one place holds what several steps need one after another. Until it
+    has seen how much is needed at most, some of it is fresh memory.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._flat = torch.empty(0, dtype=dtype)
+        self._used = 0
+        self._most = 0
+
+    @contextmanager
+    def frame(self) -> Iterator[None]:
+        """Free at the end what is taken inside; nobody may hold it any longer then."""
+        begin = self._used
+        try:
+            yield
+        finally:
+            self._used = begin
+            if begin == 0 and self._most > self._flat.numel():
+                dtype, self._flat = self._flat.dtype, self._flat.new_empty(0)  # freed before the next is made
+                self._flat = torch.empty(self._most, dtype=dtype)
+
+    def take(self, *shape: int) -> torch.Tensor:
+        """Return a matrix of this shape, holding anything."""
+        begin, size = self._used, math.prod(shape)
+        self._used += -(-size // _ALIGNED) * _ALIGNED
+        self._most = max(self._most, self._used)
+        if self._used > self._flat.numel():
+            return self._flat.new_empty(shape)
+        return self._flat[begin : begin + size].view(shape)
+
+
 class Pool:
     """Buffers that no pass is using. A pass that waits for its backward pass keeps its own."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self._dtype = dtype
         self._idle: list[Buffers] = []
+        self.scratch = Scratch(dtype)
+        """Of whichever pass is computing."""
 
     def __deepcopy__(self, memo: dict[int, object]) -> Pool:
         """Return an empty pool: a copy of a model makes its own passes."""

@@ -50,7 +50,7 @@ class Decoder:
         trained = list(dict.fromkeys(weight for weight in weights if weight.requires_grad))
         angles = self._rotary(self._embedding.weight, positions_N[None])
         cos_N1D, sin_N1D = (x.squeeze(0).unsqueeze(1) for x in angles)
-        run = Pass(groups, (cos_N1D, sin_N1D), places_M, self._pool.take())
+        run = Pass(groups, (cos_N1D, sin_N1D), places_M, self._pool.take(), self._pool.scratch)
         hidden_MC: torch.Tensor = _Decode.apply(  # type: ignore[no-untyped-call]
             self, run, inputs_N, trained, *trained
         )

@@ -21,8 +21,8 @@ from torch.autograd.function import once_differentiable
 from realm.core.errors import StateError
 from realm.training.fast.watched import watched
 
-_LOGITS_AT_ONCE = 1 << 25
-"""Logits of one tile (128 MiB in fp32). Fewer rows a tile make slower products."""
+LOGITS_AT_ONCE = 3 << 23
+"""Logits of one tile (96 MiB in fp32). Fewer rows a tile make slower products."""
 
 
 def fits(head: Any, hidden_MC: torch.Tensor) -> bool:
@@ -143,7 +143,7 @@ class _Gradients:
 def _tiles(hidden_MC: torch.Tensor, weight_VC: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
     """Yield equal tiles of rows, each with its logits in the same memory as the one before."""
     count, vocabulary = len(hidden_MC), len(weight_VC)
-    most = max(1, _LOGITS_AT_ONCE // vocabulary)
+    most = max(1, LOGITS_AT_ONCE // vocabulary)
     size = -(-count // max(1, -(-count // most)))
     logits = hidden_MC.new_empty(size, vocabulary)
     for begin in range(0, count, max(1, size)):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from realm.training.fast.buffers import Buffers
+from realm.training.fast.buffers import Scratch
 
 Adapter = tuple[nn.Parameter, nn.Parameter, float]
 """A (K, I), B (O, K) and their factor."""
@@ -85,15 +85,16 @@ class Projection:
         self,
         x_NI: torch.Tensor,
         out_NO: torch.Tensor,
-        buffers: Buffers,
+        scratch: Scratch,
         residual_NO: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Write the output, plus a residual; return it."""
-        weight_OI = self._weight(buffers)
-        if residual_NO is None:
-            torch.mm(x_NI, weight_OI.t(), out=out_NO)
-        else:
-            torch.addmm(residual_NO, x_NI, weight_OI.t(), out=out_NO)
+        with scratch.frame():
+            weight_OI = self._weight(scratch)
+            if residual_NO is None:
+                torch.mm(x_NI, weight_OI.t(), out=out_NO)
+            else:
+                torch.addmm(residual_NO, x_NI, weight_OI.t(), out=out_NO)
         return out_NO if self._linear.bias is None else out_NO.add_(self._linear.bias)
 
     def backward(
@@ -101,7 +102,7 @@ class Projection:
         grad_NO: torch.Tensor,
         x_NI: torch.Tensor,
         gradients: Gradients,
-        buffers: Buffers,
+        scratch: Scratch,
         into_NI: torch.Tensor | None,
         *,
         add: bool = False,
@@ -123,14 +124,15 @@ class Projection:
                 low_NK = torch.mm(grad_NO, b_OK)
                 gradients.add(a_KI, torch.mm(low_NK.t(), x_NI).mul_(factor))
         if into_NI is not None:
-            torch.addmm(into_NI, grad_NO, self._weight(buffers), beta=int(add), out=into_NI)
+            with scratch.frame():
+                torch.addmm(into_NI, grad_NO, self._weight(scratch), beta=int(add), out=into_NI)
 
-    def _weight(self, buffers: Buffers) -> torch.Tensor:
+    def _weight(self, scratch: Scratch) -> torch.Tensor:
         weight_OI: torch.Tensor = self._linear.weight
         adapters = self.adapters()
         if not adapters:
             return weight_OI
-        merged_OI = buffers("merged", *weight_OI.shape)
+        merged_OI = scratch.take(*weight_OI.shape)
         for a_KI, b_OK, factor in adapters:
             weight_OI = torch.addmm(weight_OI, b_OK, a_KI, alpha=factor, out=merged_OI)
         return weight_OI
