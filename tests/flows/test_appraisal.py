@@ -50,7 +50,7 @@ def test_figures_follow_from_what_was_measured(home: Path) -> None:
             assert {"gradients", "rollbacks", "alerts"} <= set(checks)
             assert set(each.unknown) == {"validation", "conventions"}
         total = sum(each.experience for each in told)
-        assert experience(list(stretches(lab.lab))) == pytest.approx(total)
+        assert experience(list(stretches(lab.lab, lab.checkpoints(50)))) == pytest.approx(total)
         assert sheet(lab.lab).experience == pytest.approx(total)
 
 

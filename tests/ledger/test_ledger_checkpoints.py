@@ -91,6 +91,18 @@ def test_latest_by_step_base_and_list(ledger: Ledger) -> None:
     assert ledger.checkpoints.list("first", "dio", limit=2) == [fifty, back_at_fifty]
 
 
+def test_checkpoints_of_a_run_and_their_number(ledger: Ledger) -> None:
+    ledger.datasets.add(dataset())
+    ledger.runs.add(run())
+    save(ledger, "base")
+    saved = [save(ledger, text, step, run="run-0001") for text, step in (("c", 50), ("d", 20))]
+    assert ledger.checkpoints.of_run("run-0001") == saved
+    assert ledger.checkpoints.of_run("run-0002") == []
+    assert (ledger.checkpoints.count("first", "dio"), ledger.checkpoints.count("first", "luna")) == (3, 0)
+    delete(ledger, "base")
+    assert ledger.checkpoints.count("first", "dio") == 2
+
+
 def test_best_by_loss_and_by_accuracy(ledger: Ledger) -> None:
     assert ledger.checkpoints.best("first", "dio", "loss") is None
     assert ledger.checkpoints.best("first", "dio", "accuracy") is None

@@ -7,8 +7,9 @@ import pytest
 from ledger_examples import answers, evaluate, save, sha
 
 from realm.core.errors import NotFoundError, RealmError, StateError
+from realm.core.records import ArtifactKind
 from realm.ledger.ledger import Ledger
-from realm.ledger.records import ModelRecord, NewEvaluation, ProblemResult
+from realm.ledger.records import LEVEL, ModelRecord, NewEvaluation, ProblemResult
 
 
 def register(ledger: Ledger, text: str, step: int = 0) -> ModelRecord:
@@ -53,6 +54,30 @@ def test_a_problem_answered_twice_is_refused_whole(ledger: Ledger) -> None:
             NewEvaluation(checkpoint=sha("c"), hero_step=0, suite="s", skill="bin", level=1), twice, None
         )
     assert ledger.evaluations.list() == []
+
+
+def test_a_heros_evaluations_are_its_own(ledger: Ledger) -> None:
+    """Checkpoints of another hero, of another campaign and deleted ones count for nothing."""
+    for text, changes in {"a": {}, "b": {}, "other": {"hero": "luna"}, "past": {"campaign": "old"}}.items():
+        save(ledger, text, **changes)
+    save(ledger, "gone")
+    save(ledger, "a", hero_step=5)  # the same bytes again
+    first, second = evaluate(ledger, "a", "110"), evaluate(ledger, "b", "1", suite="bin/2")
+    for text in ("other", "past", "gone"):
+        evaluate(ledger, text, "1")
+    ledger.tombstones.begin_delete(ArtifactKind.CHECKPOINT, sha("gone"))
+    own, found = ("first", "dio"), ledger.evaluations
+    assert [(each.id, each.checkpoint, each.accuracy) for each in found.levels(*own)] == [
+        (second.id, sha("b"), 1.0),
+        (first.id, sha("a"), 2 / 3),
+    ]
+    assert found.levels(*own)[1].primitives == {"add": [2, 3]}
+    assert found.newest(*own) == second
+    assert found.newest(*own, suite="bin/1", skill="bin", kind=LEVEL, level=1) == first
+    assert found.newest(*own, level=2) is None
+    assert found.newest("first", "nobody") is None
+    assert [each.id for each in found.of_checkpoints([sha("b"), sha("a")])] == [second.id, first.id]
+    assert found.of_checkpoints([]) == []
 
 
 def test_evaluations_are_listed_newest_first_and_by_what_they_are(ledger: Ledger) -> None:

@@ -17,7 +17,8 @@ from realm.growth.blessing import Appraisal, appraise
 from realm.growth.rituals import HealthFacts
 from realm.growth.rules import Stretch
 from realm.jobs.tail import EventTail
-from realm.ledger.records import LEVEL, CheckpointRecord, EvaluationRecord
+from realm.ledger.evaluations import LevelResult
+from realm.ledger.records import CheckpointRecord
 from realm.skills.skill import Skill
 
 
@@ -42,9 +43,8 @@ def appraisals(lab: Lab) -> dict[str, Appraised]:
     return {event.hash: event for event in kept if isinstance(event, Appraised)}
 
 
-def stretches(lab: Lab) -> Iterator[Stretch]:
+def stretches(lab: Lab, saved: Sequence[CheckpointRecord]) -> Iterator[Stretch]:
     """Yield the training between neighbouring checkpoints of the hero, with what the later one is worth."""
-    saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
     found, told = evaluated(lab, saved), appraisals(lab)
     for before, after in pairwise(saved):
         loss = after.stats.get("loss")
@@ -61,7 +61,7 @@ def stretches(lab: Lab) -> Iterator[Stretch]:
 class Measured(NamedTuple):
     """A checkpoint's newest evaluation at a level, and its quality."""
 
-    evaluation: EvaluationRecord
+    evaluation: LevelResult
     quality: float | None
     """None for a skill the hero has no longer."""
 
@@ -71,12 +71,12 @@ def evaluated(lab: Lab, saved: Sequence[CheckpointRecord]) -> dict[str, Measured
 
     The trend is against the checkpoint evaluated before it, where that was asked the same level.
     """
-    newest: dict[str, EvaluationRecord] = {}
-    for evaluation in lab.ledger.evaluations.list(kind=LEVEL):
+    newest: dict[str, LevelResult] = {}
+    for evaluation in lab.ledger.evaluations.levels(lab.campaign, lab.hero_name):
         newest.setdefault(evaluation.checkpoint, evaluation)
     skills = {name: lab.skill(name) for name in lab.hero.skills}
     found: dict[str, Measured] = {}
-    before: EvaluationRecord | None = None
+    before: LevelResult | None = None
     for record in saved:
         if (answered := newest.get(record.hash)) is not None:
             quality = _quality(skills.get(answered.skill), answered, before)
@@ -85,9 +85,7 @@ def evaluated(lab: Lab, saved: Sequence[CheckpointRecord]) -> dict[str, Measured
     return found
 
 
-def _quality(
-    skill: Skill | None, evaluation: EvaluationRecord, before: EvaluationRecord | None
-) -> float | None:
+def _quality(skill: Skill | None, evaluation: LevelResult, before: LevelResult | None) -> float | None:
     accuracy = evaluation.accuracy
     if accuracy is None or skill is None:
         return None
@@ -133,7 +131,7 @@ def _facts(
     lab: Lab,
     before: CheckpointRecord,
     after: CheckpointRecord,
-    evaluation: EvaluationRecord,
+    evaluation: LevelResult,
     seen: Sequence[Event],
 ) -> HealthFacts:
     """Return what the events of the run and of the lab tell of the steps between two saves."""

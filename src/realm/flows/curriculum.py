@@ -168,8 +168,7 @@ def _standing(lab: Lab, name: str, drill: Drill | None, total: int) -> SkillStan
 def _newest(lab: Lab, skill: str, state: SkillState) -> EvaluationRecord | None:
     """Return the newest evaluation of one of the hero's checkpoints at the training level."""
     suite = level_suite(lab, skill, state.training_level).id
-    own = {c.hash for c in lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)}
-    return next((e for e in lab.ledger.evaluations.list(suite=suite) if e.checkpoint in own), None)
+    return lab.ledger.evaluations.newest(lab.campaign, lab.hero_name, suite=suite)
 
 
 def _missing(

@@ -37,7 +37,7 @@ async def examine_run(supervisor: Supervisor, run: str, fence: Fence) -> None:
     """Evaluate every checkpoint of a run in the order it was saved, then measure weakness."""
     lab = supervisor.lab
     ledger = lab.ledger
-    saved = [c for c in ledger.checkpoints.list(lab.campaign, lab.hero_name) if c.run == run]
+    saved = ledger.checkpoints.of_run(run)
     plan = RunPlan.of(ledger.runs.get(run))
     skills = plan.recipe.where.suites or tuple(enabled_skills(lab))
     for checkpoint in saved:

@@ -54,9 +54,9 @@ def _checkpoints(lab: Lab) -> dict[str, CheckpointRecord]:
 
 def _asked(lab: Lab, checkpoints: Collection[str], suites: Collection[str] | None) -> _Asked:
     found: _Asked = {}
-    for record in lab.ledger.evaluations.list():
+    for record in lab.ledger.evaluations.of_checkpoints(checkpoints):
         wanted = suites is None or record.suite in suites
-        if wanted and record.checkpoint in checkpoints and record.total and not record.verdict:
+        if wanted and record.total and not record.verdict:
             where = Where(record.suite, Way.of(record.context))
             found.setdefault(record.checkpoint, {})[where] = record
     return found

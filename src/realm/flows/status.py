@@ -76,7 +76,6 @@ def status(lab: Lab) -> Status:
     jobs, held_by = lab.queue.list(), holder(lab.home.root)
     running = next((job for job in jobs if job.state is JobState.RUNNING), None)
     champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
-    saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
     return Status(
         name=lab.config.name,
         home=str(lab.home.root),
@@ -88,8 +87,8 @@ def status(lab: Lab) -> Status:
         failed=tuple(job for job in jobs if job.state is JobState.FAILED),
         waiting_for=waiting_for(lab) if held_by else "",
         champion=champion.model.name if champion else None,
-        checkpoints=len(saved),
-        latest=saved[-1] if saved else None,
+        checkpoints=lab.ledger.checkpoints.count(lab.campaign, lab.hero_name),
+        latest=lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name),
         skills=tuple(_skill(lab, name) for name in lab.hero.skills),
         sources=tuple(_sources(lab)),
     )
@@ -108,19 +107,16 @@ def _sources(lab: Lab) -> Iterator[SourceStatus]:
 
 def _skill(lab: Lab, name: str) -> SkillStatus:
     state = skill_state(lab, name)
-    own = {checkpoint.hash for checkpoint in lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)}
-    found = [
-        e
-        for e in lab.ledger.evaluations.list(skill=name, kind=LEVEL)
-        if e.level == state.training_level and e.checkpoint in own
-    ]
+    newest = lab.ledger.evaluations.newest(
+        lab.campaign, lab.hero_name, skill=name, kind=LEVEL, level=state.training_level
+    )
     return SkillStatus(
         name=name,
         mastered_level=state.mastered_level,
         training_level=state.training_level,
         streak=state.streak,
         needed=lab.config.curriculum.evaluations,
-        newest=wilson(found[0].correct, found[0].total) if found else None,
+        newest=wilson(newest.correct, newest.total) if newest else None,
         too_small=tuple(n for n in lab.skill(name).level_numbers() if n < state.start_level),
     )
 
@@ -128,8 +124,7 @@ def _skill(lab: Lab, name: str) -> SkillStatus:
 def sheet(lab: Lab) -> HeroSheet:
     """Return the hero's sheet, computed from what the ledger holds."""
     saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
-    own = {checkpoint.hash for checkpoint in saved}
-    evaluations = [e for e in lab.ledger.evaluations.list(kind=LEVEL) if e.checkpoint in own]
+    evaluations = lab.ledger.evaluations.levels(lab.campaign, lab.hero_name)
     order = {checkpoint.hash: checkpoint.sequence for checkpoint in saved}
     newest = max(evaluations, key=lambda each: (order[each.checkpoint], each.id), default=None)
     return rules.sheet(
@@ -139,7 +134,7 @@ def sheet(lab: Lab) -> HeroSheet:
             validation_loss=newest.loss if newest else None,
             accuracy=(newest.correct, newest.total) if newest else None,
             correct_answers=sum(e.correct for e in evaluations),
-            stretches=tuple(stretches(lab)),
+            stretches=tuple(stretches(lab, saved)),
             skills=tuple(_skill_facts(lab, name) for name in lab.hero.skills),
         )
     )

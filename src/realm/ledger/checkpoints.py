@@ -92,6 +92,18 @@ class Checkpoints:
         with self._database.reading() as session:
             return [_record(row) for row in session.scalars(query)][::-1]
 
+    def of_run(self, run: str) -> builtins.list[CheckpointRecord]:
+        """Return what a run saved, in the order of their sequence."""
+        query = select(Checkpoint).where(_ALIVE, Checkpoint.run == run).order_by(Checkpoint.sequence)
+        with self._database.reading() as session:
+            return [_record(row) for row in session.scalars(query)]
+
+    def count(self, campaign: str, hero: str) -> int:
+        """Return how many checkpoints a hero has."""
+        with self._database.reading() as session:
+            found = session.scalar(select(func.count()).select_from(_of(campaign, hero).subquery()))
+        return found or 0
+
     def latest(self, campaign: str, hero: str) -> CheckpointRecord | None:
         """Return the hero's checkpoint with the highest sequence."""
         return self._newest(_of(campaign, hero))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import NamedTuple
 
-from sqlalchemy import Select, insert, select
+from sqlalchemy import ColumnElement, Select, insert, select
 from sqlalchemy.orm import aliased
 
 from realm.core.errors import StateError
 from realm.core.records import ArtifactKind, Fence
 from realm.ledger.database import Database
 from realm.ledger.fences import require
-from realm.ledger.lookup import not_found
-from realm.ledger.records import EvaluationRecord, NewEvaluation, ProblemResult
+from realm.ledger.lookup import alive, not_found
+from realm.ledger.records import LEVEL, EvaluationRecord, NewEvaluation, ProblemResult
 from realm.ledger.tables import Checkpoint, Evaluation, Result
 from realm.ledger.tombstones import has_row
 
@@ -32,6 +32,26 @@ class ScoredPair(NamedTuple):
     a_confidence: float | None
     b_confidence: float | None
     """Probabilities that the two gave their answers; None where nobody knows them."""
+
+
+class LevelResult(NamedTuple):
+    """What an evaluation at a level found, without its context."""
+
+    id: int
+    checkpoint: str
+    skill: str
+    level: int
+    correct: int
+    total: int
+    problems: int
+    loss: float | None
+    primitives: Mapping[str, Sequence[int]]
+    """Right answers and problems, by primitive."""
+
+    @property
+    def accuracy(self) -> float | None:
+        """Return the pooled share of right answers, in [0, 1]; None when nothing was asked."""
+        return self.correct / self.total if self.total else None
 
 
 class Scored(NamedTuple):
@@ -107,16 +127,42 @@ class Evaluations:
         limit: int | None = None,
     ) -> builtins.list[EvaluationRecord]:
         """Return evaluations, newest first, of one checkpoint (full hash), suite, skill or kind."""
-        wanted = (
-            (Evaluation.checkpoint, checkpoint),
-            (Evaluation.suite, suite),
-            (Evaluation.skill, skill),
-            (Evaluation.kind, kind),
-        )
-        conditions = [column == value for column, value in wanted if value is not None]
+        conditions = _where(checkpoint=checkpoint, suite=suite, skill=skill, kind=kind)
         query = select(Evaluation).where(*conditions).order_by(Evaluation.id.desc()).limit(limit)
         with self._database.reading() as session:
             return [_record(row) for row in session.scalars(query)]
+
+    def of_checkpoints(self, checkpoints: Iterable[str]) -> builtins.list[EvaluationRecord]:
+        """Return all evaluations of some checkpoints (full hashes, up to 30,000), newest first."""
+        query = select(Evaluation).where(Evaluation.checkpoint.in_(list(checkpoints)))
+        with self._database.reading() as session:
+            return [_record(row) for row in session.scalars(query.order_by(Evaluation.id.desc()))]
+
+    def newest(
+        self,
+        campaign: str,
+        hero: str,
+        suite: str | None = None,
+        skill: str | None = None,
+        kind: str | None = None,
+        level: int | None = None,
+    ) -> EvaluationRecord | None:
+        """Return the newest evaluation of a hero's checkpoints, of one suite, skill, kind or level."""
+        conditions = _where(suite=suite, skill=skill, kind=kind, level=level)
+        query = select(Evaluation).where(*conditions, _of_hero(campaign, hero))
+        with self._database.reading() as session:
+            row = session.scalar(query.order_by(Evaluation.id.desc()).limit(1))
+            return None if row is None else _record(row)
+
+    def levels(self, campaign: str, hero: str) -> builtins.list[LevelResult]:
+        """Return what all evaluations of a hero's checkpoints at levels found, newest first.
+
+        A hundred thousand of them take a second: nothing is read that is not told.
+        """
+        columns = (getattr(Evaluation, name) for name in LevelResult._fields)
+        query = select(*columns).where(Evaluation.kind == LEVEL, _of_hero(campaign, hero))
+        with self._database.reading() as session:
+            return [LevelResult(*row) for row in session.execute(query.order_by(Evaluation.id.desc()))]
 
     def results(self, evaluation: int) -> builtins.list[ProblemResult]:
         """Return the answers of an evaluation in the order in which they were given."""
@@ -154,6 +200,19 @@ class Evaluations:
         """Return key, right by a, right by b for each problem that both were asked, by suite and key."""
         pairs = self.scored_pairs(checkpoint_a, checkpoint_b, suites)
         return [(pair.key, pair.a == 1.0, pair.b == 1.0) for pair in pairs]
+
+
+def _where(**wanted: object) -> builtins.list[ColumnElement[bool]]:
+    return [getattr(Evaluation, name) == value for name, value in wanted.items() if value is not None]
+
+
+def _of_hero(campaign: str, hero: str) -> ColumnElement[bool]:
+    own = select(Checkpoint.hash).where(
+        alive(ArtifactKind.CHECKPOINT, Checkpoint.hash),
+        Checkpoint.campaign == campaign,
+        Checkpoint.hero == hero,
+    )
+    return Evaluation.checkpoint.in_(own)
 
 
 def _of(checkpoint: str, suite: str) -> Select[Evaluation]:
