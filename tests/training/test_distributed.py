@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +27,10 @@ from realm.training.batching import Unit
 from realm.training.distributed import balanced
 from realm.training.engine import train
 from realm.training.job import TrainJob
-from training.tiny_ranks import Runs, spread, stage_at, zygote
+from training.tiny_ranks import Runs, spread, stage_at
 from training.tiny_runs import llama, losses, qwen3, stages
 
 LORA = {"kind": "lora", "rank": 4, "alpha": 8}
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[WarmLauncher]:
-    with zygote() as launcher:
-        yield launcher
-
-
-@pytest.fixture
-def runs(tmp_path: Path, warm: WarmLauncher) -> Runs:
-    return Runs(tmp_path, warm)
 
 
 def unit(tokens: int, row: int) -> Unit:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +15,13 @@ from transformers import PreTrainedModel
 
 from realm.core.events import Event, StepTaken
 from realm.core.records import Example
-from realm.jobs.children import WarmLauncher
 from realm.training.agent import cause
 from realm.training.world import Alone
-from training.tiny_ranks import Runs, stage_at, zygote
+from training.tiny_ranks import Runs, stage_at
 from training.tiny_runs import drills, losses, qwen3, tokenizer
 
 GROUP, PROVEN = 3, 6
 """Answers to a prompt; answers to two prompts that every rank draws before the first step."""
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[WarmLauncher]:
-    with zygote() as launcher:
-        yield launcher
-
-
-@pytest.fixture
-def runs(tmp_path: Path, warm: WarmLauncher) -> Runs:
-    return Runs(tmp_path, warm)
 
 
 def brief() -> PreTrainedModel:
