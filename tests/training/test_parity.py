@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from tiny_runs import chat, drills, llama, loss_of, qwen3, texts, tokenizer
@@ -16,7 +17,7 @@ from realm.models.chat import Encoded, encode_many
 from realm.training import forward
 from realm.training.attention import use_packed
 from realm.training.batching import Batch, pack
-from realm.training.isolation import Leak, prove_isolation, single_losses
+from realm.training.isolation import Leak, cut, prove_isolation, single_losses
 from realm.training.methods.supervised import Supervised
 from realm.training.trimming import trim_last_layer
 
@@ -197,6 +198,47 @@ def test_a_pack_that_ignores_row_borders_is_caught(monkeypatch: pytest.MonkeyPat
     found = prove_isolation(model, rows, alone, [1, 2, 3, 4])
     assert isinstance(found, Leak)
     assert "packed loss differs" in found.what
+
+
+@pytest.mark.parametrize("spoil", [None, _leaky, _scaled])
+def test_isolation_is_proven_in_bf16_too(spoil: Callable[[PreTrainedModel], None] | None) -> None:
+    rows = encode_many(tokenizer(), ROWS["mixed"], 256)
+    model = qwen3().to(torch.bfloat16)
+    if spoil is not None:
+        spoil(model)
+    alone = single_losses(model, rows)
+    use_packed(model)
+    found = prove_isolation(model, rows, alone, list(range(len(rows))))
+    assert isinstance(found, Leak) == (spoil is not None)
+
+
+def test_long_rows_are_compared_around_what_they_train() -> None:
+    def row(tokens: int, *trained: int) -> Encoded:
+        weights = np.zeros(tokens, np.float32)
+        weights[list(trained)] = 1
+        return Encoded(np.arange(tokens, dtype=np.int32), weights, turns=1, full_tokens=tokens)
+
+    assert [len(cut(row(size, 3)).ids) for size in (4, 1024, 1025, 65_536)] == [4, 1024, 1024, 1024]
+    for first in (0, 700, 40_000, 65_535):
+        part = cut(row(65_536, first))
+        assert part.weights.sum() == 1
+        assert part.ids[part.trained].tolist() == [first]
+        assert np.array_equal(part.ids, np.arange(part.ids[0], part.ids[0] + 1024))
+    assert cut(row(65_536, 40_000)).trained_tokens == 1
+
+
+def test_autocast_rounds_no_sum_of_losses() -> None:
+    """A product of two vectors is a matrix product, which autocast computes in bf16."""
+    model = qwen3()
+    batch = pack(encode_many(tokenizer(), ROWS["mixed"], 256))
+    weights_M = torch.linspace(0.1, 2.0, len(batch.targets_M))
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        hidden_MC = torch.randn(len(batch.targets_M), model.config.hidden_size)
+        logits_MV = model.get_output_embeddings()(hidden_MC).float()
+        found = forward.cross_entropy_sum(model, hidden_MC, batch.targets_M, weights_M)
+        losses_M = torch.nn.functional.cross_entropy(logits_MV, batch.targets_M, reduction="none")
+    assert found.dtype == torch.float32
+    assert float(found) == pytest.approx(float((losses_M.double() * weights_M.double()).sum()), rel=1e-6)
 
 
 def test_text_rows_are_trained_on_every_token_but_the_first() -> None:

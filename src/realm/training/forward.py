@@ -82,7 +82,8 @@ def row_losses(model: PreTrainedModel | PeftModel, batch: Batch, rows: int) -> t
 def _piece(
     output: torch.nn.Module, hidden_MC: torch.Tensor, targets_M: torch.Tensor, weights_M: torch.Tensor
 ) -> torch.Tensor:
-    return cross_entropy(output(hidden_MC).float(), targets_M, reduction="none") @ weights_M
+    losses_M = cross_entropy(output(hidden_MC).float(), targets_M, reduction="none")
+    return (losses_M * weights_M).sum()  # a product of vectors would be rounded to bf16 by autocast
 
 
 def _log_probs(logits_XV: torch.Tensor, targets_X: torch.Tensor) -> torch.Tensor:

@@ -96,7 +96,7 @@ class Distillation:
         values_M2 = trainee.read_logits(batch, read, scorer.hidden(batch))
         divergence_M, same_M = values_M2.unbind(-1)
         return Loss(
-            divergence_M @ batch.weights_M,
+            (divergence_M * batch.weights_M).sum(),
             {"divergence": unit_means(batch, divergence_M), "agreement": unit_means(batch, same_M)},
         )
 

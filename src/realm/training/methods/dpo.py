@@ -96,7 +96,7 @@ class DPO:
         rewards_U2 = self.config.beta * scored_U2.detach()
         margin_U = rewards_U2[:, 0] - rewards_U2[:, 1]
         return Loss(
-            losses_U @ weights_U,
+            (losses_U * weights_U).sum(),
             {
                 "rewards_chosen": float(rewards_U2[:, 0].sum()),
                 "rewards_rejected": float(rewards_U2[:, 1].sum()),

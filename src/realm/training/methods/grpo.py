@@ -141,7 +141,7 @@ class GRPO:
         if self.config.aggregation == "sequence":
             weight_U = weight_U / weight_U.new_tensor([unit.trained_tokens for unit in batch.units])
         return Loss(
-            losses_M @ weight_U[batch.row_of_M],
+            (losses_M * weight_U[batch.row_of_M]).sum(),
             {
                 **{
                     name: float(per_unit(batch, name).sum()) for name in ("reward", "reward_std", "truncated")
