@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ledger_examples import START, checkpoint, dataset, evaluate, run, save, sha
+from ledger_examples import START, checkpoint, dataset, run, save, sha
 from pydantic import ValidationError
 
 from realm.core.errors import NotFoundError, StateError
@@ -103,21 +103,14 @@ def test_checkpoints_of_a_run_and_their_number(ledger: Ledger) -> None:
     assert ledger.checkpoints.count("first", "dio") == 2
 
 
-def test_best_by_loss_and_by_accuracy(ledger: Ledger) -> None:
-    assert ledger.checkpoints.best("first", "dio", "loss") is None
-    assert ledger.checkpoints.best("first", "dio", "accuracy") is None
+def test_the_lowest_of_a_loss(ledger: Ledger) -> None:
+    assert ledger.checkpoints.lowest("first", "dio", "loss") is None
     save(ledger, "base")
     low = save(ledger, "low", 1, stats={"loss": 0.5, "validation_loss": 3.0})
     high = save(ledger, "high", 2, stats={"loss": 10.0, "validation_loss": 2.0})
-    assert ledger.checkpoints.best("first", "dio", "loss") == low
-    assert ledger.checkpoints.best("first", "dio", "validation_loss") == high
-    evaluate(ledger, "low", "111", "bin/1")
-    evaluate(ledger, "high", "1100", "bin/1")
-    assert ledger.checkpoints.best("first", "dio", "accuracy") == low
-    evaluate(ledger, "low", "100", "bin/2")  # its newest now
-    assert ledger.checkpoints.best("first", "dio", "accuracy") == high
-    with pytest.raises(NotFoundError, match="gradient_norm"):
-        ledger.checkpoints.best("first", "dio", "gradient_norm")
+    assert ledger.checkpoints.lowest("first", "dio", "loss") == low
+    assert ledger.checkpoints.lowest("first", "dio", "validation_loss") == high
+    assert ledger.checkpoints.lowest("first", "dio", "other_loss") is None
 
 
 @given(st.lists(st.datetimes(timezones=st.timezones()), min_size=2, max_size=2))

@@ -36,6 +36,11 @@ class Comparison(Record):
     method: str
 
 
+def student_975(degrees: int) -> float:
+    """Return the two-sided 95 % quantile of Student's t for one degree of freedom or more."""
+    return _T_975[min(degrees, len(_T_975)) - 1]
+
+
 def compare_seeds(seeds: Sequence[Seed], *, purpose: str) -> Comparison:
     """Return the mean difference over seeds and its interval. Every skill counts the same.
 
@@ -47,7 +52,7 @@ def compare_seeds(seeds: Sequence[Seed], *, purpose: str) -> Comparison:
     if len(found) == 1:
         return _of_one(seeds[0], purpose)
     centre = fmean(found)
-    half = _T_975[min(len(found) - 1, len(_T_975)) - 1] * stdev(found) / sqrt(len(found))
+    half = student_975(len(found) - 1) * stdev(found) / sqrt(len(found))
     return Comparison(
         difference=centre,
         low=max(-1.0, centre - half),

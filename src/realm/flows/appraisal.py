@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from realm.core import events
 from realm.core.events import Appraised, Event, StepTaken
+from realm.evaluation.score import conditions
 from realm.flows.context import Lab
 from realm.flows.skills import enabled_skills
 from realm.growth import rituals, rules
@@ -69,20 +70,26 @@ class Measured(NamedTuple):
 def evaluated(lab: Lab, saved: Sequence[CheckpointRecord]) -> dict[str, Measured]:
     """Return what was measured of each checkpoint, by content hash, in the order saved.
 
-    The trend is against the checkpoint evaluated before it, where that was asked the same level.
+    The trend is against the last checkpoint before it that was asked the same, in the same way.
     """
     newest: dict[str, LevelResult] = {}
     for evaluation in lab.ledger.evaluations.levels(lab.campaign, lab.hero_name):
         newest.setdefault(evaluation.checkpoint, evaluation)
     skills = {name: lab.skill(name) for name in lab.hero.skills}
     found: dict[str, Measured] = {}
-    before: LevelResult | None = None
+    before: dict[tuple[str, ...], LevelResult] = {}
     for record in saved:
         if (answered := newest.get(record.hash)) is not None:
-            quality = _quality(skills.get(answered.skill), answered, before)
+            asked = asked_as(answered)
+            quality = _quality(skills.get(answered.skill), answered, before.get(asked))
             found[record.hash] = Measured(answered, quality)
-            before = answered
+            before[asked] = answered
     return found
+
+
+def asked_as(evaluation: LevelResult) -> tuple[str, ...]:
+    """Return what was asked and how; evaluations that differ here are not compared."""
+    return (evaluation.suite, *conditions(evaluation.context).values())
 
 
 def _quality(skill: Skill | None, evaluation: LevelResult, before: LevelResult | None) -> float | None:
@@ -90,7 +97,7 @@ def _quality(skill: Skill | None, evaluation: LevelResult, before: LevelResult |
     if accuracy is None or skill is None:
         return None
     trend = 0.0
-    if before is not None and before.level == evaluation.level and before.accuracy is not None:
+    if before is not None and before.accuracy is not None:
         trend = accuracy - before.accuracy
     primitives = len(skill.level(evaluation.level).primitives)
     return rules.quality(accuracy, len(evaluation.primitives) / primitives, trend)

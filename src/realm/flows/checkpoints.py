@@ -8,8 +8,11 @@ from realm.core.clock import iso
 from realm.core.errors import CorruptError, NotFoundError, UsageError
 from realm.core.events import CheckpointSaved, CheckpointStaged
 from realm.core.records import ArtifactKind, ArtifactRef, Fence
+from realm.flows.appraisal import asked_as
 from realm.flows.context import Lab
 from realm.ledger.records import CheckpointRecord, NewCheckpoint
+
+ACCURACY = "accuracy"
 
 
 def publish_checkpoint(
@@ -98,15 +101,36 @@ def _of_hero(lab: Lab, hero: str, selector: str) -> CheckpointRecord:
         found = checkpoints.get(champion.model.checkpoint) if champion else None
     elif selector == "latest":
         found = checkpoints.latest(lab.campaign, hero)
-    elif selector.isdigit():
+    elif selector.isdecimal():
         found = checkpoints.by_step(lab.campaign, hero, int(selector))
     elif selector.startswith("best:"):
-        found = checkpoints.best(lab.campaign, hero, selector.removeprefix("best:"))
+        found = _best(lab, hero, selector.removeprefix("best:"))
     elif "+" in selector:
         raise UsageError(f"{hero}@{selector}: this hero has no adapters", hint=f"try {hero}@latest")
     if found is None:
         raise _unknown(lab, f"{hero}@{selector}")
     return found
+
+
+def _best(lab: Lab, hero: str, metric: str) -> CheckpointRecord | None:
+    """Return the best checkpoint by accuracy or by a loss at saving; of equals, the newest."""
+    if metric.endswith("loss"):
+        return lab.ledger.checkpoints.lowest(lab.campaign, hero, metric)
+    if metric == ACCURACY:
+        return _most_accurate(lab, hero)
+    raise NotFoundError(
+        f"no metric {metric!r} tells a better checkpoint",
+        hint=f"there are: {ACCURACY}, and losses at saving, such as loss",
+    )
+
+
+def _most_accurate(lab: Lab, hero: str) -> CheckpointRecord | None:
+    """Return who had most right answers among those asked what was asked last, in the same way."""
+    found = [each for each in lab.ledger.evaluations.levels(lab.campaign, hero) if each.total]
+    alike = [each for each in found if asked_as(each) == asked_as(found[0])]
+    shares = {each.checkpoint: each.accuracy or 0.0 for each in alike}
+    saved = [each for each in lab.ledger.checkpoints.list(lab.campaign, hero) if each.hash in shares]
+    return max(saved, key=lambda each: (shares[each.hash], each.sequence), default=None)
 
 
 def _unknown(lab: Lab, reference: str) -> NotFoundError:

@@ -7,7 +7,7 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Float, Select, cast, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from realm.core.clock import stamp
@@ -15,14 +15,13 @@ from realm.core.records import ArtifactKind, Fence
 from realm.ledger.database import Database
 from realm.ledger.fences import require
 from realm.ledger.lookup import alive, full_hash, not_found
-from realm.ledger.records import LEVEL, CheckpointRecord, NewCheckpoint
-from realm.ledger.tables import Checkpoint, Evaluation, Run
+from realm.ledger.records import CheckpointRecord, NewCheckpoint
+from realm.ledger.tables import Checkpoint, Run
 from realm.ledger.tombstones import revive
 
 log = logging.getLogger(__name__)
 
 _ALIVE = alive(ArtifactKind.CHECKPOINT, Checkpoint.hash)
-ACCURACY = "accuracy"
 
 
 class Checkpoints:
@@ -120,21 +119,13 @@ class Checkpoints:
         """Return the hero as it was before its first step."""
         return self.by_step(campaign, hero, 0)
 
-    def best(self, campaign: str, hero: str, metric: str) -> CheckpointRecord | None:
-        """Return the hero's best checkpoint by a metric; of equals, the newest.
+    def lowest(self, campaign: str, hero: str, loss: str) -> CheckpointRecord | None:
+        """Return the hero's checkpoint with the lowest of a figure at saving; of equals, the newest.
 
-        `accuracy`: the pooled share of right answers in a checkpoint's newest evaluation, highest
-        first. Any loss among the figures at saving, such as `loss`: lowest first. None when no
-        checkpoint has the metric; NotFoundError when it is neither.
+        None when no checkpoint has it.
         """
-        if metric == ACCURACY:
-            query, order = _with_accuracy(_of(campaign, hero))
-        elif metric.endswith("loss"):
-            value = Checkpoint.stats[metric].as_float()
-            query, order = _of(campaign, hero).where(value.is_not(None)), value.asc()
-        else:
-            raise not_found(f"no metric {metric!r} tells a better checkpoint", (ACCURACY, "loss"))
-        return self._newest(query, order)
+        value = Checkpoint.stats[loss].as_float()
+        return self._newest(_of(campaign, hero).where(value.is_not(None)), value.asc())
 
     def _newest(self, query: Select[Checkpoint], *order: Any) -> CheckpointRecord | None:
         with self._database.reading() as session:
@@ -150,13 +141,6 @@ def _same(new: NewCheckpoint) -> Select[Checkpoint]:
     run = Checkpoint.run.is_(None) if new.run is None else Checkpoint.run == new.run
     query = select(Checkpoint).where(run, Checkpoint.step == new.step, Checkpoint.hash == new.hash)
     return query.where(Checkpoint.campaign == new.campaign, Checkpoint.hero == new.hero)
-
-
-def _with_accuracy(query: Select[Checkpoint]) -> tuple[Select[Checkpoint], Any]:
-    newest = select(func.max(Evaluation.id)).where(Evaluation.kind == LEVEL).group_by(Evaluation.checkpoint)
-    accuracy = cast(Evaluation.correct, Float) / Evaluation.total
-    joined = query.join(Evaluation, Evaluation.checkpoint == Checkpoint.hash)
-    return joined.where(Evaluation.id.in_(newest), Evaluation.total > 0), accuracy.desc()
 
 
 def _next_sequence(session: Session, campaign: str) -> int:

@@ -14,9 +14,11 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 from realm.core.clock import Clock
-from realm.core.errors import CorruptError, RealmError, StorageError
+from realm.core.errors import CorruptError, RealmError, StorageError, UsageError
 
 _BUSY_S = 10
+_LARGEST = 2**63 - 1
+"""Of the numbers that SQLite stores."""
 _PRAGMAS = (f"busy_timeout={1000 * _BUSY_S}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
 _DISK_CODES = {
     sqlite3.SQLITE_FULL: "free some space, then try again; nothing that was saved before is harmed",
@@ -69,6 +71,12 @@ class Database:
             if known is None:
                 raise
             raise known from error
+        except OverflowError as error:
+            if "SQLite" not in str(error):
+                raise
+            raise UsageError(
+                "a number is larger than the ledger holds", hint=f"the largest is {_LARGEST}"
+            ) from error
 
     def _known(self, error: DatabaseError) -> RealmError | None:
         code = getattr(error.orig, "sqlite_errorcode", None)

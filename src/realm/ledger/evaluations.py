@@ -35,16 +35,18 @@ class ScoredPair(NamedTuple):
 
 
 class LevelResult(NamedTuple):
-    """What an evaluation at a level found, without its context."""
+    """What an evaluation at a level found."""
 
     id: int
     checkpoint: str
+    suite: str
     skill: str
     level: int
     correct: int
     total: int
     problems: int
     loss: float | None
+    context: Mapping[str, object]
     primitives: Mapping[str, Sequence[int]]
     """Right answers and problems, by primitive."""
 
