@@ -34,6 +34,7 @@ from realm.models import files
 from realm.models.adapters import Base, base_of, text_config
 from realm.training import guard
 from realm.training.batching import Unit, best_fit, pack, steps_in_all
+from realm.training.compiled import prove_compiled
 from realm.training.job import TrainJob
 from realm.training.method import METHODS, Loss, Method, Row
 from realm.training.optimizer import OPTIMIZERS
@@ -214,18 +215,27 @@ class Trainer:
                 servable=self._servable(),
             )
         )
+        compiled = self._compiled()
         self.emit(
             MaskingProven(
                 run=job.run,
                 rows=len(self.rows),
                 tokens=self.rows.tokens,
                 trained_tokens=self.rows.trained_tokens,
-                checks=proof.checks,
+                checks=(*proof.checks, *compiled),
                 dropped=self.rows.dropped,
                 sources=self.rows.sources,
                 packed=proof.packed,
             )
         )
+
+    def _compiled(self) -> tuple[str, ...]:
+        """Compile the layers where the recipe asks for it; return what was found of them."""
+        if not self.rules.compile:
+            return ()
+        log.info("run %s: the layers are compiled, which takes about a minute", self.job.run)
+        folder = Path(self.job.cache) if self.job.cache else None
+        return (prove_compiled(self.trainee, self._world, self._precision, folder),)
 
     def _servable(self) -> tuple[str, ...]:
         """Say which engines can serve what the run will leave."""

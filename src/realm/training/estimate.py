@@ -289,8 +289,8 @@ class _Run:
         plain = parameters.adapter is None or not (
             parameters.adapter.dora or float(getattr(parameters, "dropout", 0.0)) > 0 or self.trained.four_bit
         )
-        built = self.shape.model_type in _FAST_BUILDS and not self.rules.memory.recompute_layers
-        return built and plain
+        layers = self.rules.compile or self.rules.memory.recompute_layers
+        return self.shape.model_type in _FAST_BUILDS and not layers and plain
 
     # --- memory ---------------------------------------------------------------------------
 

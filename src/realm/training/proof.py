@@ -10,7 +10,8 @@ from realm.models.chat import Encoded
 from realm.training import fast
 from realm.training.attention import use_packed
 from realm.training.batching import Unit
-from realm.training.isolation import Leak, prove_isolation, sample, single_losses
+from realm.training.compiled import compile_layers
+from realm.training.isolation import Leak, cut, prove_isolation, sample, single_losses
 from realm.training.masking import prove_rows
 from realm.training.memory import recompute_layers
 from realm.training.method import Method, Row
@@ -38,17 +39,20 @@ def prove(trainee: Trainee, method: Method, rows: Rows, rules: Rules) -> Proof:
     if not method.generates:
         checks = prove_rows(rows.flat(), trainee.tokenizer, vocabulary, rules.masking)
     chosen = _sampled(trainee, method, rows)
-    sequences = [sequence for unit in chosen for sequence in unit.sequences]
+    sequences = [cut(sequence) for unit in chosen for sequence in unit.sequences]
     numbers = [rows.numbers[unit.row] for unit in chosen for _ in unit.sequences]
     alone = single_losses(trainee.model, sequences)
     use_packed(trainee.model)
-    if rules.memory.recompute_layers or not fast.fit(trainee.model):
+    # The fast decoder takes no layer's own way, which is what these two rules change.
+    if rules.compile or rules.memory.recompute_layers or not fast.fit(trainee.model):
         trim_last_layer(trainee.model)
     found = prove_isolation(trainee.model, sequences, alone, numbers)
     packed = not isinstance(found, Leak)
     if isinstance(found, Leak):
         set_apart(trainee.model)
         found = (f"packing: none, because {found.what}", *_apart(trainee, sequences, alone, numbers))
+    if rules.compile:
+        compile_layers(trainee.model)
     if rules.memory.recompute_layers:
         recompute_layers(trainee.model, rules.memory.recompute_layers)
     return Proof((*checks, *found), packed)

@@ -103,6 +103,8 @@ class Rules(Config):
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     """Gradients longer than this are scaled down to it; none leaves them."""
     memory: Memory = Memory()
+    compile: bool = False
+    """Fuse what a decoder layer does into fewer kernels; the first pack then takes about a minute more."""
     saving: Saving = Saving()
     encoding: Encoding = Encoding()
     masking: Masking = Masking()
