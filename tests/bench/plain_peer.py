@@ -1,6 +1,6 @@
 """A peer for tests: a plain loop over transformers' own padded forward pass.
 
-Its setting `shift` makes it misreport its loss.
+Its setting `first_loss` makes it tell that loss, and train nothing.
 """
 
 from __future__ import annotations
@@ -9,14 +9,21 @@ import json
 import sys
 from pathlib import Path
 
-import torch
-from transformers import AutoModelForCausalLM
-
 from realm.bench.pipe import Pipe
+from realm.bench.turns import Device
 
 spec = json.loads(Path(sys.argv[1]).read_bytes())
 settings = spec["settings"]
-pipe = Pipe()
+pipe, device = Pipe(), Device(spec["device"])
+if "first_loss" in settings:
+    pipe.tell({"imported": True})
+    pipe.tell({"ready": {"first_loss": settings["first_loss"], "parameters": 0}})
+    pipe.serve(dict, {"wake": lambda: None, "rest": lambda: None})
+    sys.exit()
+
+import torch  # noqa: E402
+from transformers import AutoModelForCausalLM  # noqa: E402
+
 print("libraries may print what they like")
 torch.set_num_threads(spec["threads"])
 pipe.tell({"imported": True})
@@ -26,7 +33,7 @@ if spec["lora"]:
 
     model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **spec["lora"]))
 trained = [p for p in model.parameters() if p.requires_grad]
-optimizer = torch.optim.AdamW(trained, lr=spec["learning_rate"], weight_decay=0.0)
+optimizer = torch.optim.AdamW(trained, lr=spec["learning_rate"], weight_decay=spec["weight_decay"])
 data = json.loads(Path(spec["rows"]).read_bytes())
 rows = list(zip(data["input_ids"], data["labels"], strict=True))
 
@@ -57,6 +64,7 @@ def segment() -> dict[str, int]:
 
 with torch.no_grad():
     total, places = loss(rows)
-first_loss = float(total) / places + settings.get("shift", 0.0)
+first_loss = float(total) / places
 pipe.tell({"ready": {"first_loss": first_loss, "parameters": sum(p.numel() for p in trained)}})
-pipe.serve(segment)
+held = (model, optimizer)
+pipe.serve(segment, {"wake": lambda: device.wake(*held), "rest": lambda: device.rest(*held)})

@@ -34,6 +34,21 @@ def test_torch_comes_first_and_in_our_build() -> None:
     assert all("==" in package for package in requirements())
 
 
+def test_a_gpu_has_an_environment_of_its_own() -> None:
+    assert [package.partition("==")[0] for package in requirements()] == [
+        "torch",
+        "transformers",
+        "trl",
+        "peft",
+        "datasets",
+        "accelerate",
+    ]
+    assert requirements("cpu") == requirements()
+    assert requirements("cuda")[: len(requirements())] == requirements()
+    (more,) = requirements("cuda")[len(requirements()) :]
+    assert more.startswith("liger-kernel==")
+
+
 def test_a_complete_environment_is_used_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALM_CACHE", str(tmp_path))
     there = tmp_path / "bench" / folder_name(requirements())
@@ -57,18 +72,34 @@ def test_an_environment_that_cannot_be_built_leaves_nothing(
     assert list((tmp_path / "bench").iterdir()) == []
 
 
+def _made(folder: Path, needed: object, say: object) -> None:
+    """Make an environment whose interpreter fails at whatever it is asked."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "python").symlink_to("/bin/false")
+
+
 def test_an_environment_replaces_those_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALM_CACHE", str(tmp_path))
     old = tmp_path / "bench" / folder_name(["torch==0"])
     old.mkdir(parents=True)
-    built: list[Path] = []
-
-    def made(folder: Path, needed: object, say: object) -> None:
-        built.append(folder)
-        (folder / "bin").mkdir()
-
-    monkeypatch.setattr(environment, "build", made)
+    monkeypatch.setattr(environment, "build", _made)
     python = peers_python(lambda text: None)
     assert [path.name for path in (tmp_path / "bench").iterdir()] == [folder_name(requirements())]
     assert python.parent.is_dir()
-    assert not built[0].exists()
+
+
+def test_a_gpus_environment_leaves_the_other_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REALM_CACHE", str(tmp_path))
+    monkeypatch.setattr(environment, "build", _made)
+    mine = peers_python(lambda text: None)
+    said: list[str] = []
+    theirs = peers_python(said.append, "cuda")
+    assert mine != theirs
+    assert mine.parent.is_dir()
+    assert theirs.parent.is_dir()
+    # What it can do without could not be installed.
+    assert any(line.startswith("left out:") and "flash-attn" in line for line in said)
+    assert peers_python(said.append, "cuda") == theirs
+    assert peers_python(said.append) == mine

@@ -44,3 +44,21 @@ def test_the_chats_are_always_the_same() -> None:
 def test_chats_of_several_exchanges_are_among_them() -> None:
     exchanges = {sum(m.role == "assistant" for m in chat.messages) for chat in chats.chats(64)}
     assert exchanges == {1, 2, 3}
+
+
+def test_long_chats_are_of_one_length_and_several_turns() -> None:
+    drawn = chats.long_chats(3, 1024)
+    rows = encode_many(chats.tokenizer(), drawn, 2048)
+    assert [row.full_tokens for row in rows] == [1024] * 3
+    assert all(row.trained_tokens / 1024 == pytest.approx(0.48, abs=0.01) for row in rows)
+    assert all(sum(m.role == "assistant" for m in chat.messages) >= 8 for chat in drawn)
+    assert len({tuple(row.ids) for row in rows}) == 3
+
+
+def test_a_long_chat_is_always_the_same() -> None:
+    assert chats.long_chats(3, 512)[:2] == chats.long_chats(2, 512)
+
+
+def test_long_chats_may_have_a_whole_context() -> None:
+    (row,) = encode_many(chats.tokenizer(), chats.long_chats(1, 65_536), 65_536)
+    assert row.full_tokens == 65_536

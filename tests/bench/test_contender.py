@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -50,9 +51,38 @@ def test_segments_are_timed_and_memory_is_what_they_add(tmp_path: Path, before: 
         trained = [peer.train() for _ in range(3)]
         assert all(each.answer == {"tokens": 7, "trained_tokens": 3} for each in trained)
         assert all(0 < each.seconds < peer.setup_s + 60 for each in trained)
-        assert peer.peak_mb() == pytest.approx(64 + 8, abs=8)
+        assert trained[-1].peak_mb == pytest.approx(64 + 8, abs=8)
     assert _children() == before
     assert "noise of a library" in (tmp_path / "log.txt").read_text()
+
+
+def test_contenders_that_take_turns_hold_the_device_for_their_segments_alone(tmp_path: Path) -> None:
+    code = """
+import time
+from realm.bench.pipe import Pipe
+pipe, rests, parked = Pipe(), [], [bytearray(b"x") * (96 << 20)]
+pipe.tell({"imported": True})
+pipe.tell({"ready": {}})
+def wake():
+    parked.clear()
+    time.sleep(0.1)
+def rest():
+    rests.append(1)
+    parked.append(bytearray(b"x") * (96 << 20))
+    time.sleep(0.1)
+def segment():
+    return {"rests": len(rests), "holds": len(parked)}
+pipe.serve(segment, {"wake": wake, "rest": rest})
+"""
+    command = [sys.executable, "-c", code]
+    with Contender("peer", command, os.environ, tmp_path / "log.txt", takes_turns=True) as peer:
+        began = time.perf_counter()
+        trained = [peer.train() for _ in range(2)]
+        took = time.perf_counter() - began
+    assert [each.answer for each in trained] == [{"rests": 1, "holds": 0}, {"rests": 2, "holds": 0}]
+    # What waits in host memory for its turn counts neither as time nor as memory of training.
+    assert took - sum(each.seconds for each in trained) >= 4 * 0.1
+    assert all(each.peak_mb < 64 for each in trained)
 
 
 def test_a_contender_that_dies_is_named_with_its_last_words(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM, Qwen3Config
 
+from realm.bench.cases import SUITES, Case
 from realm.bench.flops import Shape, Work, must_compute, work_of
+from realm.models.adapters import AdapterShape, wrap
 
 ONE = Shape(hidden_size=2, layers=1, heads=1, kv_heads=1, head_dim=2, intermediate_size=3, vocabulary=5)
 TWO = ONE.model_copy(update={"layers": 2})
@@ -59,6 +62,43 @@ def test_the_projections_are_what_torch_counts() -> None:
             weight = torch.randn(outputs, inputs, requires_grad=True)
             torch.nn.functional.linear(x_TC, weight).sum().backward()
     assert must_compute(shape, work, None) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    "case", [case for suite in SUITES.values() for case in suite.cases()], ids=lambda case: case.name
+)
+def test_what_a_case_must_compute_is_what_torch_counts(case: Case) -> None:
+    # The first layer, the last one, and two like all between.
+    layers, tokens = 4, 7
+    shape = case.shape.model_copy(update={"layers": layers})
+    # Plain attention looks at all pairs, behind every token of it something is predicted.
+    work = Work(inputs=tokens, trained=tokens, pairs=tokens**2, trained_pairs=tokens**2)
+    model = _model(case, layers)
+    with FlopCounterMode(display=False) as counter:
+        ids_1T = torch.zeros(1, tokens, dtype=torch.long, device="meta")
+        mask_11TT = torch.zeros(1, 1, tokens, tokens, device="meta")
+        model(input_ids=ids_1T, attention_mask=mask_11TT, use_cache=False).logits.sum().backward()
+    assert must_compute(shape, work, case.rank) == counter.get_total_flops()
+
+
+def _model(case: Case, layers: int) -> torch.nn.Module:
+    """Return transformers' own model of a case, with PEFT's adapter where it has one, without memory."""
+    blank, lora = case.blank, case.lora
+    config = Qwen3Config(
+        vocab_size=case.vocabulary,
+        hidden_size=blank.hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=blank.heads,
+        num_key_value_heads=blank.kv_heads,
+        head_dim=blank.head_dim,
+        intermediate_size=case.shape.intermediate_size,
+        tie_word_embeddings=blank.tie_embeddings,
+    )
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+        if lora is not None:
+            model = wrap(model, AdapterShape(**lora.model_dump()), 0)
+    return model
 
 
 @pytest.mark.parametrize("rank", [None, 16])

@@ -1,9 +1,9 @@
-"""The fixed chat set that every contender trains on, and the tokenizer made for it.
+"""The fixed chat sets that every contender trains on, and the tokenizer made for them.
 
 Words are drawn from a made-up lexicon whose words are one token each, so that lengths come out
-exactly: in tokens p50 66, p95 161, at most 372, and 48 % of the tokens trained. Lengths are drawn
-stratum by stratum in blocks of 32 chats, so that any whole number of blocks has nearly the same
-distribution.
+exactly, and 48 % of the tokens are trained. Short chats have in tokens p50 66, p95 161, at most 372;
+their lengths are drawn stratum by stratum in blocks of 32 chats, so that any whole number of blocks
+has nearly the same distribution. Long chats are all of one length, in 8 to 32 exchanges.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ _QUANTILES = ((0.0, 18.0), (0.5, 66.0), (0.95, 161.0), (1.0, float(LONGEST)))
 _LEXICON_WORDS = 1024
 _TURN_TOKENS = 2
 """The marks that open and close a turn."""
-_LONG_CHAT = 60
-"""From so many tokens on a chat may have several exchanges."""
+_SEVERAL = 60
+"""From so many tokens on a short chat may have several exchanges."""
+_EXCHANGES = (8, 12, 16, 24, 32)
+"""Of long chats."""
 
 
 @cache
@@ -47,7 +49,13 @@ def chats(count: int = CHATS) -> list[Example]:
     """Return the first `count` chats, a multiple of 32; equal counts give equal chats."""
     lengths = [length for block in range(count // BLOCK) for length in _block_lengths(block)]
     draw = rng("bench/chats")
-    return [_chat(length, draw) for length in lengths]
+    return [_chat(length, draw.choice((1, 2, 3)) if length >= _SEVERAL else 1, draw) for length in lengths]
+
+
+def long_chats(count: int, tokens: int) -> list[Example]:
+    """Return `count` chats of exactly so many tokens each; a chat does not depend on how many there are."""
+    draws = [rng("bench/long", tokens, number) for number in range(count)]
+    return [_chat(tokens, draw.choice(_EXCHANGES), draw) for draw in draws]
 
 
 def _block_lengths(block: int) -> list[int]:
@@ -69,9 +77,8 @@ def _quantile(share: float) -> int:
     return round(math.exp(math.log(short) + place * (math.log(long) - math.log(short))))
 
 
-def _chat(length: int, draw: Random) -> Example:
+def _chat(length: int, exchanges: int, draw: Random) -> Example:
     """Write a chat of exactly `length` tokens, of which 48 % are the assistant's, give or take one."""
-    exchanges = draw.choice((1, 2, 3)) if length >= _LONG_CHAT else 1
     answered = round(length * TRAINED_SHARE) - exchanges
     asked = length - 2 * _TURN_TOKENS * exchanges - answered
     turns: list[Message] = []

@@ -7,6 +7,11 @@ read here, the same way for everybody:
     ← {"ready": {"first_loss": …, "parameters": …}}       set up, warm, not a step taken
     → {"go": 1}   ← {"tokens": …, "trained_tokens": …}    one segment; as often as it is told
     → end of file                                         it leaves
+
+Where contenders take turns on a GPU, two commands surround each segment, and `rest` follows the set-up:
+
+    → {"wake": 1}   ← {}    it takes its memory on the GPU, before the clock runs
+    → {"rest": 1}   ← {}    it leaves it, after the clock has stopped
 """
 
 from __future__ import annotations
@@ -35,16 +40,28 @@ class Trained(Record):
     """One segment."""
 
     seconds: float
+    peak_mb: float
+    """The most host memory it has held since its set-up, above what it held after its imports; where
+    contenders take turns, since it was woken."""
     answer: dict[str, float]
-    """What the contender tells of it."""
+    """What the contender tells of it; on a GPU also `peak_device_mb`."""
 
 
 class Contender:
     """Start a contender and set it up; leaving the context ends it and all it started."""
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        takes_turns: bool = False,
+    ) -> None:
         self.name = name
         self._log = log
+        self._takes_turns = takes_turns
         self._busy = True
         """Whether it was asked for something that it has not answered."""
         began = time.perf_counter()
@@ -60,8 +77,9 @@ class Contender:
             )
         try:
             self._answer()
-            self.imported_mb = self._memory_mb("VmRSS")
-            self.ready: dict[str, float] = self._answer()["ready"]
+            self._imported_mb = self._memory_mb("VmRSS")
+            self.ready: dict[str, Any] = self._answer()["ready"]
+            self._in_turn("rest")
         except BaseException:
             self.close()
             raise
@@ -79,18 +97,15 @@ class Contender:
 
     def train(self) -> Trained:
         """Have one segment trained. Raises ChildDiedError with the end of its log."""
+        if self._takes_turns:
+            self._in_turn("wake")
+            self._forget_peak()  # what lay in host memory meanwhile is no need of training
         began = time.perf_counter()
-        try:
-            self._stdin.write(b'{"go": 1}\n')
-            self._stdin.flush()
-        except OSError:
-            raise self._died() from None
-        answer = self._answer()
-        return Trained(seconds=time.perf_counter() - began, answer=answer)
-
-    def peak_mb(self) -> float:
-        """Return the most memory it held since its set-up, above what it held after its imports."""
-        return self._memory_mb("VmHWM") - self.imported_mb
+        answer = self._ask("go")
+        seconds = time.perf_counter() - began
+        peak_mb = self._memory_mb("VmHWM") - self._imported_mb
+        self._in_turn("rest")
+        return Trained(seconds=seconds, peak_mb=peak_mb, answer=answer)
 
     def close(self) -> None:
         """End it, politely if it waits for a command."""
@@ -108,6 +123,19 @@ class Contender:
     def _stdin(self) -> Any:
         assert self._process.stdin is not None
         return self._process.stdin
+
+    def _in_turn(self, command: str) -> None:
+        """Have it take or leave the device, where there are turns."""
+        if self._takes_turns:
+            self._ask(command)
+
+    def _ask(self, command: str) -> dict[str, Any]:
+        try:
+            self._stdin.write(json.dumps({command: 1}).encode() + b"\n")
+            self._stdin.flush()
+        except OSError:
+            raise self._died() from None
+        return self._answer()
 
     def _answer(self) -> dict[str, Any]:
         output = self._process.stdout

@@ -1,25 +1,65 @@
-"""The machine's limit: how fast it multiplies fp32 matrices, big ones and those of the model.
+"""The limit of the machine or of its GPU: how fast it multiplies matrices, big ones and the model's.
 
-python -m realm.bench.limit THREADS
+python -m realm.bench.limit THREADS DEVICE
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from realm.bench.pipe import Pipe
+from realm.bench.turns import Device, Where
 
-SHAPES = {
-    "2048 × 2048 × 2048": (2048, 2048, 2048),
-    "4096 × 1024 × 4096": (4096, 1024, 4096),
-    "2560 × 256 × 768": (2560, 256, 768),
-    "2560 × 768 × 256": (2560, 768, 256),
-    "1024 × 256 × 8192": (1024, 256, 8192),
+Product = tuple[int, int, int]
+"""Rows, inputs, columns."""
+
+
+class Bound(NamedTuple):
+    """How a device is measured."""
+
+    precision: str
+    """torch's name of the numbers that are multiplied."""
+    measure_s: float
+    """How long each shape is tried."""
+    at_once: int
+    """Products between two looks at the clock; a GPU is told of several before it has done one."""
+    shapes: Mapping[str, Product]
+
+
+BOUNDS: Mapping[Where, Bound] = {
+    "cpu": Bound(
+        precision="float32",
+        measure_s=0.25,
+        at_once=1,
+        # The last three are the model's MLP and a piece of its head.
+        shapes={
+            "2048 × 2048 × 2048": (2048, 2048, 2048),
+            "4096 × 1024 × 4096": (4096, 1024, 4096),
+            "2560 × 256 × 768": (2560, 256, 768),
+            "2560 × 768 × 256": (2560, 768, 256),
+            "1024 × 256 × 8192": (1024, 256, 8192),
+        },
+    ),
+    "cuda": Bound(
+        precision="bfloat16",
+        measure_s=0.5,
+        at_once=8,
+        # Two big ones; the MLPs of a short pack at 0.6 B and of a long row at 8 B; a piece of a head.
+        shapes={
+            "8192 × 8192 × 8192": (8192, 8192, 8192),
+            "16384 × 8192 × 8192": (16_384, 8192, 8192),
+            "4096 × 1024 × 3072": (4096, 1024, 3072),
+            "4096 × 3072 × 1024": (4096, 3072, 1024),
+            "65536 × 4096 × 12288": (65_536, 4096, 12_288),
+            "65536 × 12288 × 4096": (65_536, 12_288, 4096),
+            "2048 × 4096 × 151936": (2048, 4096, 151_936),
+        },
+    ),
 }
-"""Rows, inputs, columns. The last three are the model's MLP and a piece of its head."""
-_MEASURE_S = 0.25
+"""By device."""
 
 
 def main() -> None:
@@ -30,28 +70,37 @@ def main() -> None:
     import torch  # isort: skip
 
     torch.set_num_threads(int(sys.argv[1]))
+    device = Device("cuda" if sys.argv[2] == "cuda" else "cpu")
+    bound = BOUNDS[device.name]
     pipe.tell({"imported": True})
-    pipe.tell({"ready": {}})
+    pipe.tell({"ready": {"device": device.model}})
 
     def rates() -> dict[str, Any]:
-        return {name: _gflops(*shape) for name, shape in SHAPES.items()}
+        found = {name: gflops(product, bound, device) for name, product in bound.shapes.items()}
+        device.free()
+        return found
 
     pipe.serve(rates)
 
 
-def _gflops(rows: int, inputs: int, columns: int) -> float:
-    """Return the best rate seen within a quarter of a second, in 10⁹ operations a second."""
+def gflops(product: Product, bound: Bound, device: Device) -> float:
+    """Return the best rate seen while it was tried, in 10⁹ operations a second."""
     import torch
 
-    left, right = torch.randn(rows, inputs), torch.randn(inputs, columns)
-    out = torch.empty(rows, columns)
+    rows, inputs, columns = product
+    settings: dict[str, Any] = {"dtype": getattr(torch, bound.precision), "device": device.name}
+    left, right = torch.randn(rows, inputs, **settings), torch.randn(inputs, columns, **settings)
+    out = torch.empty(rows, columns, **settings)
     torch.mm(left, right, out=out)
-    best, end = float("inf"), time.perf_counter() + _MEASURE_S
+    device.wait()
+    best, end = float("inf"), time.perf_counter() + bound.measure_s
     while time.perf_counter() < end:
         began = time.perf_counter()
-        torch.mm(left, right, out=out)
+        for _ in range(bound.at_once):
+            torch.mm(left, right, out=out)
+        device.wait()
         best = min(best, time.perf_counter() - began)
-    return 2e-9 * rows * inputs * columns / best
+    return 2e-9 * rows * inputs * columns * bound.at_once / best
 
 
 if __name__ == "__main__":

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realm.bench.pipe import Pipe
 from realm.bench.spec import Spec
+from realm.bench.turns import Device
 from realm.training.job import RowsFile, TrainJob
-from realm.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from realm.training.engine import Trainer
 
 
 def main() -> None:
@@ -27,6 +30,7 @@ def main() -> None:
     from realm.training.engine import Trainer
 
     torch.set_num_threads(spec.threads)
+    device = Device(spec.device)
     pipe.tell({"imported": True})
     taken: list[StepTaken] = []
 
@@ -37,7 +41,7 @@ def main() -> None:
     trainer = Trainer(job_of(spec), emit)
     trainer.prepare()
     parameters = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-    pipe.tell({"ready": {"first_loss": _loss_before(trainer), "parameters": parameters}})
+    pipe.tell({"ready": {"first_loss": loss_before(trainer), "parameters": parameters}})
 
     def segment() -> dict[str, Any]:
         taken.clear()
@@ -46,66 +50,45 @@ def main() -> None:
         return {
             "tokens": sum(step.tokens for step in taken),
             "trained_tokens": sum(step.trained_tokens for step in taken),
+            **device.memory(),
         }
 
-    pipe.serve(segment)
+    held = (trainer.model, trainer._optimizer)
+    pipe.serve(segment, {"wake": lambda: device.wake(*held), "rest": lambda: device.rest(*held)})
 
 
 def job_of(spec: Spec) -> TrainJob:
     """Return the run that the engine is told to train."""
-    rules: dict[str, Any] = {
-        "optimizer": {
-            "kind": "adamw",
-            "learning_rate": spec.learning_rate,
-            "betas": list(spec.betas),
-            "eps": spec.eps,
-            "weight_decay": 0.0,
-        },
-        "schedule": {"kind": "constant"},
-        "precision": "fp32",
-        "batch_rows": spec.batch_rows,
-        "max_tokens": spec.max_tokens,
-        "steps": 1_000_000,
-        "order": "given",
-        "clip_norm": spec.clip_norm,
-        "device": "cpu",
-        "threads": spec.threads,
-    }
-    if spec.lora is not None:
-        lora = spec.lora
-        rules["parameters"] = {
-            "kind": "lora",
-            "rank": lora.r,
-            "alpha": lora.lora_alpha,
-            "dropout": lora.lora_dropout,
-            "targets": list(lora.target_modules),
-        }
+    rules = spec.recipe.rules.model_copy(update={"threads": spec.threads})
     return TrainJob(
         run="bench",
         seed=0,
         start=spec.model,
         origin=spec.model,
         rows=(RowsFile(path=spec.examples),),
-        recipe=Recipe.model_validate({"rules": rules}),
+        recipe=spec.recipe.model_copy(update={"rules": rules}),
         stages=spec.scratch,
         events=f"{spec.scratch}/events.jsonl",
     )
 
 
-def _loss_before(trainer: Any) -> float:
+def loss_before(trainer: Trainer) -> float:
     """Return the mean loss of all trained tokens before the first step, by the engine's own forward pass."""
     import torch
 
-    from realm.training.batching import pack
+    from realm.training.batching import Unit, best_fit, pack
+    from realm.training.precision import autocast, choose
 
-    sequences = [sequence for row in trainer.rows.sequences for sequence in row]
-    rows = trainer.rules.batch_rows
+    units = [Unit(sequences, row) for row, sequences in enumerate(trainer.rows.sequences)]
+    rules, trainee = trainer.rules, trainer.trainee
+    precision = choose(rules.precision, trainee.device)
     total, trained = 0.0, 0
-    with torch.no_grad():
-        for begin in range(0, len(sequences), rows):
-            batch = pack(sequences[begin : begin + rows])
-            total += float(trainer.trainee.cross_entropy(batch, batch.weights_M))
-            trained += batch.trained_tokens
+    with torch.no_grad(), autocast(precision, trainee.device):
+        for begin in range(0, len(units), rules.batch_rows):
+            for members in best_fit(units[begin : begin + rules.batch_rows], rules.memory.tokens_at_once):
+                batch = pack(members, trainee.device)
+                total += float(trainee.cross_entropy(batch, batch.weights_M))
+                trained += batch.trained_tokens
     return total / trained
 
 

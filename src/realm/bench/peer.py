@@ -24,7 +24,8 @@ _LIBRARIES = ("transformers", "datasets", "peft", "trl.trainer.sft_trainer")
 def main() -> None:
     """Train the spec's rows, segment by segment, until told to stop."""
     spec = json.loads(Path(sys.argv[1]).read_bytes())
-    pipe = runpy.run_path(str(Path(__file__).with_name("pipe.py")))["Pipe"]()
+    pipe = _beside("pipe.py")["Pipe"]()
+    device = _beside("turns.py")["Device"](spec["device"])
     import torch
 
     for library in _LIBRARIES:  # loaded here, so that memory counts from here on
@@ -36,17 +37,27 @@ def main() -> None:
     trainer = _trainer(spec)
     parameters = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     pipe.tell({"ready": {"first_loss": _loss_before(trainer), "parameters": parameters}})
-    trainer.add_callback(_segments(trainer, spec["steps"], pipe))
+    trainer.add_callback(_segments(trainer, spec["steps"], pipe, device))
     trainer.train()
 
 
-def _segments(trainer: Any, steps: int, pipe: Any) -> Any:
+def _beside(name: str) -> dict[str, Any]:
+    """Return what a file of this folder defines, which imports nothing of realm."""
+    return runpy.run_path(str(Path(__file__).with_name(name)))
+
+
+def _segments(trainer: Any, steps: int, pipe: Any, device: Any) -> Any:
     """Return the callback that waits between segments and answers for each."""
     from transformers import TrainerCallback
 
+    asked = {
+        "wake": lambda: device.wake(trainer.model, trainer.optimizer),
+        "rest": lambda: device.rest(trainer.model, trainer.optimizer),
+    }
+
     def begin(control: Any) -> None:
         trainer.counts = {"tokens": 0, "trained_tokens": 0}
-        if not pipe.told():
+        if not pipe.told_to_go(asked):
             control.should_training_stop = True
 
     class Segments(TrainerCallback):  # type: ignore[misc]
@@ -55,7 +66,8 @@ def _segments(trainer: Any, steps: int, pipe: Any) -> Any:
 
         def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.global_step % steps == 0:
-                pipe.tell(trainer.counts)
+                counts = {name: int(count) for name, count in trainer.counts.items()}
+                pipe.tell({**counts, **device.memory()})
                 begin(control)
 
     return Segments()
@@ -71,12 +83,13 @@ def _trainer(spec: dict[str, Any]) -> Any:
     sft: Any = import_module("trl")
 
     class Counting(sft.SFTTrainer):  # type: ignore[misc]
-        counts: dict[str, int]
+        counts: dict[str, Any]
 
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             mask = inputs.get("attention_mask")
-            self.counts["tokens"] += int(inputs["input_ids"].numel() if mask is None else mask.sum())
-            self.counts["trained_tokens"] += int((inputs["labels"] != IGNORED).sum())
+            # Added up where they are: a number of the GPU would be waited for.
+            self.counts["tokens"] += inputs["input_ids"].numel() if mask is None else mask.sum()
+            self.counts["trained_tokens"] += (inputs["labels"] != IGNORED).sum()
             return super().compute_loss(model, inputs, *args, **kwargs)
 
     config = sft.SFTConfig(
@@ -85,14 +98,14 @@ def _trainer(spec: dict[str, Any]) -> Any:
         adam_beta1=spec["betas"][0],
         adam_beta2=spec["betas"][1],
         adam_epsilon=spec["eps"],
-        weight_decay=0.0,
+        weight_decay=spec["weight_decay"],
         max_grad_norm=spec["clip_norm"],
         lr_scheduler_type="constant",
         num_train_epochs=1_000_000,
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
-        use_cpu=True,
+        use_cpu=spec["device"] == "cpu",
         **spec["settings"],
     )
     trainer = Counting(
@@ -103,6 +116,10 @@ def _trainer(spec: dict[str, Any]) -> Any:
         peft_config=LoraConfig(task_type="CAUSAL_LM", **spec["lora"]) if spec["lora"] else None,
     )
     trainer.counts = {"tokens": 0, "trained_tokens": 0}
+    if trainer.args.use_liger_kernel:
+        # `train` does so again, which changes nothing; done here, the first loss is computed with it too.
+        liger = import_module("transformers.integrations.liger")
+        liger.apply_liger_kernel(trainer.model, trainer.args.liger_kernel_config)
     return trainer
 
 

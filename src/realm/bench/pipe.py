@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -21,11 +21,19 @@ class Pipe:
         self._answers.write(json.dumps(answer) + "\n")
         self._answers.flush()
 
-    def told(self) -> bool:
-        """Wait for a command; false when there will be none any more."""
-        return bool(sys.stdin.readline())
+    def told_to_go(self, asked: Mapping[str, Callable[[], None]] | None = None) -> bool:
+        """Wait for `go`, doing what else is asked until then; false when there will be nothing any more."""
+        for line in iter(sys.stdin.readline, ""):
+            (command,) = json.loads(line)
+            if command == "go":
+                return True
+            (asked or {})[command]()
+            self.tell({})
+        return False
 
-    def serve(self, segment: Callable[[], dict[str, Any]]) -> None:
-        """Carry out a segment for each command."""
-        while self.told():
+    def serve(
+        self, segment: Callable[[], dict[str, Any]], asked: Mapping[str, Callable[[], None]] | None = None
+    ) -> None:
+        """Carry out a segment whenever told to go."""
+        while self.told_to_go(asked):
             self.tell(segment())

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
 from realm.core.records import Record
 
 
-class PeerFigures(Record):
+class _Figures(Record):
+    """Figures, some of which there are on a GPU alone: written only where there are any."""
+
+    @model_serializer(mode="wrap")
+    def _found(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if value is not None}
+
+
+class PeerFigures(_Figures):
     """One peer in one case."""
 
     name: str
@@ -16,16 +26,25 @@ class PeerFigures(Record):
     tokens_per_s: float
     trained_tokens_per_s: float
     peak_rss_mb: float
+    peak_device_mb: float | None = None
+    """The most memory on the GPU that its tensors took, as torch counts it."""
     speedup: float
     """Median over pairs: its time for a segment, divided by ours right before it."""
     pairs: int
-    """One where it was more than twice as slow as the fastest peer."""
+    """One, in a quick run, where it was more than twice as slow as the fastest peer."""
     setup_s: float
     loss_difference: float
     """Of its mean loss before the first step from ours."""
 
 
-class CaseFigures(Record):
+class LeftOut(Record):
+    """A peer that could not run."""
+
+    name: str
+    reason: str
+
+
+class CaseFigures(_Figures):
     """One case. Rates are those of the median segment."""
 
     name: str
@@ -36,10 +55,12 @@ class CaseFigures(Record):
     """Real tokens, masked ones included, padding not."""
     trained_tokens_per_s: float
     peak_rss_mb: float
-    """Above what the process holds after its imports."""
+    """In host memory, above what the process holds after its imports."""
+    peak_device_mb: float | None = None
+    """The most memory on the GPU that our tensors took, as torch counts it."""
     speedup_vs_best_peer: float
     memory_ratio: float
-    """Our peak divided by that of the best peer."""
+    """Our peak divided by that of the best peer; of memory on the GPU where the case ran there."""
     utilisation: float
     """Share of the machine's measured peak that the operations which must be computed take."""
     best_peer: str
@@ -59,16 +80,20 @@ class CaseFigures(Record):
     """At the machine's measured peak."""
     first_loss: float
     peers: tuple[PeerFigures, ...]
+    left_out: tuple[LeftOut, ...] | None = None
+    """Peers that could not run here, such as for want of memory."""
 
 
-class Machine(Record):
+class Machine(_Figures):
     """What it ran on."""
 
     cpu: str
     cores: int
     threads: int
+    gpu: str | None = None
+    """None where the cases ran on the CPU."""
     gemm_gflops: float
-    """The best fp32 rate measured over all shapes and rounds, 10⁹ operations a second."""
+    """The best rate measured over all shapes and rounds, 10⁹ operations a second: fp32, on a GPU bf16."""
     gemm_shapes: dict[str, float]
     """The same by shape: rows × inputs × columns."""
     torch: str

@@ -6,7 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
+from realm.bench.turns import Where
 from realm.core.config import Config
+from realm.training.recipe import Recipe
 
 
 class Lora(Config):
@@ -31,13 +33,15 @@ class Spec(Config):
     """Optimizer steps in a segment; they see every row once."""
     batch_rows: int
     """Rows in a step."""
-    max_tokens: int
-    """Of the longest row, or more."""
+    recipe: Recipe
+    """By which our side trains; what it shares with its peers follows in their words."""
+    device: Where
     lora: Lora | None
     """None trains all parameters."""
     learning_rate: float
     betas: tuple[float, float]
     eps: float
+    weight_decay: float
     clip_norm: float
     threads: int
     scratch: str

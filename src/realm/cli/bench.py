@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -13,7 +13,7 @@ from realm.cli.options import Options
 from realm.cli.output import print_json, print_line, print_table
 
 if TYPE_CHECKING:
-    from realm.bench.report import TrainReport
+    from realm.bench.report import CaseFigures, PeerFigures, TrainReport
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +24,9 @@ def register(app: typer.Typer) -> None:
 def train(
     ctx: typer.Context,
     quick: bool = typer.Option(False, "--quick", help="Fewer chats and three pairs."),
+    device: Literal["cpu", "cuda"] = typer.Option(
+        "cpu", help="Which cases: the four small ones of the CPU, or the two of an NVIDIA GPU."
+    ),
     threads: int | None = typer.Option(None, min=1, help="CPU threads of every contender; all cores."),
     rows: int | None = typer.Option(
         None, min=32, help="Chats in a segment, a multiple of 32; by default it depends on the case."
@@ -32,9 +35,12 @@ def train(
     """Train the same chats with this engine and with TRL, in turns, and compare. Needs no realm.
 
     The first call builds an environment for TRL in the cache folder ($REALM_CACHE, else
-    ~/.cache/realm): some minutes and 2 GB. Nothing else is written. See docs/bench.md.
+    ~/.cache/realm): some minutes and 2 GB, for a GPU about 10 GB. Nothing else is written. See
+    docs/bench.md.
 
     Example: realm bench train --quick
+
+    Example: realm bench train --device cuda
 
     Example: realm --json bench train > bench.json
     """
@@ -45,7 +51,7 @@ def train(
     options: Options = ctx.obj
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
     with _progress() as say:
-        report = measure(quick=quick, threads=threads or cores, rows=rows, say=say)
+        report = measure(quick=quick, threads=threads or cores, rows=rows, say=say, device=device)
     if options.json:
         print_json(report)
     else:
@@ -68,10 +74,9 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
 def _print_report(report: TrainReport) -> None:
     machine = report.machine
-    print_line(
-        f"{machine.cpu}, {machine.cores} cores, {machine.threads} threads, torch {machine.torch}: "
-        f"{machine.gemm_gflops:.0f} GFLOP/s fp32 at most\n"
-    )
+    where = f"{machine.cpu}, {machine.cores} cores, {machine.threads} threads, torch {machine.torch}"
+    rate = f"{machine.gemm_gflops:,.0f} GFLOP/s {'bf16' if machine.gpu else 'fp32'} at most"
+    print_line(f"{f'{machine.gpu}, {where}' if machine.gpu else where}: {rate}\n")
     print_table(
         ["case", "contender", "tokens/s", "trained/s", "peak MB", "ours is", "pairs", "set-up s"],
         _lines(report),
@@ -83,17 +88,19 @@ def _print_report(report: TrainReport) -> None:
             f"{case.name}: {case.speedup_vs_best_peer:.2f} × the best peer ({case.best_peer}), "
             f"{case.memory_ratio:.2f} of its memory, {case.utilisation:.0%} of the machine's limit"
         )
+        for peer in case.left_out or ():
+            print_line(f"{case.name}: {peer.name} could not run: {peer.reason.splitlines()[-1]}")
 
 
 def _lines(report: TrainReport) -> Iterator[tuple[object, ...]]:
     for case in report.cases:
-        rates = f"{case.tokens_per_s:,.0f}", f"{case.trained_tokens_per_s:,.0f}", f"{case.peak_rss_mb:,.0f}"
-        yield case.name, "this engine", *rates, "", case.pairs, f"{case.setup_s:.0f}"
+        yield case.name, "this engine", *_rates(case), "", case.pairs, f"{case.setup_s:.0f}"
         for peer in case.peers:
-            rates = (
-                f"{peer.tokens_per_s:,.0f}",
-                f"{peer.trained_tokens_per_s:,.0f}",
-                f"{peer.peak_rss_mb:,.0f}",
-            )
-            yield "", peer.name, *rates, f"{peer.speedup:.2f} ×", peer.pairs, f"{peer.setup_s:.0f}"
+            yield "", peer.name, *_rates(peer), f"{peer.speedup:.2f} ×", peer.pairs, f"{peer.setup_s:.0f}"
         yield "", "limit", f"{case.limit_tokens_per_s:,.0f}", "", "", f"{case.utilisation:.0%}", "", ""
+
+
+def _rates(figures: CaseFigures | PeerFigures) -> tuple[str, str, str]:
+    """Show speed and memory: the GPU's where it ran there."""
+    peak = figures.peak_device_mb or figures.peak_rss_mb
+    return f"{figures.tokens_per_s:,.0f}", f"{figures.trained_tokens_per_s:,.0f}", f"{peak:,.0f}"
