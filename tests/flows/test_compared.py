@@ -11,7 +11,9 @@ from realm import Realm
 from realm.cli.main import run
 from realm.core.errors import NotFoundError
 from realm.core.hashing import hash_bytes
+from realm.evaluation.calibration import CalibrationConfig
 from realm.flows.appraisal import evaluated
+from realm.flows.calibration import of_checkpoint
 from realm.ledger.records import NewCheckpoint, NewEvaluation, ProblemResult
 from tiny_lab import make_lab
 
@@ -33,6 +35,7 @@ def answer(
     suite: str = "bin/3",
     level: int = 3,
     context: dict[str, str] = HERE,
+    confidence: float | None = None,
 ) -> str:
     """Save a checkpoint of this step that answered so many of ten problems rightly; return its hash."""
     ledger, content = realm.lab.ledger, hash_bytes(b"%d" % step)
@@ -50,7 +53,12 @@ def answer(
     )
     found = [
         ProblemResult(
-            key=f"p{n}", primitive="binary_add", correct=n < right, score=float(n < right), answer=""
+            key=f"p{n}",
+            primitive="binary_add",
+            correct=n < right,
+            score=float(n < right),
+            answer="",
+            confidence=confidence,
         )
         for n in range(10)
     ]
@@ -59,6 +67,28 @@ def answer(
     )
     ledger.evaluations.add(new, found, None)
     return content
+
+
+def test_a_checkpoints_calibration_is_over_all_it_was_asked_in_one_way(
+    realm: Realm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(realm, 10, 10, context=ELSEWHERE)
+    content = answer(realm, 10, 8, suite="bin/4", confidence=0.6)
+    answer(realm, 10, 4, suite="bin/5", confidence=0.6)
+    found = of_checkpoint(realm.lab, realm.checkpoint("dio@10"), CalibrationConfig(bins=4))
+    assert (found.hash, len(found.evaluations), len(found.left_out), found.answers) == (content, 2, 1, 20)
+    sure = found.calibration
+    assert sure is not None
+    assert [(row.low, row.answers, row.score) for row in sure.table if row.answers] == [
+        (0.5, 20, pytest.approx(0.6))
+    ]
+    assert sure.width_error == pytest.approx(0)
+    assert run(["--home", str(realm.home.root), "eval", "calibration", "dio@10", "--bins", "4"]) == 0
+    told = capsys.readouterr().out
+    assert "20 of 20 answers" in told
+    assert "1 measured in another way" in told
+    answer(realm, 20, 3)
+    assert of_checkpoint(realm.lab, realm.checkpoint("dio@20")).calibration is None
 
 
 def qualities(realm: Realm) -> list[float]:

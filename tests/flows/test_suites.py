@@ -17,6 +17,7 @@ from realm.core.errors import RefusedError, StateError
 from realm.core.events import AnswersGraded, Event
 from realm.core.records import Priority
 from realm.flows import suites
+from realm.flows.calibration import of_evaluations
 from realm.flows.examination import EVALUATE
 from realm.flows.judging import Case
 from realm.flows.skills import skill_state, store_skill_state
@@ -109,7 +110,7 @@ def test_an_answer_is_kept_with_how_it_was_measured(lab: Realm) -> None:
     assert any(result.answer for result in results)
     assert all(result.confidence is not None and 0 <= result.confidence <= 1 for result in results)
     assert len({result.confidence for result in results}) > 1
-    found = suites.calibration(lab.lab, facts.id)
+    found = of_evaluations(lab.lab, [facts.id])
     assert found is not None
     assert found.answers == 5
     bits = next(e for e in lab.evaluations() if e.kind == "skill" and not e.verdict)

@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
         "run": run,
         "list": list_evaluations,
         "show": show,
+        "calibration": calibration,
         "compare": compare,
         "rank": rank,
         "transfer": transfer,
@@ -70,7 +71,9 @@ def run(
             _queued(options, job.id)
             return
         if job is not None:
-            with problem_bar(realm, job, sum(len(part.problems) for part in asked.parts)):
+            stored = realm.lab.ledger.evaluations.find
+            missing = [part for part in asked.parts if stored(asked.checkpoint.hash, part.id) is None]
+            with problem_bar(realm, job, sum(len(part.problems) for part in missing)):
                 finish(realm.lab, job)
         found = evaluated(realm.lab, asked)
     if options.json:
@@ -217,20 +220,49 @@ def show(
 
     Example: realm eval show 12 --answers
     """
-    from realm.flows.suites import calibration
+    from realm.flows.calibration import of_evaluations
 
     options: Options = ctx.obj
     with options.realm() as realm:
         record = realm.lab.ledger.evaluations.get(evaluation)
-        sure = calibration(realm.lab, evaluation)
+        sure = of_evaluations(realm.lab, [evaluation])
         results = realm.lab.ledger.evaluations.results(evaluation) if answers else []
     if options.json:
         told = {**record.model_dump(mode="json"), "calibration": sure}
         print_json({**told, **({"answers": results} if answers else {})})
         return
     _print_record(record)
-    _print_calibration(record, sure)
+    _print_calibration(sure, record.total)
     _print_answers(results)
+
+
+def calibration(
+    ctx: typer.Context,
+    model: str | None = typer.Argument(None, help=f"{MODEL} Without one the champion, else the latest."),
+    bins: int = typer.Option(10, min=2, max=100, help="How many confidences are sorted into."),
+    equally_full: bool = typer.Option(
+        False, "--equally-full", help="Show bins with equally many answers instead of bins equally wide."
+    ),
+) -> None:
+    """Show how well a checkpoint's confidences are calibrated, over all it was asked in one way.
+
+    Example: realm eval calibration dio@champion --bins 15
+    """
+    from realm.evaluation.calibration import CalibrationConfig
+    from realm.flows.calibration import of_checkpoint
+    from realm.flows.checkpoints import chosen
+
+    options: Options = ctx.obj
+    with options.realm() as realm:
+        config = CalibrationConfig(bins=bins, kind="mass" if equally_full else "width")
+        found = of_checkpoint(realm.lab, chosen(realm.lab, model), config)
+    if options.json:
+        print_json(found)
+        return
+    print_line(f"{found.checkpoint}  {found.hash[:19]}  evaluations: {len(found.evaluations)}")
+    if found.left_out:
+        print_line(f"{'left out':12} {len(found.left_out)} measured in another way")
+    _print_calibration(found.calibration, found.answers)
 
 
 def _print_record(record: EvaluationRecord) -> None:
@@ -242,13 +274,13 @@ def _print_record(record: EvaluationRecord) -> None:
         print_line(f"{'measured':12} {name}: {printable(str(value))}")
 
 
-def _print_calibration(record: EvaluationRecord, sure: Calibration | None) -> None:
+def _print_calibration(sure: Calibration | None, answers: int) -> None:
     if sure is None:
         print_line(f"{'calibration':12} unknown: no confidences are recorded")
         return
     print_line(
         f"{'calibration':12} error {sure.width_error:.3f} in bins equally wide, {sure.mass_error:.3f} in bins"
-        f" equally full; {sure.answers} of {record.total} answers"
+        f" equally full; {sure.answers} of {answers} answers"
     )
     fitted = "" if sure.fitted else " (none helps)"
     print_line(

@@ -75,6 +75,14 @@ def verified_checkpoint(lab: Lab, checkpoint: CheckpointRecord) -> str:
         ) from None
 
 
+def chosen(lab: Lab, reference: str | None) -> CheckpointRecord:
+    """Return what a name means; without one the champion, else the latest checkpoint."""
+    if reference is None:
+        champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
+        reference = f"{lab.hero_name}@{'champion' if champion else 'latest'}"
+    return resolve(lab, reference)
+
+
 def resolve(lab: Lab, reference: str) -> CheckpointRecord:
     """Return the checkpoint that a name means.
 

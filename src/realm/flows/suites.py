@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from realm.core.errors import RefusedError, StateError
 from realm.core.records import Priority, Record
-from realm.evaluation.calibration import Calibration, Sure, calibrate
 from realm.evaluation.comparison import Difference, Pair
 from realm.evaluation.comparison import compare as difference
 from realm.evaluation.score import Scoring, SuiteScore
 from realm.evaluation.suitefile import ResolvedTask, load_suite, suite_names
 from realm.evaluation.task import Size
 from realm.flows.carrying import carried_out
-from realm.flows.checkpoints import resolve
+from realm.flows.checkpoints import chosen
 from realm.flows.context import Lab
 from realm.flows.evaluation import measured_alike, pairs_of, stored
 from realm.flows.examination import Asked, plan, queue
@@ -80,10 +79,7 @@ def ask(
 
     Without a name the champion, else the latest checkpoint. With a risk, 0 included, parts end early.
     """
-    if model is None:
-        champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
-        model = f"{lab.hero_name}@{'champion' if champion else 'latest'}"
-    return Asked(lab, plan(lab, resolve(lab, model), suite, size=size, risk=risk))
+    return Asked(lab, plan(lab, chosen(lab, model), suite, size=size, risk=risk))
 
 
 def begin(lab: Lab, asked: Asked) -> Job | None:
@@ -125,16 +121,6 @@ def evaluated(lab: Lab, asked: Asked) -> Evaluated:
 def _command(asked: Asked) -> str:
     suite = asked.examination.suite.name
     return f"`realm eval run {asked.checkpoint.hash[7:19]} --suite {suite} --size {asked.suite.size}`"
-
-
-def calibration(lab: Lab, evaluation: int) -> Calibration | None:
-    """Return how well the confidences of an evaluation's answers are calibrated; None where none is known."""
-    sure = [
-        Sure(key=result.key, confidence=result.confidence, score=result.score)
-        for result in lab.ledger.evaluations.results(evaluation)
-        if result.confidence is not None
-    ]
-    return calibrate(sure) if sure else None
 
 
 def compare(lab: Lab, before: Asked, after: Asked) -> Compared:
