@@ -316,7 +316,7 @@ def test_a_step_of_several_updates_clips_and_tells_of_all(tmp_path: Path) -> Non
     """What it does is what as many updates on its answers do."""
     job = _several(tmp_path, kl_weight=0.0)
     trainer, other = _prepared(job), _prepared(job)
-    units = other._units(0)
+    units = other._batches.units(0)
     other._set_rate()
     clipped = []
     for _ in range(3):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,16 +29,17 @@ from realm.core.events import (
     ignore,
 )
 from realm.core.seeds import seed as seed_of
-from realm.models import files
-from realm.models.adapters import Base, base_of, text_config
+from realm.models.adapters import Base, base_of
 from realm.training import guard
-from realm.training.batching import Unit, best_fit, pack, steps_in_all
+from realm.training.batches import Batches
+from realm.training.batching import Unit, steps_in_all
 from realm.training.compiled import prove_compiled
 from realm.training.job import TrainJob
-from realm.training.method import METHODS, Loss, Method, Row
+from realm.training.loading import device_of, load_trainee
+from realm.training.method import METHODS, Method
 from realm.training.optimizer import OPTIMIZERS
 from realm.training.parameter import PARAMETERS
-from realm.training.precision import autocast, choose
+from realm.training.precision import choose
 from realm.training.proof import prove
 from realm.training.recipe import Recipe
 from realm.training.rows import read
@@ -51,7 +51,6 @@ from realm.training.state import (
     read_progress,
 )
 from realm.training.statistics import Statistics
-from realm.training.trainee import Trainee
 from realm.training.updates import in_all, updates_of
 from realm.training.validation import measure
 from realm.training.watching import Watcher, peak_memory
@@ -147,34 +146,13 @@ class Trainer:
         self.emit: Emit = emit if self._world.rank == 0 else ignore
         good = begin.start if begin else Path(job.start)
         self._stages = Stages(job, good, self.emit, writes=self._world.rank == 0)
-        device = _device(self.rules.device)
+        device = device_of(self.rules.device)
         self._precision = choose(self.rules.precision, device)
         self._method: Method = METHODS.build(job.recipe.method)
         self._parameters = PARAMETERS.build(self.rules.parameters)
-        model, tokenizer = self._load()
-        applied = self._parameters.apply(model, job.seed).to(device)
-        if job.recipe.model.context_tokens:
-            text_config(applied).max_position_embeddings = job.recipe.model.context_tokens
-        if self._precision.dtype is torch.bfloat16:
-            _halve_frozen(applied)
-        self.trainee = Trainee(
-            model=applied,
-            tokenizer=tokenizer,
-            device=device,
-            seed=job.seed,
-            origin=Path(job.origin),
-            max_tokens=min(self.rules.max_tokens, text_config(applied).max_position_embeddings),
-        )
+        self.trainee = load_trainee(job, self.good, self._parameters, device, self._precision)
         self._statistics = Statistics()
         self._watcher = Watcher(job, self.emit)
-
-    def _load(self) -> files.LoadedApart:
-        """Load the last good state; a new run merges an adapter that it does not go on with."""
-        found, vault = read_progress(self.good), Path(self.job.start).parent
-        resumed = found is not None and found.run == self.job.run
-        if resumed or self._parameters.continues(self.good):
-            return files.load(self.good, merge=False, vault=vault)
-        return files.LoadedApart(*files.load(self.good, vault=vault))
 
     @property
     def good(self) -> Path:
@@ -197,6 +175,7 @@ class Trainer:
         )
         proof = prove(self.trainee, self._method, self.rows, rules)
         self._world.enter(self.trainee.model)
+        self._batches = Batches(job, self._method, self.trainee, self.rows, self._world, self._precision)
         self._optimizer = OPTIMIZERS.build(rules.optimizer).build(self.trainee.model)
         with self._world.mixing():
             self.progress = self._begin()
@@ -315,7 +294,7 @@ class Trainer:
         began = time.monotonic()
         batch = self.progress.batch
         torch.manual_seed(seed_of("step", self.job.seed, batch))
-        units = self._units(batch)
+        units = self._batches.units(batch)
         updates: list[StepTaken] = []
         while len(updates) < updates_of(self._method):
             update = self._update(batch, units, began, first=not updates)
@@ -328,23 +307,26 @@ class Trainer:
     def _update(self, batch: int, units: Sequence[Unit], began: float, *, first: bool) -> StepTaken | None:
         """Change the weights once, or not at all where that would do harm."""
         rate = self._set_rate()
-        loss, figures, tokens, trained = self._gradient(units)
+        self._optimizer.zero_grad(set_to_none=True)
+        found = self._batches.gradient(units)
         norm = self._world.clip(self.model, self.rules.clip_norm or float("inf"))
         # A batch that is generated anew is another one.
-        again = None if self._method.generates else self._loss_again
-        verdict = guard.judge(self.rules.guard, self.progress.guard, loss, norm, batch=batch, again=again)
+        again = None if self._method.generates else self._batches.loss
+        verdict = guard.judge(
+            self.rules.guard, self.progress.guard, found.loss, norm, batch=batch, again=again
+        )
         taken = StepTaken(
             run=self.job.run,
             step=self.progress.step + 1,
             steps_total=self.steps_total,
             hero_step=self.progress.hero_step + 1,
-            loss=loss,
+            loss=found.loss,
             gradient_norm=norm,
             learning_rate=rate,
-            tokens=tokens,
-            trained_tokens=trained,
+            tokens=found.tokens,
+            trained_tokens=found.trained_tokens,
             seconds=time.monotonic() - began,
-            figures=figures,
+            figures=found.figures,
             memory_bytes=peak_memory(),
         )
         self.progress = self.progress.model_copy(update={"position": batch + 1, "guard": verdict.state})
@@ -356,15 +338,6 @@ class Trainer:
         self._optimizer.step()
         return taken
 
-    def _units(self, batch: int) -> list[Unit]:
-        """Return what a batch of rows trains on."""
-        chosen = self.rows.of_batch(batch, self.rules.batch_rows, order=self.rules.order, seed=self.job.seed)
-        rows = [Row(i, self.rows.examples[i], self.rows.sequences[i]) for i in chosen]
-        make = partial(self._method.units, self.trainee, batch)
-        if self._method.generates:
-            return self._world.pooled(make, rows)
-        return self._world.run(partial(make, rows))
-
     def _set_rate(self) -> float:
         """Set every group's learning rate for this step; return the first one's."""
         schedule = self.rules.schedule
@@ -373,50 +346,6 @@ class Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         return float(self._optimizer.param_groups[0]["lr"])
-
-    def _gradient(self, units: Sequence[Unit]) -> tuple[float, dict[str, float], int, int]:
-        """Leave the step's gradient in the parameters; return loss, figures and tokens."""
-        self._optimizer.zero_grad(set_to_none=True)
-        mine = self._world.share(units)
-        (whole,) = self._world.total(self._method.normaliser(mine) if mine else 0.0)
-        total, figures = 0.0, dict[str, float]()
-        for members, factor in self._world.rounds(best_fit(mine, self._tokens_at_once), units):
-            part = self._loss(members)
-            (part.total * factor / whole).backward()  # type: ignore[no-untyped-call]
-            total += factor * float(part.total.detach())
-            for name, value in part.figures.items():
-                figures[name] = figures.get(name, 0.0) + factor * value
-        self._world.reduce_gradients(self.model)
-        names = sorted(figures)
-        loss, count, tokens, trained, *sums = self._world.total(
-            total / whole,
-            len(mine),
-            sum(unit.tokens for unit in mine),
-            sum(unit.trained_tokens for unit in mine),
-            *(figures[name] for name in names),
-        )
-        means = {name: value / count for name, value in zip(names, sums, strict=True)}
-        return loss, means, int(tokens), int(trained)
-
-    def _loss_again(self, batch: int) -> float:
-        """Return the loss of an earlier batch under the present weights."""
-        units = self._units(batch)
-        mine = self._world.share(units)
-        rounds = self._world.rounds(best_fit(mine, self._tokens_at_once), units)
-        with torch.no_grad():
-            parts = [factor * float(self._loss(members).total) for members, factor in rounds]
-        total, whole = self._world.total(sum(parts), self._method.normaliser(mine) if mine else 0.0)
-        return total / whole
-
-    def _loss(self, members: Sequence[Unit]) -> Loss:
-        """Return one pack's part of the loss."""
-        batch = pack(members, self.trainee.device)
-        with autocast(self._precision, self.trainee.device):
-            return self._world.run(partial(self._method.loss, self.trainee, batch))
-
-    @property
-    def _tokens_at_once(self) -> int | None:
-        return self.job.tokens_at_once or self.rules.memory.tokens_at_once
 
     def _discard(self, step: int, verdict: guard.Verdict, *, first: bool) -> None:
         """Leave out an update whose loss or gradient is broken; the weights before it may be, too."""
@@ -489,16 +418,3 @@ class Trainer:
                     f"run {self.job.run}: after step {step} {name} holds values that are no numbers",
                     hint=LOWER_RATE,
                 )
-
-
-def _halve_frozen(model: torch.nn.Module) -> None:
-    """Hold what is not trained in bf16; what is trained stays in fp32, where small steps add up."""
-    for parameter in model.parameters():
-        if not parameter.requires_grad and parameter.dtype is torch.float32:
-            parameter.data = parameter.data.to(torch.bfloat16)
-
-
-def _device(wanted: str) -> torch.device:
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)

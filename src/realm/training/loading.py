@@ -1,0 +1,60 @@
+"""The model of a run, loaded from its last good state and made ready to be trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from realm.models import files
+from realm.models.adapters import text_config
+from realm.training.job import TrainJob
+from realm.training.parameter import Parameters
+from realm.training.precision import Chosen
+from realm.training.rules import Device
+from realm.training.state import read_progress
+from realm.training.trainee import Trainee
+
+
+def device_of(wanted: Device) -> torch.device:
+    """Return the device that is wanted; `auto` is a GPU where there is one."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def load_trainee(
+    job: TrainJob, good: Path, parameters: Parameters, device: torch.device, precision: Chosen
+) -> Trainee:
+    """Load the state in `good`, choose what of it is trained, and put it on the device."""
+    rules, context = job.recipe.rules, job.recipe.model.context_tokens
+    model, tokenizer = _load(job, good, parameters)
+    applied = parameters.apply(model, job.seed).to(device)
+    if context:
+        text_config(applied).max_position_embeddings = context
+    if precision.dtype is torch.bfloat16:
+        _halve_frozen(applied)
+    return Trainee(
+        model=applied,
+        tokenizer=tokenizer,
+        device=device,
+        seed=job.seed,
+        origin=Path(job.origin),
+        max_tokens=min(rules.max_tokens, text_config(applied).max_position_embeddings),
+    )
+
+
+def _load(job: TrainJob, good: Path, parameters: Parameters) -> files.LoadedApart:
+    """Load a state; a new run merges an adapter that it does not go on with."""
+    found, vault = read_progress(good), Path(job.start).parent
+    resumed = found is not None and found.run == job.run
+    if resumed or parameters.continues(good):
+        return files.load(good, merge=False, vault=vault)
+    return files.LoadedApart(*files.load(good, vault=vault))
+
+
+def _halve_frozen(model: torch.nn.Module) -> None:
+    """Hold what is not trained in bf16; what is trained stays in fp32, where small steps add up."""
+    for parameter in model.parameters():
+        if not parameter.requires_grad and parameter.dtype is torch.float32:
+            parameter.data = parameter.data.to(torch.bfloat16)
