@@ -58,7 +58,6 @@ from realm.flows.drift import Staleness
 from realm.flows.export import Exported, ExportPlan
 from realm.flows.holding import Sampled, samples
 from realm.flows.home import Home, find_home
-from realm.flows.plan import find_dataset
 from realm.flows.play import PlaySummary
 from realm.flows.preview import Preview, preview
 from realm.flows.publishing import Publishing
@@ -294,8 +293,8 @@ class Realm:
         return carrying.carry_out(self.lab, job.id)
 
     def drift(self, dataset: str | None = None) -> Staleness:
-        """Compare the conventions of a build with those that are collected now."""
-        return drift.staleness(self.lab, find_dataset(self.lab, dataset) if dataset else None)
+        """Compare the conventions of a build with those that hold now."""
+        return drift.staleness(self.lab, dataset)
 
     def curriculum(self) -> Curriculum:
         """Return where each skill stands and what the next drills will be."""

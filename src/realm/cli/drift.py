@@ -20,19 +20,18 @@ def drift(
         None, help="A built dataset by name or hash; without one the newest that the hero was trained on."
     ),
 ) -> None:
-    """Compare the conventions of a build with those that are collected now.
+    """Compare the conventions of a build with those that hold now.
 
-    Leaves with 1 where they have moved so far that the hero should be trained again. What is collected
-    now is what `realm up` or `realm data add` saw last.
+    Leaves with 1 where they have moved so far that the hero should be trained again. What holds now is
+    what `realm up` or `realm data add` saw last, less what is gone since.
 
     Example: realm drift
     """
     from realm.flows.drift import staleness
-    from realm.flows.plan import find_dataset
 
     options: Options = ctx.obj
     with options.realm() as realm:
-        found = staleness(realm.lab, find_dataset(realm.lab, dataset) if dataset else None)
+        found = staleness(realm.lab, dataset)
         limit = realm.config.drift.retrain_above
     report = found.report
     if options.json:
@@ -51,6 +50,8 @@ def drift(
             for mark, paths in (("~", kind.changed), ("+", kind.added), ("-", kind.removed)):
                 for path in paths[:20]:
                     print_line(f"  {mark} {printable(path)}")
+        for doubt in found.doubts:
+            print_line(f"{doubt.source}: what came or went cannot be told: {doubt.reason}")
         if report.retrain:
             print_line(f"above {limit:g}: build the corpus again and train on it")
     if report.retrain:

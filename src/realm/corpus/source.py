@@ -18,6 +18,9 @@ from realm.core.records import Name, Record
 from realm.corpus.document import Document
 from realm.corpus.tally import Tally
 
+UNREADABLE_FOLDER = "a folder that cannot be read"
+"""Counted by `items` for a folder that it had to pass over: what was collected beneath is not gone."""
+
 
 class SourceConfig(Config):
     """What every source may be told; a kind's own `Config` extends it."""

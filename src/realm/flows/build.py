@@ -126,7 +126,9 @@ class _Build:
         for document in self._documents.conventions():
             resolver.see(document)
         resolution = resolver.resolve(self._left_out)
-        self._shape(resolution.excluded())
+        for place in self._gone():
+            self._left_out.add("a convention that its source holds no longer", place)
+        self._shape(resolution.excluded() | self._documents.gone)
         examined = self._settle()
         with BuiltDatasets(self._lab, self._plan.name) as datasets:
             assembler = Assembler(
@@ -157,6 +159,10 @@ class _Build:
             published = datasets.publish(self._scrubbed(), self._description(report))
         return report.model_copy(update={"datasets": published})
 
+    def _gone(self) -> list[str]:
+        """Return the places of conventions that are left out because their items are there no more."""
+        return [f"{source}/{document}" for source, document in sorted(self._documents.gone)]
+
     def _scrubbed(self) -> dict[str, Any]:
         """Sum up what the scrubber did to the collections."""
         infos = [record.scrub for record in self._documents.collections]
@@ -170,6 +176,7 @@ class _Build:
             **facts,
             "yields": [each.model_dump(mode="json") for each in report.yields],
             "collections": [record.hash for record in self._documents.collections],
+            "gone": self._gone(),
             "feeds": [feed.model_dump(mode="json") for feed in self._config.feeds],
             "rig": self._plan.rig,
         }

@@ -13,7 +13,7 @@ from pathlib import Path
 from realm.core.errors import DataError, NotFoundError
 from realm.core.records import Record
 from realm.core.text import printable
-from realm.corpus.source import Item
+from realm.corpus.source import UNREADABLE_FOLDER, Item
 from realm.corpus.tally import Tally
 
 MAX_DEPTH = 32
@@ -75,7 +75,7 @@ def _beneath(
         with os.scandir(folder) as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
     except OSError:
-        tally.add("a folder that cannot be read", prefix or folder.name)
+        tally.add(UNREADABLE_FOLDER, prefix or folder.name)
         return
     for entry in listed:
         key = prefix + entry.name

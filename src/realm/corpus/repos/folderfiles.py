@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from realm.core.errors import MissingExtraError, NotFoundError
+from realm.corpus.source import UNREADABLE_FOLDER
 from realm.corpus.tally import Tally
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _walk(root: Path, folder: str, above: list[tuple[str, Patterns]], tally: Tal
         with os.scandir(root / folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
     except OSError:
-        tally.add("folder not readable", folder)
+        tally.add(UNREADABLE_FOLDER, folder)
         return
     if any(entry.name == _IGNORE for entry in entries):
         above = [*above, (folder, _ignore_file(root, folder, tally))]
