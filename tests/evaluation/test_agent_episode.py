@@ -133,6 +133,16 @@ def test_turns_are_capped(episode: AgentEpisode) -> None:
     assert episode.result().score < 0.5
 
 
+def test_work_can_be_ended_and_is_judged_by_what_was_done(episode: AgentEpisode) -> None:
+    episode.take(call("ls"))
+    episode.end()
+    assert episode.asks() is None
+    assert episode.result().score == 1.0
+    assert "a.txt" in episode.result().answer
+    with pytest.raises(StateError):
+        episode.end()
+
+
 def test_three_turns_without_a_call_end_it(episode: AgentEpisode) -> None:
     episode.take("hello")
     told = episode.asks()
@@ -217,6 +227,7 @@ def test_own_scenarios_and_their_mistakes(tmp_path: Path) -> None:
         ("fails: [ran]", "fails: [pushed]", "not checked"),
         ("role: crew", "role: king", "role"),
         ("title: Small", "title: Small\n  hook: rl-1", "no issue"),
+        ("title: Small", "title: Small\n  on: main", "in quotes"),
     ):
         path.write_text(LINES.replace(old, new))
         with pytest.raises(DataError, match=message) as raised:

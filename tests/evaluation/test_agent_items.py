@@ -142,6 +142,22 @@ def test_mistakes_are_answered_and_change_nothing(line: list[str]) -> None:
     assert list(bd.store) == before
 
 
+@pytest.mark.parametrize(
+    "deps", ["frob:rl-1", "blocks:rl-1,frob:rl-2", "rl-1,rl-1", "rl-9", "parent-child:rl-1,rl-3"]
+)
+def test_an_item_whose_needs_are_refused_is_not_filed(deps: str) -> None:
+    store = store_of(2)
+    store.create("Points at what is not there yet", id_="rl-3", needs=[("rl-1", "related")])
+    loose = store.get("rl-3").dependencies[0].model_copy(update={"depends_on_id": "rl-4", "type": "blocks"})
+    store = Store("rl", [*list(store)[:2], store.get("rl-3").model_copy(update={"dependencies": (loose,)})])
+    bd = Bd(store, "shop/crew/mia")
+    before = store.export()
+    assert bd.run(["create", "New", "--deps", deps]).exit != 0
+    assert store.export() == before
+    assert bd.run(["create", "New", "--deps", "discovered-from:rl-1", "--parent", "rl-2"]).exit == 0
+    assert store.needs("rl-4") == ("rl-2",)
+
+
 def test_listing_filters_and_json() -> None:
     bd = Bd(store_of(3), "mayor")
     bd.run(["update", "rl-2", "--claim", "--add-label", "x", "-p", "0"])

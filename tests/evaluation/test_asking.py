@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from math import log
+from typing import Any
 
 import pytest
 
@@ -131,6 +132,39 @@ def test_what_does_not_fit_is_wrong_with_a_note_and_stops_nobody_else() -> None:
     results = asking(task, generator).answer([problem(1), problem(7), problem(2), problem(9), problem(3)])
     assert [result.score for result in results] == [1.0, 0.0, 1.0, 0.0, 1.0]
     assert results[1].notes == ("not asked: too many tokens",)
+    assert task.open == []
+
+
+class Ending(Count):
+    """Can be judged at any time."""
+
+    def end(self) -> None:
+        self._said.append("2")
+
+
+class Filling(Echo):
+    """A context with room for two turns."""
+
+    def generate(self, prompts: Sequence[Sequence[Message]], **options: Any) -> list[str]:
+        if any(int(chat[-1].content) >= 2 for chat in prompts):
+            raise DataError("too many tokens", file="prompt")
+        return super().generate(prompts, **options)
+
+
+def test_what_outgrows_the_context_later_is_worth_what_was_done() -> None:
+    class Task(Counting):
+        def begin(self, problem: Problem) -> Count:
+            self.open.append(problem.key)
+            return Ending(self, problem)
+
+    generator, problems = Filling(), [problem(1), problem(5), problem(2)]
+    results = asking(Task(), generator).answer(problems)
+    assert [result.score for result in results] == [1.0, 1.0, 1.0]
+    assert results[1].answer == "0 1 2"
+    assert [result.notes for result in results] == [(), ("ended early: too many tokens",), ()]
+    task = Counting()
+    found = asking(task, generator).answer(problems)[1]
+    assert (found.score, found.notes) == (0.0, ("not asked: too many tokens",))
     assert task.open == []
 
 

@@ -191,3 +191,16 @@ def test_lite_asks_five_of_each_role_and_the_version_follows_the_cases(tmp_path:
     assert len(task.problems("full")) == 20
     path.write_text(json.dumps(many[:19]))
     assert TASKS.build({"kind": "decisions", "path": str(path)}).version != task.version
+
+
+@pytest.mark.parametrize(
+    ("after", "line"), [("[]", 1), ("\n\n[{}]", 3), ("\n]", 2), (" x", 1), ('{"cases": []}', 1)]
+)
+def test_what_follows_a_list_of_cases_is_refused(tmp_path: Path, after: str, line: int) -> None:
+    path = tmp_path / "cases.json"
+    path.write_text(json.dumps(CASES) + " \n")
+    assert len(tuple(read_cases(path))) == len(CASES)
+    path.write_text(json.dumps(CASES) + after)
+    with pytest.raises(DataError, match="follows the end") as caught:
+        tuple(read_cases(path))
+    assert caught.value.line == line

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -286,6 +287,28 @@ def test_the_sandbox_dies_with_its_starter(spaces: Sandbox, tmp_path: Path) -> N
         assert not alive("43210")
     finally:
         subprocess.run(["rm", "-rf", str(root)], check=True)
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    start = "import os\nfrom realm.evaluation.agents.sandbox import Sandbox, detect\n"
+    code = start + "Sandbox().write('a', 'x')\nos.kill(os.getpid(), 9)\n"
+    own = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=own, check=False)
+    (left,) = tmp_path.iterdir()
+    living = made("bare")
+    link, theirs = tmp_path / f"{left.name}x", tmp_path / "theirs"
+    theirs.mkdir()
+    link.symlink_to(theirs)
+    try:
+        subprocess.run([sys.executable, "-c", f"{start}detect()\n"], env=own, check=True)
+        assert set(tmp_path.iterdir()) == {living._root, link, theirs}
+        assert (living._root / "town" / "work").is_dir()
+    finally:
+        living.close()
+    assert not living._root.exists()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from realm.core.errors import DataError
 from realm.core.records import Message
@@ -32,6 +32,14 @@ class _Turn(NamedTuple):
     @classmethod
     def of(cls, said: Said) -> _Turn:
         return cls(said.text, said.confidence.product if said.confidence.tokens else None)
+
+
+@runtime_checkable
+class Endable(Protocol):
+    """An episode that can be judged by what was done up to now."""
+
+    def end(self) -> None:
+        """End it, so that it has a result."""
 
 
 class Asking:
@@ -76,8 +84,7 @@ class Asking:
             draw = seed("answers", self._sampling.seed, first, turn)
             for i, answer in zip(running, self._generate(list(chats.values()), draw), strict=True):
                 if isinstance(answer, DataError):
-                    note = f"not asked: {answer.reason}"
-                    overlong[i] = Result(score=0.0, answer="", notes=(note,))
+                    overlong[i] = _cut_short(episodes[i], turn, answer.reason)
                 else:
                     episodes[i].take(answer.text)
                     sure[i] = answer.confidence if turn == 0 else None
@@ -103,3 +110,12 @@ class Asking:
             return [_Turn.of(each) for each in said]
         texts = model.generate(chats, max_tokens=room, temperature=temperature, top_p=top_p, seed=draw)
         return [_Turn(text, None) for text in texts]
+
+
+def _cut_short(episode: Episode, turn: int, reason: str) -> Result:
+    """Return what an episode is worth whose next turn finds no room: what was done counts."""
+    if turn == 0 or not isinstance(episode, Endable):
+        return Result(score=0.0, answer="", notes=(f"not asked: {reason}",))
+    episode.end()
+    found = episode.result()
+    return found.model_copy(update={"notes": (*found.notes, f"ended early: {reason}")})

@@ -16,7 +16,18 @@ _REDIRECTIONS = frozenset("<>")
 _HEREDOC = re.compile(r"<<-?\s{0,4}(['\"]?)([A-Za-z_]\w{0,40})\1")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w{0,80}=")
 _PREFIXES = frozenset({"time", "env", "nohup", "command", "exec", "then", "do", "else", "if", "while", "!"})
-_GIT_TAKES_VALUE = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace"})
+_GIT_TAKES_VALUE = frozenset(
+    {
+        "-C",
+        "-c",
+        "--git-dir",
+        "--work-tree",
+        "--namespace",
+        "--config-env",
+        "--super-prefix",
+        "--attr-source",
+    }
+)
 
 
 class Command(NamedTuple):

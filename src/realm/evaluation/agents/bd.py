@@ -96,13 +96,9 @@ class Bd:
         id_, needs = given.one("id"), _needs(given)
         if id_ is not None and not _ID.fullmatch(id_):
             raise UsageError("an id looks like rl-12")
-        for needed, _ in needs:
-            self.store.get(needed)
         labels = given.one("labels")
         more = {"labels": tuple(filter(None, labels.split(",")))} if labels else {}
-        item = self.store.create(title, id_=id_, created_by=self._me, **_fields(given), **more)
-        for needed, kind in needs:
-            self.store.add_need(item.id, needed, kind)
+        item = self.store.create(title, id_=id_, needs=needs, created_by=self._me, **_fields(given), **more)
         if "json" in given.flags:
             return _json(self.store.get(item.id).fields())
         return f"{item.id}\n" if "silent" in given.flags else f"Created issue: {item.id}\n  {item.title}\n"

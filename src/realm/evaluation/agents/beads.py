@@ -6,11 +6,11 @@ a minute, so the same work leaves the same store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from realm.core.errors import DataError, NotFoundError, RefusedError, UsageError
+from realm.core.errors import DataError, NotFoundError, RealmError, RefusedError, UsageError
 from realm.core.hashing import canonical_json
 from realm.core.text import printable
 from realm.corpus.agents.workitem import Dependency, WorkItem, read_item
@@ -101,8 +101,13 @@ class Store:
             raise NotFoundError(f"no issue found matching {printable(id_, 60)!r}")
         return self._items[id_]
 
-    def create(self, title: str, *, id_: str | None = None, **fields: Any) -> WorkItem:
-        """File a new item. Raises UsageError for a field that may not be so."""
+    def create(
+        self, title: str, *, id_: str | None = None, needs: Sequence[tuple[str, str]] = (), **fields: Any
+    ) -> WorkItem:
+        """File a new item with what it needs, as pairs of id and kind, or nothing at all.
+
+        Raises UsageError for a field that may not be so, and what `add_need` raises.
+        """
         if len(self._items) >= _ITEMS:
             raise RefusedError(f"the store holds {_ITEMS} issues, which is the most")
         id_ = id_ or self._next()
@@ -112,6 +117,12 @@ class Store:
         self._items[id_] = WorkItem(
             **{"priority": 2, **_checked({**fields, "title": title})}, id=id_, created_at=now, updated_at=now
         )
+        try:
+            for needed, kind in needs:
+                self.add_need(id_, needed, kind)
+        except RealmError:
+            del self._items[id_]
+            raise
         return self._items[id_]
 
     def update(self, id_: str, **fields: Any) -> WorkItem:

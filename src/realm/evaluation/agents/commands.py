@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 from realm.core.errors import RefusedError
 from realm.core.text import printable
+from realm.evaluation.agents.gitwords import check_git, inside_git
 from realm.evaluation.agents.rules import forbidden
+from realm.evaluation.agents.shortened import has_short, is_long, short_value
 
 _LONGEST = 8_000
 _OPERATORS = ";|&<>\n"
@@ -15,47 +17,10 @@ _READERS = frozenset(
     {"ls", "cat", "head", "tail", "wc", "grep", "diff", "sort", "uniq", "find", "echo", "pwd", "true"}
 )
 _CHANGERS = frozenset({"mkdir", "rmdir", "touch", "cp", "mv", "rm"})
-_GIT = frozenset(
-    {
-        "add",
-        "blame",
-        "branch",
-        "checkout",
-        "cherry-pick",
-        "clean",
-        "commit",
-        "config",
-        "describe",
-        "diff",
-        "fetch",
-        "log",
-        "ls-files",
-        "ls-remote",
-        "ls-tree",
-        "merge",
-        "merge-base",
-        "mv",
-        "pull",
-        "push",
-        "rebase",
-        "reflog",
-        "remote",
-        "reset",
-        "restore",
-        "rev-list",
-        "rev-parse",
-        "revert",
-        "rm",
-        "shortlog",
-        "show",
-        "stash",
-        "status",
-        "switch",
-        "tag",
-    }
-)
-_GIT_RUNS = ("--upload-pack", "--receive-pack", "--exec", "--ext-diff", "--textconv", "--open-files-in-pager")
 _FIND_RUNS = ("-exec", "-ok", "-delete", "-fprint", "-fls", "-files0-from")
+_WRITERS = _CHANGERS | {"sort", "uniq"}
+_FILE_LETTERS = {"cp": "t", "mv": "t", "sort": "oT", "grep": "f", "diff": "X", "touch": "r"}
+"""Short options behind which a path may stand in the same word."""
 _PYTHONS = frozenset({"python", "python3"})
 _PYTHON_FLAGS = ("-S", "-E", "-s", "-B")
 """Without packages of the machine, so that the same program does the same everywhere."""
@@ -89,7 +54,7 @@ def started(words: Sequence[str], python: str | None) -> tuple[str, ...]:
         raise RefusedError(f"never allowed: {broken}")
     program, rest = words[0], tuple(words[1:])
     if program == "git":
-        _check_git(rest)
+        check_git(rest)
         return tuple(words)
     if program in _READERS | _CHANGERS:
         _check_paths(program, rest)
@@ -100,45 +65,18 @@ def started(words: Sequence[str], python: str | None) -> tuple[str, ...]:
     raise RefusedError(f"{printable(program, 60)} may not be run; there are: {', '.join(allowed)}")
 
 
-def _check_git(words: Sequence[str]) -> None:
-    action = words[0] if words else ""
-    if action not in _GIT:
-        raise RefusedError(
-            f"git {printable(action, 60)} may not be run; there are: {', '.join(sorted(_GIT))}"
-        )
-    rest = words[1:]
-    if any(_abbreviates(word, name) for word in rest for name in _GIT_RUNS) or (
-        (action == "rebase" and any(word.startswith("-x") for word in rest))
-        or (action == "grep" and any(word.startswith("-O") for word in rest))
-    ):
-        raise RefusedError(f"git {action}: an option that runs a program")
-    if any("::" in word or "://" in word for word in rest) and action != "commit":
-        raise RefusedError(f"git {action}: only the remote called origin")
-    if action in ("push", "fetch", "pull", "ls-remote"):
-        remote = next((word for word in rest if not word.startswith("-")), "origin")
-        if remote != "origin":
-            raise RefusedError(f"git {action}: only the remote called origin")
-    if action == "remote" and rest[:1] not in ((), ("-v",), ("show",), ("prune",), ("get-url",)):
-        raise RefusedError("git remote: remotes may only be looked at")
-    if action == "config" and rest[:1] not in (("--get",), ("--list",), ("-l",), ("get",), ("list",)):
-        raise RefusedError("git config: settings may only be read")
-
-
-def _abbreviates(word: str, name: str) -> bool:
-    """Tell whether git would take a word for a long option, which it lets one shorten."""
-    given = word.partition("=")[0]
-    return len(given) > 4 and name.startswith(given)
-
-
 def _check_paths(program: str, words: Sequence[str]) -> None:
     if program == "find" and any(word.startswith(_FIND_RUNS) for word in words):
         raise RefusedError("find may only look")
-    if program == "sort" and any(_abbreviates(word, "--compress-program") for word in words):
+    if program == "sort" and any(is_long(word, "--compress-program") for word in words):
         raise RefusedError("sort may run no program")
     if program in ("echo", "pwd", "true"):
         return
+    if program in ("cp", "mv") and any(is_long(w, "--suffix") or has_short(w, "S", "t") for w in words):
+        raise RefusedError(f"{program} keeps what it replaces under no other name")
+    letters = _FILE_LETTERS.get(program, "")
     for word in words:
-        parts = word.rpartition("=")[2].split("/") if word.startswith("--") else word.split("/")
-        outside = word.startswith(("/", "~")) or "=/" in word or ".." in parts
-        if outside or (program in _CHANGERS and ".git" in parts):
+        path = word.rpartition("=")[2] if word.startswith("--") else short_value(word, letters) or word
+        outside = path.startswith(("/", "~")) or "=/" in word or ".." in path.split("/")
+        if outside or (program in _WRITERS and inside_git(path)):
             raise RefusedError(f"{program} {printable(word, 60)}: only files of the work folder")

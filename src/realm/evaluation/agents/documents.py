@@ -44,8 +44,12 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         count += 1
         if count > _ROWS:
             raise DataError(f"more than {_ROWS:,} cases", file=shown, line=line)
-        if not isinstance(row, dict) or not all(isinstance(key, str) for key in row):
+        if not isinstance(row, dict):
             raise DataError(f"a mapping was expected, found {type(row).__name__}", file=shown, line=line)
+        unnamed = [key for key in row if not isinstance(key, str)]
+        if unnamed:
+            what = f"{printable(str(unnamed[0]), 40)} names no field; YAML wants on, off, yes, no in quotes"
+            raise DataError(what, file=shown, line=line)
         yield line, row
     if not count:
         raise DataError("no cases", file=shown)
@@ -102,6 +106,10 @@ def _json_rows(text: str, shown: str) -> Iterator[tuple[int, Any]]:
             place = _skip(text, place + 1)
         elif not text.startswith("]", place):
             raise DataError("a comma or the list's end was expected", file=shown, line=line)
+    rest = _skip(text, place + 1)
+    if rest < len(text):
+        line = text.count("\n", 0, rest) + 1
+        raise DataError("something follows the end of the list", file=shown, line=line)
 
 
 def _line_rows(text: str, shown: str) -> Iterator[tuple[int, Any]]:

@@ -60,7 +60,22 @@ class AgentEpisode:
             self._mistakes = 0
             over = self._did(call)
         if over or self._turns >= self._scenario.max_turns or self._shown >= _SHOWN_IN_ALL:
-            self._end()
+            self.end()
+
+    def end(self) -> None:
+        """End the work and judge what it left. Raises StateError when it is over."""
+        if self._result is not None:
+            raise StateError("this episode is over")
+        evidence = self._world.evidence()
+        verdicts = [check.judge(evidence) for check in self._scenario.all_checks()]
+        notes = [f"{verdict.name}: {verdict.text}" for verdict in verdicts if not verdict.passed]
+        transcript = "\n\n".join(f"[{turn.role}]\n{turn.content}" for turn in self._chat[1:])
+        self._result = Result(
+            score=score(verdicts),
+            answer=transcript[:_TRANSCRIPT],
+            notes=(*notes, *self._world.sandbox.isolation.missing()),
+        )
+        self._world.close()
 
     def result(self) -> Result:
         """Return the score and what failed. Raises StateError while the work goes on."""
@@ -82,18 +97,6 @@ class AgentEpisode:
     def _tell(self, text: str) -> None:
         self._shown += len(text)
         self._chat.append(Message(role="user", content=text))
-
-    def _end(self) -> None:
-        evidence = self._world.evidence()
-        verdicts = [check.judge(evidence) for check in self._scenario.all_checks()]
-        notes = [f"{verdict.name}: {verdict.text}" for verdict in verdicts if not verdict.passed]
-        transcript = "\n\n".join(f"[{turn.role}]\n{turn.content}" for turn in self._chat[1:])
-        self._result = Result(
-            score=score(verdicts),
-            answer=transcript[:_TRANSCRIPT],
-            notes=(*notes, *self._world.sandbox.isolation.missing()),
-        )
-        self._world.close()
 
 
 def score(verdicts: Sequence[Verdict]) -> float:

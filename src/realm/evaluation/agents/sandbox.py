@@ -41,7 +41,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -50,7 +49,8 @@ from typing import Any, Literal
 from realm.core.errors import RefusedError, StorageError, UnavailableError
 from realm.core.records import Record
 from realm.core.text import printable
-from realm.evaluation.agents import seccomp
+from realm.evaluation.agents import leftovers, seccomp
+from realm.evaluation.agents.gitsettings import git_environment
 from realm.evaluation.agents.kernel import landlock_version
 
 _NOBODY = 65534
@@ -68,27 +68,8 @@ from realm.evaluation.agents.confine import main
 main()
 """
 """Leaves out what `realm` imports itself, which would take a third of the time."""
-_PERSON = ("Agent", "agent@town.invalid")
 _EPOCH_S, _STEP_S = 1_767_225_600, 60
 """Time of the first commit, and between two calls: the same work has the same hashes everywhere."""
-_GIT_CONFIG = {
-    "core.hooksPath": "/dev/null",
-    "core.fsmonitor": "false",
-    "core.pager": "cat",
-    "core.sshCommand": "false",
-    "core.attributesFile": "/dev/null",
-    "core.excludesFile": "/dev/null",
-    "credential.helper": "",
-    "commit.gpgSign": "false",
-    "tag.gpgSign": "false",
-    "gc.auto": "0",
-    "maintenance.auto": "false",
-    "pack.threads": "1",
-    "init.defaultBranch": "main",
-    "pull.rebase": "true",
-    "submodule.recurse": "false",
-    "advice.detachedHead": "false",
-}
 
 
 class Limits(Record):
@@ -159,8 +140,8 @@ class Sandbox:
         self._clock = 0
         self._uid = _NOBODY if os.getuid() == 0 else os.getuid()
         try:
-            self._root = Path(tempfile.mkdtemp(prefix="realm-sandbox-"))
-            self._root.chmod(0o755)
+            self._root, lock = leftovers.made()
+            self._lock: int | None = lock
             (self._root / "mount").mkdir()
             for folder in ("town", "town/work", "town/home", "town/tmp", "town/stage"):
                 (self._root / folder).mkdir()
@@ -226,8 +207,16 @@ class Sandbox:
 
     def close(self) -> None:
         """Remove the folder. Harmless when repeated."""
-        if not self._root.exists():
+        if self._lock is None:
             return
+        lock, self._lock = self._lock, None
+        try:
+            if self._root.exists():
+                self._remove()
+        finally:
+            os.close(lock)
+
+    def _remove(self) -> None:
         try:
             shutil.rmtree(self._root)
         except (OSError, RecursionError):
@@ -291,30 +280,6 @@ class Sandbox:
             os.chown(path, self._uid, self._uid)
 
 
-def git_environment() -> dict[str, str]:
-    """Return the variables that keep git to local files, without programs of others."""
-    pairs = list(_GIT_CONFIG.items())
-    numbered = {f"GIT_CONFIG_KEY_{i}": name for i, (name, _) in enumerate(pairs)}
-    numbered |= {f"GIT_CONFIG_VALUE_{i}": value for i, (_, value) in enumerate(pairs)}
-    return {
-        **numbered,
-        "GIT_CONFIG_COUNT": str(len(pairs)),
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_ALLOW_PROTOCOL": "file",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ASKPASS": "false",
-        "GIT_SSH_COMMAND": "false",
-        "GIT_EDITOR": "true",
-        "GIT_SEQUENCE_EDITOR": "true",
-        "GIT_PAGER": "cat",
-        "GIT_AUTHOR_NAME": _PERSON[0],
-        "GIT_AUTHOR_EMAIL": _PERSON[1],
-        "GIT_COMMITTER_NAME": _PERSON[0],
-        "GIT_COMMITTER_EMAIL": _PERSON[1],
-    }
-
-
 def confinement(isolation: Isolation, root: Path, uid: int, limits: Limits) -> dict[str, Any]:
     """Return what `confine` is asked, but for the commands."""
     return {
@@ -332,7 +297,8 @@ def confinement(isolation: Isolation, root: Path, uid: int, limits: Limits) -> d
 
 @cache
 def detect() -> Isolation:
-    """Find out, once, what the kernel keeps apart for us."""
+    """Find out, once, what the kernel keeps apart for us, and remove what ended processes left."""
+    leftovers.remove()
     found = Isolation(
         plan="spaces",
         landlock=landlock_version(),

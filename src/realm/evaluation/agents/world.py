@@ -10,6 +10,7 @@ from realm.corpus.agents.workitem import WorkItem
 from realm.evaluation.agents.bd import Bd
 from realm.evaluation.agents.commands import started, words_of
 from realm.evaluation.agents.evidence import Call, Evidence, Outcome
+from realm.evaluation.agents.gitwords import inside_git
 from realm.evaluation.agents.gt import Gt
 from realm.evaluation.agents.protocol import Finish, ReadFile, Run, ToolCall, WriteFile
 from realm.evaluation.agents.sandbox import Ran, Sandbox
@@ -91,7 +92,7 @@ class World:
                 case ReadFile():
                     return call.args.path, "done", self.sandbox.read(call.args.path)
                 case WriteFile():
-                    if ".git" in call.args.path.split("/"):
+                    if inside_git(call.args.path):
                         raise RefusedError("files of git itself are written by git alone")
                     self.sandbox.write(call.args.path, call.args.content)
                     return call.args.path, "done", ""

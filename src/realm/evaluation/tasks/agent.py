@@ -15,7 +15,7 @@ from realm.evaluation.agents.scenario import Scenario, SuiteName, content, read_
 from realm.evaluation.task import PER_PRIMITIVE, Episode, Size
 from realm.skills.skill import Problem
 
-_RULES = "1"
+_RULES = "2"
 """Version of the tools, the sandbox and the checks."""
 
 
