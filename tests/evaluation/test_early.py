@@ -17,7 +17,7 @@ def test_the_exact_bound_is_certain_and_misses_nothing(
 ) -> None:
     total = len(scores) + left
     least, most = sum(scores) / total, (sum(scores) + left) / total
-    found = verdict(Early(threshold=threshold), scores, total)
+    found = verdict(Early(threshold=threshold, binary=False), scores, total)
     if least >= threshold:
         assert found.startswith(PASSES)
     elif most < threshold - 1e-6:
@@ -27,10 +27,16 @@ def test_the_exact_bound_is_certain_and_misses_nothing(
 
 
 def test_nothing_is_early_once_all_is_asked() -> None:
-    assert verdict(Early(threshold=0.5), [1.0] * 10, 10) == ""
-    assert verdict(Early(threshold=0.5), [1.0] * 5, 10) == "passes for certain after 5 of 10 problems"
-    assert verdict(Early(threshold=0.5), [0.0] * 6, 10) == "fails for certain after 6 of 10 problems"
-    assert verdict(Early(threshold=0.5), [], 10) == ""
+    assert verdict(Early(threshold=0.5, binary=False), [1.0] * 10, 10) == ""
+    assert (
+        verdict(Early(threshold=0.5, binary=False), [1.0] * 5, 10)
+        == "passes for certain after 5 of 10 problems"
+    )
+    assert (
+        verdict(Early(threshold=0.5, binary=False), [0.0] * 6, 10)
+        == "fails for certain after 6 of 10 problems"
+    )
+    assert verdict(Early(threshold=0.5, binary=False), [], 10) == ""
 
 
 def ended(truth: float, early: Early, seed: int, problems: int = 300) -> tuple[str, int]:
@@ -45,14 +51,14 @@ def ended(truth: float, early: Early, seed: int, problems: int = 300) -> tuple[s
 
 @pytest.mark.parametrize(("truth", "wrong"), [(0.8, PASSES), (0.75, PASSES), (0.8, "fails"), (0.85, "fails")])
 def test_a_wrong_verdict_is_no_likelier_than_the_risk(truth: float, wrong: str) -> None:
-    runs = [ended(truth, Early(threshold=0.8, risk=0.05), seed)[0] for seed in range(150)]
+    runs = [ended(truth, Early(threshold=0.8, binary=False, risk=0.05), seed)[0] for seed in range(150)]
     risky = sum(found.startswith(wrong) and "risk" in found for found in runs)
     assert risky <= 0.05 * 150 + 3 * (0.05 * 0.95 * 150) ** 0.5
 
 
 def test_a_clear_case_ends_soon_and_soonest_at_a_risk() -> None:
-    certain = [ended(0.2, Early(threshold=0.8), seed) for seed in range(50)]
-    risky = [ended(0.2, Early(threshold=0.8, risk=0.05), seed) for seed in range(50)]
+    certain = [ended(0.2, Early(threshold=0.8, binary=False), seed) for seed in range(50)]
+    risky = [ended(0.2, Early(threshold=0.8, binary=False, risk=0.05), seed) for seed in range(50)]
     assert all(found.startswith("fails") for found, _ in [*certain, *risky])
     assert max(asked for _, asked in certain) <= 112
     assert max(asked for _, asked in risky) <= 48

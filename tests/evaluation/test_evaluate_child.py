@@ -105,7 +105,7 @@ def test_every_problem_is_answered_once_and_graded(tmp_path: Path) -> None:
 def test_nothing_is_asked_once_the_verdict_is_certain(tmp_path: Path) -> None:
     whole = SUITES[0]
     job = make_job(tmp_path).model_copy(
-        update={"suites": (ended_early(whole, Early(threshold=0.8)), SUITES[1])}
+        update={"suites": (ended_early(whole, Early(threshold=0.8, binary=True)), SUITES[1])}
     )
     told: list[Event] = []
     evaluate(job, Oracle("("), told.append)

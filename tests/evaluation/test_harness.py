@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,11 @@ import pytest
 from pydantic import ValidationError
 
 from realm.core.errors import ConfigError, MissingExtraError, RefusedError, StateError, UnavailableError
+from realm.core.events import AnswersGraded, Event
+from realm.core.hashing import hash_bytes
+from realm.evaluation.child import EvaluateJob, evaluate
+from realm.evaluation.score import comparable
+from realm.evaluation.suite import Sampling, parts_of
 from realm.evaluation.task import TASKS, Result
 from realm.skills.skill import Problem
 from tiny_model_list import Models, models_served
@@ -130,8 +137,10 @@ def test_the_key_travels_in_the_environment_alone(
     ask(url)
     assert seen(folder)["environment"]["OPENAI_API_KEY"] == "none"
     assert served.asked[-1] == ("/v1/models", None)
-    with pytest.raises(ConfigError, match="no key"):
-        ask(url, key_file=str(tmp_path / "gone"))
+    os.mkfifo(tmp_path / "pipe")
+    for nothing in ("gone", "pipe"):
+        with pytest.raises(ConfigError, match="no key"):
+            ask(url, key_file=str(tmp_path / nothing))
     for bad in ("", "two\r\nHost: elsewhere"):
         key.write_bytes(bad.encode())
         with pytest.raises(ConfigError, match="no key"):
@@ -239,10 +248,122 @@ def test_nothing_but_names_and_safe_addresses_reaches_the_program() -> None:
         {"benchmarks": []},
         {"url": "http://192.168.0.7/v1"},
         {"url": "https://user:pass@host/v1"},
+        {"url": "http://127.0.0.1:9/v1,tokenizer=evil/repo,trust_remote_code=True,x=1"},
+        {"url": "https://host,trust_remote_code=True,x=y/v1"},
+        {"url": "https://host/v1'"},
+        {"url": "https://host/v1(x"},
+        {"url": "https://host/v1 x"},
+        {"url": "https://host\n/v1"},
         {"program": "/bin/sh"},
     ):
         with pytest.raises((ConfigError, ValidationError)):
             TASKS.config({**CONFIG, **change})
+
+
+NAMES = ("1", "1_0", "0x1f", "1e5", "1.5", "3j", "1+2j", "inf", "NaN", "None", "true", "False")
+
+
+@pytest.mark.parametrize("model", ["dio@12", "org/dio-7b:v1.5", "7b", "2026-11-20", "x1e5", "1.5b", *NAMES])
+@pytest.mark.parametrize(
+    "root", ["http://127.0.0.1:9/v1", "http://[::1]:9/a%20b/v1", "https://a.example/-/v1"]
+)
+def test_the_program_reads_name_and_address_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, root: str
+) -> None:
+    if model in NAMES:
+        with pytest.raises((ConfigError, ValidationError), match="does not read"):
+            TASKS.config({**CONFIG, "url": root, "model": model})
+        return
+    task = TASKS.build({**CONFIG, "url": root, "model": model})
+    benchmark: Any = task.begin(task.problems("lite")[0])
+    words = list(benchmark._arguments(tmp_path))[1:]
+    monkeypatch.setattr(sys, "argv", ["lm_eval", "run", *words])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from lm_eval.__main__ import HarnessCLI
+        from lm_eval.utils import simple_parse_args_string
+
+        found = HarnessCLI().parse_args().model_args
+        older = simple_parse_args_string(words[words.index("--model_args") + 1])
+    assert found == older
+    assert found == {
+        "model": model,
+        "base_url": f"{root}/chat/completions",
+        "tokenized_requests": False,
+        "seed": 1234,
+    }
+
+
+class Unasked:
+    """A generator that nothing is asked of."""
+
+    description = {"backend": "transformers 5.3.0", "template": "t", "dtype": "float32"}  # noqa: RUF012
+
+    def generate(self, *given: Any, **how: Any) -> list[str]:
+        raise AssertionError("the endpoint is asked, not the model")
+
+    def stream(self, *given: Any, **how: Any) -> Iterator[str]:
+        raise AssertionError("the endpoint is asked, not the model")
+
+    def loss(self, chats: Any) -> tuple[float, int]:
+        raise AssertionError("there is no right answer to measure")
+
+
+def told_of(url: str, model: str = "dio@12") -> AnswersGraded:
+    """Return what the evaluating process tells of a suite whose sampling is another than the program's."""
+    config = TASKS.config({**CONFIG, "url": url, "model": model})
+    sampling = Sampling(temperature=0.7, max_tokens=3, seed=5)
+    task = TASKS.build(config)
+    parts = parts_of("known", task, task.problems("lite"), sampling)
+    job = EvaluateJob(run="r", checkpoint=hash_bytes(b"x"), folder="", suites=parts, events="events.jsonl")
+    told: list[Event] = []
+    evaluate(job, Unasked(), told.append)
+    [event] = told
+    assert isinstance(event, AnswersGraded)
+    return event
+
+
+def test_what_is_stored_says_how_the_endpoint_was_asked(program: Any) -> None:
+    program(WRITES.format(figures=FIGURES))
+    with models_served(("dio@12", "other")) as endpoint:
+        found = told_of(endpoint.url).context
+    assert found.pop("backend").startswith("endpoint lm_eval")
+    assert found == {
+        "url": endpoint.url,
+        "server": "realm",
+        "model": "dio@12",
+        "sampling": "greedy",
+        "seed": "1234",
+        "max_tokens": "the benchmark's",
+        "template": "the endpoint's",
+        "profile": "the endpoint's",
+        "dtype": "the endpoint's",
+    }
+
+
+def test_another_server_behind_the_same_address_is_another_way(program: Any) -> None:
+    program(WRITES.format(figures=FIGURES))
+    with models_served(("dio@12",)) as endpoint:
+        first = told_of(endpoint.url)
+        listed = {"data": [{"id": name, "owned_by": "llamacpp"} for name in ("dio@12", "dio@13")]}
+        endpoint.listed = json.dumps(listed).encode()
+        other, later = told_of(endpoint.url), told_of(endpoint.url, "dio@13")
+        endpoint.listed = 404
+        silent = told_of(endpoint.url)
+    assert first.suite == other.suite == later.suite
+    found = comparable(first.context, other.context, (first.suite, other.suite))
+    assert found.against == ("server: realm and llamacpp",)
+    named = comparable(other.context, later.context, (other.suite, later.suite))
+    assert (named.against, named.labels) == ((), ("model: dio@12 and dio@13",))
+    assert silent.context["server"] == "unknown"
+
+
+def test_a_server_that_is_away_costs_no_answers(program: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realm.http.client.time.sleep", lambda _: None)
+    folder = program(WRITES.format(figures=FIGURES))
+    with pytest.raises(UnavailableError):
+        told_of("http://127.0.0.1:1/v1")
+    assert not (folder / "seen.json").exists()
 
 
 def test_an_episode_that_has_not_run_has_no_result(program: Any) -> None:

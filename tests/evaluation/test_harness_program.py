@@ -70,4 +70,5 @@ def test_the_real_program_asks_the_endpoint_and_its_figures_are_read(folder: Pat
     assert sorted(told["answers"]) == ["0", "2", "4", "8", "seven"]
     assert (told["served"], found.notes) == (["dio@12"], ())
     assert len(endpoint.chats) == 5
-    assert {(chat["model"], chat["temperature"]) for chat in endpoint.chats} == {("dio@12", 0)}
+    how = {(chat["model"], chat["temperature"], chat["seed"]) for chat in endpoint.chats}
+    assert how == {("dio@12", 0, 1234)}

@@ -35,6 +35,11 @@ def test_one_seed_speaks_for_itself_alone_and_says_so() -> None:
     assert compare_seeds([[pairs(2, 32)]], purpose="one") == found
 
 
+def test_one_problem_of_one_seed_says_nothing() -> None:
+    found = compare_seeds([[[(False, True)]]], purpose="one")
+    assert (found.difference, found.low, found.high) == (1.0, -1.0, 1.0)
+
+
 def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     """2,000 trials of 4 seeds whose true difference is 0.05: 95 % ± 2 % of the intervals hold it."""
     draw, held = random.Random(7), 0

@@ -124,6 +124,8 @@ def test_newcombes_interval_holds_the_difference_and_mirrors(cells: tuple[int, i
 
 def test_no_pairs_say_nothing() -> None:
     assert newcombe(0, 0, 0, 0) == mean_interval([], purpose="test") == (-1.0, 1.0)
+    assert mean_interval([0.3], purpose="test") == (-1.0, 1.0)
+    assert bootstrap(1, float, purpose="test") == (-1.0, 1.0)  # type: ignore[arg-type]
     assert sign_flip([0.0, 0.00001], purpose="test") == 1.0
 
 

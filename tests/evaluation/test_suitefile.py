@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +177,69 @@ def test_unknown_names_list_what_there_is(tmp_path: Path) -> None:
         load_suite(tmp_path, "mine")
 
 
+@pytest.mark.parametrize("special", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_no_suite(tmp_path: Path, special: Callable[[Path], None]) -> None:
+    for name in ("mine", "lite"):
+        special(tmp_path / f"{name}.yaml")
+    assert suite_names(tmp_path) == shipped_names()
+    assert load_suite(tmp_path, "lite").name == "lite"
+    with pytest.raises(NotFoundError, match="no suite is called 'mine'"):
+        load_suite(tmp_path, "mine")
+
+
+def test_a_suite_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("[" * 1500)
+    with pytest.raises(ConfigError, match="not readable as YAML"):
+        load_suite(tmp_path, "mine")
+
+
+HARNESS = {
+    "kind": "harness",
+    "url": "http://127.0.0.1:8000/v1",
+    "model": "dio@11",
+    "benchmarks": ["sums", "facts"],
+}
+
+
+def test_where_and_under_which_name_a_benchmark_is_asked_is_no_part_of_its_id(tmp_path: Path) -> None:
+    def part(sampling: dict[str, Any] | None = None, **changes: Any) -> Suite:
+        tasks = [{"name": "known", "task": {**HARNESS, **changes}}]
+        [found] = mine(tmp_path, tasks=tasks, sampling=sampling or {}).parts
+        return found
+
+    first = part()
+    key = tmp_path / "key"
+    for same in (
+        {"model": "dio@12"},
+        {"url": "http://127.0.0.1:9000/v1"},
+        {"timeout_s": 5},
+        {"key_file": str(key)},
+        {"sampling": {"temperature": 0.7, "max_tokens": 3, "seed": 5}},
+    ):
+        assert part(**same).id == first.id, same
+    for other in (
+        {"benchmarks": ["sums"]},
+        {"everything": True},
+        {"metric": "f1"},
+        {"task_folder": str(tmp_path)},
+    ):
+        assert part(**other).id != first.id, other
+    assert part(model="dio@12").task["model"] == "dio@12"  # it is asked there all the same
+    assert part({"max_tokens": 3}).sampling.max_tokens is None
+
+
+def test_a_benchmarks_figure_is_graded(tmp_path: Path) -> None:
+    suite = mine(tmp_path, tasks=[{"name": "known", "task": HARNESS}])
+    [part] = suite.parts
+    answers = [Graded(key=p.key, primitive=p.primitive, score=0.8, answer="") for p in part.problems]
+    found = suite_score(suite, {part.id: ("", answers)})
+    assert (found.composite.mean, found.tasks[0].scoring) == (pytest.approx(0.8), "graded")
+    assert [task.entry.scoring for task in mine(tmp_path).tasks] == ["binary", "graded"]
+    for wrong, told in (({"scoring": "binary"}, "never right or wrong"), ({"max_tokens": 9}, "max_tokens")):
+        with pytest.raises(ConfigError, match=told):
+            mine(tmp_path, tasks=[{"name": "known", "task": HARNESS, **wrong}])
+
+
 def test_a_suite_of_its_own_comes_before_a_shipped_one(tmp_path: Path) -> None:
     write(tmp_path, {**SUITE, "name": "lite"})
     assert [entry.name for entry in load_suite(tmp_path, "lite").tasks] == ["bits", "facts"]
@@ -255,6 +320,24 @@ def test_part_of_an_evaluation_is_a_score_only_where_it_may_end_early(tmp_path: 
     for answers in ([], [strange], answered(cut, 3)[:2] * 2):
         with pytest.raises(StateError):
             score(cut, answers)
+
+
+SERVED = {"backend": "endpoint lm_eval 0.4.9", "url": "http://127.0.0.1:8000/v1", "server": "vllm"}
+
+
+def test_another_server_is_kept_apart_and_another_served_name_is_said() -> None:
+    one, other = {**SERVED, "model": "dio@11"}, {**SERVED, "model": "dio@12"}
+    found = comparable(one, other, ("s", "s"))
+    assert (found.against, found.labels) == ((), ("model: dio@11 and dio@12",))
+    for change in (
+        {"url": "http://127.0.0.1:9000/v1"},
+        {"server": "llamacpp"},
+        {"backend": "transformers 5"},
+    ):
+        [name] = change
+        assert [
+            line.partition(":")[0] for line in comparable(one, {**one, **change}, ("s", "s")).against
+        ] == [name]
 
 
 CONTEXT = {

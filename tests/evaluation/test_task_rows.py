@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from realm.core.errors import DataError, NotFoundError
 from realm.evaluation import rows
-from realm.evaluation.rows import Grader, grade, read_rows, sampled
+from realm.evaluation.rows import Grader, grade, grader_version, read_rows, sampled
 
 GRADERS: tuple[Grader, ...] = ("exact", "text", "choice", "number")
 
@@ -34,9 +35,32 @@ def write(path: Path, *given: dict[str, Any]) -> Path:
         (
             "choice",
             "B",
-            ["B", "b", "(B)", "B)", "B.", "B) because it is so", "B: the second"],
-            ["A", "BA", "Bremen", "A or B", "B or A", "A) B) C)", "B) one A) two", "B) A) C) D)", "all"],
+            [
+                *(
+                    "B",
+                    "b",
+                    "(B)",
+                    "B)",
+                    "B.",
+                    "B) because it is so",
+                    "B: the second",
+                    "B) a cat",
+                    "B)  A cat",
+                ),
+                *(
+                    "B) I think so",
+                    "B. I'm sure: it's an x-ray",
+                    "B) vitamin-C, e.g. 5 or 3.5",
+                    "B) option B",
+                ),
+            ],
+            [
+                *("A", "BA", "Bremen", "A or B", "B or A", "A) B) C)", "B) one A) two", "B) A) C) D)", "all"),
+                *("B) C D A", "B: C", "B.\nC", "B) or (C", "B) c", "B) C.D", "B) C/D", "B) C-D", "B) or 'C'"),
+                *("B) A", "B) A or so", "B) a", "B) is wrong, it is C.", "B) C,D", "B) **C**", "B: A\n"),
+            ],
         ),
+        ("choice", "2", ["2", "(2)", "2) because", "2) 345 B", "2: 4.5"], ["1", "2) 3", "2. 1 4", "2) 1,3"]),
         (
             "number",
             "1234.50",
@@ -65,6 +89,15 @@ def test_what_counts_and_what_does_not(
         assert grade(grader, expected, answer) == 0.0, answer
 
 
+def test_only_the_grader_that_changed_has_another_version() -> None:
+    assert {grader: grader_version(grader) for grader in GRADERS if grader != "choice"} == {
+        "exact": "1",
+        "text": "1",
+        "number": "1",
+    }
+    assert grader_version("choice") == "2"
+
+
 @pytest.mark.parametrize("grader", GRADERS)
 def test_hostile_answers_take_bounded_time_and_earn_nothing(grader: Grader) -> None:
     for answer in (
@@ -74,6 +107,10 @@ def test_hostile_answers_take_bounded_time_and_earn_nothing(grader: Grader) -> N
         "(" * 65_000,
         " " * 65_000 + "x",
         "9e999" * 99,
+        "5) " + "a " * 30_000 + "1",
+        "5) " + "1." * 30_000 + " 1",
+        "5) x" + "-" * 60_000 + "1",
+        "5) a" + " " * 60_000 + "1",
     ):
         begun = time.process_time()
         assert grade(grader, "5", answer) == 0.0
@@ -112,6 +149,10 @@ def test_rows_of_both_shapes_are_read_and_named(tmp_path: Path) -> None:
         ('{"messages": [{"role": "assistant", "content": "x"}], "expected": "y"}', "user's turn"),
         ('{"prompt": "x", "expected": " "}', "empty"),
         ('{"prompt": "x", "expected": "many"}', "cannot read"),
+        ('{"prompt": "x", "expected": true}', "expected"),
+        ('{"prompt": "x", "expected": NaN}', "expected"),
+        ('{"prompt": "x", "expected": 1e999}', "expected"),
+        ('{"prompt": "x", "expected": null}', "expected"),
         ('{"prompt": "first", "expected": "1"}', "twice"),
         ("[" * 5000, "JSON"),
         ("not json", "JSON"),
@@ -125,6 +166,20 @@ def test_a_bad_row_is_refused_with_its_line(tmp_path: Path, line: str, reason: s
     assert caught.value.line == 3
 
 
+def test_a_number_is_expected_as_it_is_written(tmp_path: Path) -> None:
+    given = [{"prompt": f"{n}", "expected": n} for n in (1, 1.0, 2.5)]
+    found = read_rows(write(tmp_path / "q.jsonl", *given), "exact")
+    assert [row.problem().expected for row in found] == ["1", "1.0", "2.5"]
+
+
+def test_nothing_but_a_regular_file_is_read_and_none_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "folder.jsonl").mkdir()
+    for name, what in (("pipe", "named pipe"), ("folder", "folder")):
+        with pytest.raises(DataError, match=what):
+            read_rows(tmp_path / f"{name}.jsonl", "exact")
+
+
 def test_a_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "q.jsonl", {"prompt": "x" * 200, "expected": 1})
     monkeypatch.setattr(rows, "MAX_LINE_BYTES", 100)
@@ -133,8 +188,9 @@ def test_a_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(rows, "MAX_BYTES", 10)
     with pytest.raises(DataError, match="more than 10"):
         read_rows(path, "exact")
-    with pytest.raises(NotFoundError, match=r"gone\.jsonl"):
+    with pytest.raises(NotFoundError, match=r"gone\.jsonl") as caught:
         read_rows(tmp_path / "gone.jsonl", "exact")
+    assert "suite's file" in caught.value.hint
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(DataError, match="no rows"):
         read_rows(tmp_path / "empty.jsonl", "exact")

@@ -20,7 +20,7 @@ from realm.core.records import Sha256
 from realm.evaluation import early
 from realm.evaluation.asking import Asking
 from realm.evaluation.suite import Suite
-from realm.evaluation.task import TASKS
+from realm.evaluation.task import TASKS, Elsewhere, Task
 from realm.jobs.edge import run_told
 from realm.models.profile import PROFILES, ProfileConfig
 from realm.skills.skill import Problem
@@ -77,7 +77,7 @@ def _evaluate(job: EvaluateJob, suite: Suite, generator: Generator, emit: Emit) 
             f"{suite.id} was made by {suite.skill} {suite.version}, here is version {task.version}",
             hint="build the suite again",
         )
-    asking = Asking(task, generator, suite)
+    asking, context = Asking(task, generator, suite), _context(task, generator, suite)
     problems = early.order(suite.id, suite.problems) if suite.early else list(suite.problems)
     scores: list[float] = []
     for start in range(0, len(problems), stride := early.STRIDE if suite.early else _BATCH):
@@ -97,7 +97,7 @@ def _evaluate(job: EvaluateJob, suite: Suite, generator: Generator, emit: Emit) 
                 ),
                 loss=loss,
                 loss_tokens=loss_tokens,
-                context={**generator.description, **suite.conditions},
+                context=context,
                 done=start + len(batch),
                 total=len(problems),
                 seconds=time.monotonic() - begun,
@@ -106,6 +106,13 @@ def _evaluate(job: EvaluateJob, suite: Suite, generator: Generator, emit: Emit) 
         )
         if verdict:
             return
+
+
+def _context(task: Task, generator: Generator, suite: Suite) -> dict[str, str]:
+    """Say how answers come about, before the first one: a server that is away costs no answers."""
+    if isinstance(task, Elsewhere):
+        return task.asked_elsewhere()
+    return {**generator.description, **suite.conditions}
 
 
 def _loss(generator: Generator, batch: Sequence[Problem]) -> tuple[float, int]:

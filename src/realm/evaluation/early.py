@@ -33,6 +33,8 @@ class Early(Config):
 
     threshold: Annotated[float, Field(gt=0, le=1)]
     """Mean score that passes."""
+    binary: bool
+    """Only wholly right answers count, as in the suite's scoring; else what answers are worth."""
     risk: Annotated[float, Field(ge=0, le=0.2)] = 0.0
     """Chance of a wrong verdict that is accepted on each side; 0 uses the exact bound alone."""
 
@@ -46,18 +48,20 @@ def order(suite: str, problems: Sequence[Problem]) -> list[Problem]:
 
 def verdict(early: Early, scores: Sequence[float], problems: int) -> str:
     """Return the verdict that is certain after these scores, in words; empty while there is none."""
-    asked, reached, needed = len(scores), sum(scores), early.threshold * problems
+    counted = [float(score == 1.0) for score in scores] if early.binary else scores
+    asked, reached = len(counted), sum(counted)
+    needed = (early.threshold - _ROUNDING) * problems
     told = f"after {asked} of {problems} problems"
     if asked == problems:
         return ""
-    if reached >= needed - _ROUNDING:
+    if reached >= needed:
         return f"{PASSES} for certain {told}"
-    if reached + problems - asked < needed - _ROUNDING:
+    if reached + problems - asked < needed:
         return f"fails for certain {told}"
     if early.risk:
-        if _capital(scores, early.threshold, 1) >= log(1 / early.risk):
+        if _capital(counted, early.threshold, 1) >= log(1 / early.risk):
             return f"{PASSES} {told}, at a risk of {early.risk:g}"
-        if _capital(scores, early.threshold, -1) >= log(1 / early.risk):
+        if _capital(counted, early.threshold, -1) >= log(1 / early.risk):
             return f"fails {told}, at a risk of {early.risk:g}"
     return ""
 

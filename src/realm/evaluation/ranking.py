@@ -47,6 +47,10 @@ class Way(Record):
 
     backend: str
     """Its name; versions are not kept apart."""
+    url: str
+    """Of an endpoint."""
+    server: str
+    """Whose software serves there."""
     dtype: str
     template: str
     profile: str

@@ -6,6 +6,7 @@ A row is `{"prompt": "…"}` or `{"messages": […]}` with `expected`, and may n
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
@@ -13,13 +14,14 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AllowInfNan, Field, StrictFloat, StrictInt, ValidationError, model_validator
 
 from realm.core.config import first_problem
 from realm.core.errors import DataError, NotFoundError, StorageError
 from realm.core.hashing import hash_json, short
 from realm.core.records import Message, Record
 from realm.core.seeds import seed
+from realm.corpus.files import lines
 from realm.skills.skill import Problem
 
 MAX_BYTES = 64 << 20
@@ -37,7 +39,9 @@ class Row(Record):
 
     prompt: Annotated[str, Field(min_length=1)] | None = None
     messages: Annotated[tuple[Message, ...], Field(max_length=64)] = ()
-    expected: Annotated[str | int | float, Field(union_mode="left_to_right")]
+    expected: Annotated[
+        str | StrictInt | Annotated[StrictFloat, AllowInfNan(False)], Field(union_mode="left_to_right")
+    ]
     id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Names the question within its file; else it is named by its content."""
     primitive: Annotated[str, Field(min_length=1, max_length=100)] | None = None
@@ -87,17 +91,18 @@ def read_rows(path: Path, grader: Grader) -> tuple[Row, ...]:
     """Read a file's questions. Raises DataError with the line, NotFoundError, StorageError."""
     rows: dict[str, Row] = {}
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise DataError(f"{size} bytes are more than {MAX_BYTES}", file=str(path), hint="split the file")
-        with path.open("rb") as file:
+        with lines.open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                reason = f"{size} bytes are more than {MAX_BYTES}"
+                raise DataError(reason, file=str(path), hint="split the file")
             for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
                 if not line.isspace():
                     row = _row(line, path, number, grader)
                     _refuse_repeat(rows, row, path, number)
                     rows[row.key] = row
-    except FileNotFoundError:
-        raise NotFoundError(f"{path}: no such file", hint="paths are relative to the suite's file") from None
+    except NotFoundError as error:
+        raise NotFoundError(error.what, hint="paths are relative to the suite's file") from None
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}") from None
     if not rows:
@@ -139,13 +144,21 @@ def sampled(rows: Iterable[Row], per_primitive: int) -> tuple[Row, ...]:
 
 # --- graders --------------------------------------------------------------------------------
 
+_VERSIONS: dict[Grader, str] = {"choice": "2"}
+
+
+def grader_version(grader: Grader) -> str:
+    """Return the version of a grader; it changes whenever an answer could be graded otherwise."""
+    return _VERSIONS.get(grader, "1")
+
 
 def grade(grader: Grader, expected: str, answer: str) -> float:
     """Return 1 for the expected answer, else 0. The whole answer counts, never a part of it.
 
     `exact`: the same characters but for whitespace at the ends. `text`: the same words, whatever case,
-    spacing and marks at the ends. `choice`: the same option's letter, alone or in brackets, with what
-    follows a bracket, dot or colon left out. `number`: the same number, whatever zeros and separators.
+    spacing and marks at the ends. `choice`: the same option's letter (or number), alone or in brackets;
+    words may follow a bracket, dot or colon, but another letter (or number) that stands alone among them
+    is another option, and several are none. `number`: the same number, whatever zeros and separators.
     """
     if len(answer) > _MAX_ANSWER:
         return 0.0
@@ -154,8 +167,14 @@ def grade(grader: Grader, expected: str, answer: str) -> float:
     return float(wanted is not None and wanted == found)
 
 
-_CHOICE = re.compile(r"\(?([A-Za-z]|[0-9]{1,2})(?:[).:](?:\s.*)?)?", re.DOTALL)
-_OPTION = re.compile(r"(?<!\S)\(?(?:[A-Za-z]|[0-9]{1,2})[).:](?!\S)")
+_CHOICE = re.compile(r"\(?([A-Za-z]|[0-9]{1,2})(?:[).:](\s.*)?)?", re.DOTALL)
+# Goes over all words; an "a", a first "A" and an "I" before a word are words, and so is what has a hyphen.
+_OPTION = re.compile(
+    r"(?:e\.g|i\.e)\b|[0-9]+\.[0-9]+"
+    r"|(?:a|I|\AA)(?=\s+(?!(?:or|and)\b)[A-Za-z]{2})"
+    r"|([A-Za-z]|[0-9]{1,2})(?!\w|['’]\w|-\w\w)"
+    r"|\w[\w'’]*(?:-\w[\w'’]*)*"
+)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)?(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _MARKS = " \t\r\n.,;:!?\"'`“”‘’«»()[]{}*_"
 _LONGEST_NUMBER = 400
@@ -173,9 +192,12 @@ def _text(text: str) -> str | None:
 def _choice(text: str) -> str | None:
     chosen = text.strip()
     found = _CHOICE.fullmatch(chosen)
-    if found is None or len(_OPTION.findall(chosen)) > 1:  # several options at once are no choice
+    if found is None:
         return None
-    return found[1].upper()
+    option = found[1].upper()
+    others = {other.upper() for other in _OPTION.findall((found[2] or "").strip()) if other}
+    several = any(other != option and other.isdigit() == option.isdigit() for other in others)
+    return None if several else option
 
 
 def _number(text: str) -> Decimal | None:

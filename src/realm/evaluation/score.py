@@ -159,10 +159,14 @@ def composite(scores: Sequence[TaskScore]) -> Share:
 
 # --- whether two evaluations may be compared ------------------------------------------------
 
-MATTERS = ("backend", "template", "profile", "sampling", "max_tokens", "seed", "dtype")
-"""What two evaluations must share of how they were measured; of a backend, its name without the version."""
-LABELS = ("backend", "device", "code_version")
-"""What is said where it differs, and does not keep two evaluations apart."""
+MATTERS = ("backend", "url", "server", "template", "profile", "sampling", "max_tokens", "seed", "dtype")
+"""What two evaluations must share of how they were measured; of a backend, its name without the version.
+
+`url` and `server` (whose software it is) are an endpoint's."""
+LABELS = ("backend", "model", "device", "code_version")
+"""What is said where it differs, and does not keep two evaluations apart.
+
+`model` is the name that an endpoint serves a checkpoint under: two checkpoints have two."""
 
 
 class Comparable(Record):
@@ -192,7 +196,7 @@ def comparable(a: Mapping[str, object], b: Mapping[str, object], suites: tuple[s
     return Comparable(against=tuple(against), labels=tuple(labels))
 
 
-_BEFORE = {"max_tokens": "64", "seed": "0", "profile": "none"}
+_BEFORE = {"max_tokens": "64", "seed": "0", "profile": "none", "url": "none", "server": "none"}
 """What held where an evaluation says nothing of it."""
 
 

@@ -137,19 +137,20 @@ def _phi(both: int, lost: int, won: int, neither: int) -> float:
 
 
 def bootstrap(count: int, statistic: Callable[[list[int]], float], *, purpose: str) -> tuple[float, float]:
-    """Return the 95 % percentile interval of a statistic of `count` pairs, resampled as pairs.
+    """Return the 95 % percentile interval of a difference over `count` pairs, resampled as pairs.
 
-    `statistic` takes the places of a resample. The draws depend on `purpose` and `count` alone.
+    `statistic` takes the places of a resample and is -1 to 1. The draws depend on `purpose` and `count`
+    alone. -1 and 1 for fewer than two pairs: a single one resampled is always itself, and says nothing.
     """
+    if count < 2:
+        return -1.0, 1.0
     draw = rng("evaluation/bootstrap", purpose, count)
     found = sorted(statistic(_places(draw, count)) for _ in range(DRAWS))
     return found[round(0.025 * (DRAWS - 1))], found[round(0.975 * (DRAWS - 1))]
 
 
 def mean_interval(values: Sequence[float], *, purpose: str) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of a mean of paired differences; -1 and 1 where there are none."""
-    if not values:
-        return -1.0, 1.0
+    """Return the 95 % bootstrap interval of a mean of paired differences; see `bootstrap`."""
     return bootstrap(len(values), lambda places: fmean([values[i] for i in places]), purpose=purpose)
 
 

@@ -17,7 +17,7 @@ from realm.core.config import Config
 from realm.core.hashing import hash_json, short
 from realm.core.records import Record
 from realm.evaluation.early import Early
-from realm.evaluation.task import Task
+from realm.evaluation.task import Elsewhere, HowAsked, Task
 from realm.skills.skill import Problem, Skill
 
 LEVEL = "level"
@@ -104,14 +104,18 @@ def _of_skill(skill: Skill, level: int, problems: tuple[Problem, ...], mark: str
 
 
 def parts_of(name: str, task: Task, problems: Sequence[Problem], sampling: Sampling) -> tuple[Suite, ...]:
-    """Return the problems of a task as one suite a level, lowest first."""
+    """Return the problems of a task as one suite a level, lowest first.
+
+    The sampling of a task that is asked elsewhere is its own.
+    """
     kind = str(cast("Any", task.config).kind)
     config = task.config.model_dump(mode="json")
+    how = Sampling() if isinstance(task, Elsewhere) else sampling
     parts = []
     for level in sorted({problem.level for problem in problems}):
         asked = tuple(problem for problem in problems if problem.level == level)
         content = [kind, task.version, _identity(task.config), level, _plain(asked)]
-        digest = short(hash_json([*content, task.turn_tokens, sampling.model_dump(mode="json")]))
+        digest = short(hash_json([*content, task.turn_tokens, how.model_dump(mode="json")]))
         mark = f"-l{level}" if level else ""
         parts.append(
             Suite(
@@ -123,7 +127,7 @@ def parts_of(name: str, task: Task, problems: Sequence[Problem], sampling: Sampl
                 level=level,
                 problems=asked,
                 turn_tokens=task.turn_tokens,
-                sampling=sampling,
+                sampling=how,
             )
         )
     return tuple(parts)
@@ -140,10 +144,15 @@ def _plain(problems: Sequence[Problem]) -> list[dict[str, Any]]:
 
 
 def _identity(config: Config) -> dict[str, Any]:
-    """Return what a config decides: where its files lie says nothing, what they hold is in the problems."""
+    """Return what a config decides: where its files lie says nothing, what they hold is in the problems.
+
+    Nor do settings marked `HOW_ASKED`; what they decide is in the context of what was measured.
+    """
     found = config.model_dump(mode="json")
+    fields = type(config).model_fields
     for name, value in config:
-        if isinstance(value, Path):
+        marks = fields[name].metadata if name in fields else ()
+        if isinstance(value, Path) or any(isinstance(mark, HowAsked) for mark in marks):
             del found[name]
         elif isinstance(value, Config):
             found[name] = _identity(value)

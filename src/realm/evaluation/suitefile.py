@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
@@ -28,7 +28,7 @@ from realm.evaluation.score import (
     share,
 )
 from realm.evaluation.suite import Sampling, Suite, ended_early, parts_of
-from realm.evaluation.task import TASKS, Size
+from realm.evaluation.task import TASKS, Size, is_elsewhere
 
 TaskConfig = Annotated[SerializeAsAny[Config], BeforeValidator(TASKS.config)]
 Threshold = Annotated[float, Field(gt=0, le=1)]
@@ -41,6 +41,12 @@ class Drilled(Config):
     """Levels that are asked; none named means all with testable primitives."""
     rungs: Annotated[int, Field(ge=1)] | None = None
     """At most so many of them, evenly spread from the lowest to the highest."""
+
+
+def _own_scoring(entry: dict[str, Any]) -> Scoring:
+    """Return the scoring of a task that names none, from what is valid of its entry."""
+    task = entry.get("task")
+    return "graded" if task is not None and is_elsewhere(task) else "binary"
 
 
 class TaskEntry(Config):
@@ -57,7 +63,7 @@ class TaskEntry(Config):
     """Share of the composite, relative to the other tasks."""
     threshold: Threshold | None = None
     """Mean score that the task must reach; none means that only the composite counts."""
-    scoring: Scoring = "binary"
+    scoring: Scoring = Field(default_factory=_own_scoring)
     """`binary` counts wholly right answers, `graded` what answers are worth (shown as 0 to 100)."""
     max_tokens: Annotated[int, Field(ge=1, le=32_768)] | None = None
     """Longest answer of one turn; none means the suite's."""
@@ -66,6 +72,16 @@ class TaskEntry(Config):
     def _one_question(self) -> Self:
         if (self.task is None) == (self.drilled is None):
             raise ValueError("a task has either task or drilled")
+        return self
+
+    @model_validator(mode="after")
+    def _reaches(self) -> Self:
+        if self.task is None or not is_elsewhere(self.task):
+            return self
+        if self.scoring == "binary":
+            raise ValueError("a benchmark's figure is never right or wrong: leave scoring out, or graded")
+        if self.max_tokens is not None:
+            raise ValueError("a benchmark asks in its own way: max_tokens does not reach it")
         return self
 
 
@@ -100,7 +116,7 @@ def shipped_names() -> list[str]:
 
 def suite_names(folder: Path) -> list[str]:
     """Return the names of a realm's own suites (in this folder) and of the shipped ones."""
-    own = {path.stem for path in folder.glob("*.yaml")} if folder.is_dir() else set()
+    own = {path.stem for path in folder.glob("*.yaml") if path.is_file()} if folder.is_dir() else set()
     return sorted(own | set(shipped_names()))
 
 
@@ -158,7 +174,11 @@ class ResolvedSuite(Record):
         """Return the suite whose parts are asked only until they pass or fail their threshold for certain."""
         tasks = []
         for task in self.tasks:
-            early = Early(threshold=task.entry.threshold or self.config.threshold, risk=risk)
+            early = Early(
+                threshold=task.entry.threshold or self.config.threshold,
+                binary=task.entry.scoring == "binary",
+                risk=risk,
+            )
             parts = tuple(ended_early(part, early) for part in task.parts)
             tasks.append(task.model_copy(update={"parts": parts}))
         return self.model_copy(update={"tasks": tuple(tasks)})
@@ -206,11 +226,7 @@ def suite_score(suite: ResolvedSuite, answers: Answered) -> SuiteScore:
     tasks = tuple(_task_score(suite, task, answers) for task in suite.tasks)
     whole, threshold = composite(tasks), suite.config.threshold
     own = [task.passed for task, asked in zip(tasks, suite.tasks, strict=True) if asked.entry.threshold]
-    of_suite = decided(
-        whole,
-        threshold,
-        [t.passed for t, asked in zip(tasks, suite.tasks, strict=True) if not asked.entry.threshold],
-    )
+    of_suite = decided(whole, threshold, [_implied(task, threshold) for task in tasks])
     categories: dict[str, list[TaskScore]] = {}
     for task in tasks:
         categories.setdefault(task.category, []).append(task)
@@ -245,7 +261,7 @@ def _task_score(suite: ResolvedSuite, task: ResolvedTask, answers: Answered) -> 
     each = [
         verdict.startswith(PASSES)
         if (verdict := verdicts[part.id])
-        else share(answers[part.id][1], entry.scoring, len(part.problems)).mean >= threshold
+        else decided(share(answers[part.id][1], entry.scoring, len(part.problems)), threshold, ())
         for part in task.parts
     ]
     return TaskScore(
@@ -259,6 +275,13 @@ def _task_score(suite: ResolvedSuite, task: ResolvedTask, answers: Answered) -> 
         primitives=primitives,
         verdicts=tuple(f"{part}: {verdict}" for part, verdict in verdicts.items() if verdict),
     )
+
+
+def _implied(task: TaskScore, threshold: float) -> bool | None:
+    """Say whether a task reaches the suite's threshold as far as its verdict on its own one tells."""
+    if task.passed and task.threshold >= threshold:
+        return True
+    return False if task.passed is False and task.threshold <= threshold else None
 
 
 def _all(found: Sequence[bool | None]) -> bool | None:

@@ -6,7 +6,7 @@ many. Whoever lets a model answer collects what all running episodes ask and gen
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, cast, runtime_checkable
 
 from pydantic import Field
 
@@ -71,4 +71,26 @@ class Task(Protocol):
         """Begin one problem. Up to 256 are open at once; what this raises ends the evaluation."""
 
 
+@runtime_checkable
+class Elsewhere(Protocol):
+    """A task whose model is asked by a program of others, at an endpoint.
+
+    The suite's sampling does not reach it, and what it scores are figures rather than right and wrong.
+    """
+
+    def asked_elsewhere(self) -> dict[str, str]:
+        """Say what answers and how, for records of what was measured. Raises what asking for it raises."""
+
+
+class HowAsked:
+    """Marks a setting that says where or how a task is asked, not what: it is kept out of a part's id."""
+
+
+HOW_ASKED = HowAsked()
+
 TASKS: Family[Task] = Family("task", "realm.evaluation.tasks")
+
+
+def is_elsewhere(config: Config) -> bool:
+    """Say whether the task of a config is asked elsewhere."""
+    return issubclass(TASKS.load(str(cast("Any", config).kind)), Elsewhere)

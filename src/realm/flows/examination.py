@@ -89,7 +89,8 @@ class Asked:
     @property
     def job_id(self) -> str:
         """Return the name of the job that asks it."""
-        content = [self.examination.checkpoint, [part.id for part in self.parts]]
+        # With the settings that no part's id holds, so that a job which failed of them is not asked again.
+        content = [self.examination.checkpoint, [[part.id, part.task] for part in self.parts]]
         return f"eval-{self.examination.suite.name[:60]}-{short(hash_json(content))}"
 
     @property

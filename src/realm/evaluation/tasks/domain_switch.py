@@ -11,7 +11,7 @@ from realm.core.config import Config as BaseConfig
 from realm.core.errors import DataError
 from realm.core.records import Message, Name
 from realm.evaluation.question import Question
-from realm.evaluation.rows import Grader, grade, read_rows, sampled
+from realm.evaluation.rows import Grader, grade, grader_version, read_rows, sampled
 from realm.evaluation.suite import ANSWER_TOKENS
 from realm.evaluation.task import PER_PRIMITIVE, Size
 from realm.skills.skill import Problem
@@ -29,11 +29,11 @@ class DomainSwitch:
         grader: Grader = "exact"
         """How an answer is compared with the expected one."""
 
-    version = "1"
     turn_tokens = ANSWER_TOKENS
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.version = grader_version(config.grader)
 
     def problems(self, size: Size) -> tuple[Problem, ...]:
         """Return every chosen question under every domain. Raises DataError for a bad row."""

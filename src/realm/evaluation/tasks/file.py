@@ -10,7 +10,7 @@ from pydantic import Field
 from realm.core.config import Config as BaseConfig
 from realm.core.records import Message
 from realm.evaluation.question import Question
-from realm.evaluation.rows import Grader, grade, read_rows, sampled
+from realm.evaluation.rows import Grader, grade, grader_version, read_rows, sampled
 from realm.evaluation.suite import ANSWER_TOKENS
 from realm.evaluation.task import PER_PRIMITIVE, Size
 from realm.skills.skill import Problem
@@ -30,11 +30,11 @@ class FileTask:
         everything: bool = False
         """Ask every row, whatever the size of the suite."""
 
-    version = "1"
     turn_tokens = ANSWER_TOKENS
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.version = grader_version(config.grader)
 
     def problems(self, size: Size) -> tuple[Problem, ...]:
         """Return the rows as problems. Raises DataError with the line of a bad row."""

@@ -2,7 +2,8 @@
 
 The program is `lm_eval` (extra `harness`), beside the interpreter or on the PATH; it runs in this child's
 session, so it ends with it. Covered: its time, what is read of its output, that it is never told to
-trust code from elsewhere, and that the endpoint names the model at `/models`, where it has that page.
+trust code from elsewhere (no setting holds what its parser splits at or reads as anything but text), and
+that the endpoint names the model at `/models`, where it has that page.
 Not covered: what a task's own files do (they may hold Python), what it downloads, and whether the
 checkpoint that is evaluated is what the endpoint serves under that name: that is yours to see to.
 """
@@ -10,23 +11,26 @@ checkpoint that is evaluated is what the endpoint serves under that name: that i
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from shutil import which
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from realm.core.config import Config as BaseConfig
 from realm.core.errors import ConfigError, MissingExtraError, RefusedError, StateError, UnavailableError
 from realm.core.records import Message, Name
 from realm.core.text import printable
 from realm.evaluation.suite import ANSWER_TOKENS
-from realm.evaluation.task import PER_PRIMITIVE, Result, Size
+from realm.evaluation.task import HOW_ASKED, PER_PRIMITIVE, Result, Size
 from realm.http.client import Client, Limits, NoReply, SafeUrl
 from realm.jobs.environment import child_environment
 from realm.skills.skill import Problem
@@ -43,10 +47,36 @@ _NO_PAGE = frozenset({404, 405, 501})
 _MOST_NAMES = 100
 _SHOWN_NAMES = 8
 _UNTOLD = "the server does not say what it serves"
+_SEED = 1234
+"""Sent with every request."""
+_THEIRS = "the endpoint's"
 _METRICS = ("exact_match", "acc_norm", "acc", "f1", "pass@1")
 """Which of a benchmark's metrics is taken where none is named, first come first."""
 
-ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9@:/._+-]{0,199}$")]
+_URL = re.compile(r"[A-Za-z0-9._~/%:@+\[\]-]+")
+"""What of an address the program takes as it stands: it splits at commas outside of quotes and brackets."""
+_NO_TEXT = re.compile(
+    r"none|true|false|inf(inity)?|nan|0[xob][0-9a-f_]+"
+    r"|[0-9][0-9_.]*(e[+-]?[0-9_]+)?(j|[+-][0-9][0-9_.]*(e[+-]?[0-9_]+)?j)?",
+    re.IGNORECASE,
+)
+"""Words that the program reads as a number, a truth value or nothing."""
+
+
+def _whole(url: str) -> str:
+    if not _URL.fullmatch(url):
+        raise ValueError("letters, digits and ._~/%:@+-[] are all that an endpoint's URL may hold here")
+    return url
+
+
+def _text(name: str) -> str:
+    if _NO_TEXT.fullmatch(name):
+        raise ValueError(f"{PROGRAM} does not read {name!r} as a name: serve the model under another one")
+    return name
+
+
+EndpointUrl = Annotated[SafeUrl, AfterValidator(_whole)]
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9@:/._+-]{0,199}$"), AfterValidator(_text)]
 TaskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
 
 
@@ -55,9 +85,9 @@ class Harness:
 
     class Config(BaseConfig):
         kind: Literal["harness"] = "harness"
-        url: SafeUrl
+        url: Annotated[EndpointUrl, HOW_ASKED]
         """Root of the endpoint, such as `http://127.0.0.1:8000/v1`; it must serve what is evaluated."""
-        model: ModelName
+        model: Annotated[ModelName, HOW_ASKED]
         """Name of the model at the endpoint."""
         benchmarks: Annotated[tuple[TaskName, ...], Field(min_length=1)]
         """Names that the harness knows; only those that generate text can be asked through a chat."""
@@ -65,11 +95,11 @@ class Harness:
         """Which metric counts, such as `exact_match`; none takes the first known one."""
         task_folder: Path | None = None
         """Folder with task files of your own, relative to the suite's file. They may run code."""
-        key_file: Path | None = None
+        key_file: Annotated[Path | None, HOW_ASKED] = None
         """File that holds the endpoint's key and nothing else, relative to the suite's file."""
         everything: bool = False
         """Ask whole benchmarks; else the first 5 (lite) or 30 (full) of their questions."""
-        timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 3600.0
+        timeout_s: Annotated[float, Field(gt=0, le=86_400), HOW_ASKED] = 3600.0
         """For one benchmark."""
 
     version = "1"
@@ -85,6 +115,25 @@ class Harness:
             Problem(key=name, primitive=name, level=0, messages=(), expected="", form=form)
             for name in dict.fromkeys(self.config.benchmarks)
         )
+
+    def asked_elsewhere(self) -> dict[str, str]:
+        """Say what serves the model and how it is asked. Raises RefusedError, UnavailableError.
+
+        Nothing of the checkpoint's own template and manner, nor of the suite's sampling, reaches it.
+        """
+        listed = _listed(self.config)
+        return {
+            "backend": f"endpoint {_program_version()}",
+            "url": self.config.url,
+            "server": listed.owner if listed else "unknown",
+            "model": self.config.model,
+            "sampling": "greedy",
+            "seed": str(_SEED),
+            "max_tokens": "the benchmark's",
+            "template": _THEIRS,
+            "profile": _THEIRS,
+            "dtype": _THEIRS,
+        }
 
     def begin(self, problem: Problem) -> _Benchmark:
         """Begin one benchmark. Raises MissingExtraError where the program is absent."""
@@ -110,7 +159,8 @@ class _Benchmark:
     def asks(self) -> tuple[Message, ...] | None:
         """Run the program to its end and ask nothing. Raises RefusedError, UnavailableError."""
         if self._result is None:
-            served = _served(self._config)
+            listed = _listed(self._config)
+            served = listed.names if listed else None
             with tempfile.TemporaryDirectory(prefix="realm-harness-") as folder:
                 self._run(Path(folder))
                 answers = _answers(Path(folder), self._problem.key)
@@ -162,6 +212,7 @@ class _Benchmark:
     def _arguments(self, results: Path) -> Iterator[str]:
         config, problem = self._config, self._problem
         model = f"model={config.model},base_url={config.url}/chat/completions,tokenized_requests=False"
+        model += f",seed={_SEED}"
         yield from (self._program, "--model", "local-chat-completions", "--model_args", model)
         yield from ("--apply_chat_template", "--tasks", problem.key, "--seed", "0")
         yield from ("--gen_kwargs", "temperature=0", "--output_path", str(results), "--log_samples")
@@ -179,11 +230,11 @@ def _key(file: Path | None) -> str | None:
     """Return the key that a file holds, None without a file. Raises ConfigError where it holds none."""
     if file is None:
         return None
-    try:
-        with file.open("rb") as opened:
-            key = opened.read(_MAX_KEY_BYTES).decode("ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        key = ""
+    key = ""
+    with suppress(OSError, UnicodeDecodeError):
+        if file.is_file():  # a pipe would be waited on
+            with file.open("rb") as opened:
+                key = opened.read(_MAX_KEY_BYTES).decode("ascii").strip()
     if not key or not key.isprintable():
         raise ConfigError(f"{file}: no key can be read there", hint="put the key alone into it, on one line")
     return key
@@ -192,8 +243,17 @@ def _key(file: Path | None) -> str | None:
 # --- what the endpoint serves ---------------------------------------------------------------
 
 
-def _served(config: Harness.Config) -> list[str] | None:
-    """Return the names under which the endpoint serves models, the asked one first; None if it tells none.
+class _Listed(NamedTuple):
+    """What an endpoint says of the models that it serves."""
+
+    names: list[str]
+    """The asked one first."""
+    owner: str
+    """Whose the asked one is said to be: with servers of open models the name of their software."""
+
+
+def _listed(config: Harness.Config) -> _Listed | None:
+    """Return what the endpoint says that it serves; None if it does not say.
 
     Raises RefusedError where the asked one is not among them, UnavailableError without an answer.
     """
@@ -205,9 +265,10 @@ def _served(config: Harness.Config) -> list[str] | None:
         )
     if reply.status in _NO_PAGE:
         return None
-    names = _names(endpoint.checked(reply))
-    if names is None:
+    owners = _owners(endpoint.checked(reply))
+    if owners is None:
         return None
+    names = list(owners)
     if config.model not in names:
         shown = ", ".join(printable(name) for name in names[:_SHOWN_NAMES]) or "nothing"
         more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
@@ -216,16 +277,26 @@ def _served(config: Harness.Config) -> list[str] | None:
             hint="start it with the checkpoint that is evaluated, or set the task's model to the served name",
         )
     others = [printable(name) for name in names if name != config.model]
-    return [config.model, *others][:_MOST_NAMES]
+    return _Listed([config.model, *others][:_MOST_NAMES], owners[config.model])
 
 
-def _names(body: bytes) -> list[str] | None:
-    """Read the names of a list of models; None where the answer has another form."""
+def _owners(body: bytes) -> dict[str, str] | None:
+    """Read a list of models, by name whose each is; None where the answer has another form."""
     try:
         entries = json.loads(body)["data"]
-        return list(dict.fromkeys(str(entry["id"]) for entry in entries))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return {
+            str(entry["id"]): printable(str(entry.get("owned_by") or "unknown"), limit=60)
+            for entry in entries
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _program_version() -> str:
+    try:
+        return f"{PROGRAM} {version(PROGRAM)}"
+    except PackageNotFoundError:
+        return PROGRAM
 
 
 # --- what the program left ------------------------------------------------------------------
