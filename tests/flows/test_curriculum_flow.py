@@ -13,16 +13,21 @@ from realm.core.events import Event, LevelReviewed, LevelSet
 from realm.core.hashing import hash_file
 from realm.core.records import ArtifactKind
 from realm.corpus.dataset import read_examples
+from realm.corpus.examining.leakage import eval_hashes
+from realm.flows.checking import context_of
 from realm.flows.context import Lab
 from realm.flows.curriculum import curriculum, set_level, settings_text
 from realm.flows.drills import next_drills, queue_drills
+from realm.flows.evaluation import level_suite
 from realm.flows.report import report
+from realm.flows.samples import OfferedSkill
 from realm.flows.skills import skill_state, store_skill_state
 from realm.flows.worker import Filler
 from realm.jobs.queue import JobState
 from realm.skills.curriculum.rules import SkillState
 from realm.storage.lock import HomeLock
 from tiny_lab import make_lab
+from tiny_lab import realm as realm_of
 
 FIRST_ROWS = (
     "sha256:9e3e01a0578880267339cbc1c6a18c2b53b20320b2b5bdbbecf7510bfc3bf590",
@@ -195,3 +200,71 @@ def test_settings_are_checked_and_told_but_never_written(tmp_path: Path) -> None
         with pytest.raises(ConfigError, match="weight"):
             settings_text(realm.lab, {}, "bin", {"weight": -1.0})
         assert realm.home.config.read_text() == text
+
+
+FEW = """
+id: few
+templates:
+  - prompt: What is {a} plus {b}?
+    answer: "{a + b}"
+    operands: {a: {low: 0, high: 9}, b: {low: 0, high: 9}}
+"""
+
+
+def with_few(path: Path, *, beside: bool) -> Path:
+    """Create a realm whose hero has a skill with 32 problems to test, beside another one or alone."""
+    home = make_lab(path, drills=True, rows=64)
+    (home / "few.yaml").write_text(FEW)
+    few, config = "few: {kind: file, path: few.yaml}", home / "realm.yaml"
+    text = config.read_text().replace(THREE, f"{few}\n      {THREE}" if beside else few)
+    quick = "curriculum:\n  problems_per_primitive: 30\n  probe_per_primitive: 1\n"
+    config.write_text(text.replace("curriculum:\n", quick, 1))
+    return home
+
+
+def test_a_skill_with_too_little_to_test_is_left_out_and_the_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[Event] = []
+    with Realm(with_few(tmp_path / "home", beside=True)) as realm:
+        lab = realm.lab
+        found, shown = curriculum(lab), realm.status()
+        for left, names in (
+            (found.left_out, [skill.skill for skill in found.skills]),
+            (shown.left_out, [skill.name for skill in shown.skills]),
+        ):
+            assert names == ["bin"]
+            assert [each.skill for each in left] == ["few"]
+            assert "100 are needed" in left[0].reason
+            assert "level 1 has most, 32" in left[0].reason
+        assert [(drill.skill, drill.count) for drill in next_drills(lab)] == [("bin", 64)]
+        assert realm.sheet().level == 0
+        realm.attach(seen.append)
+        realm.up(lambda: any(event.kind == "evaluated" for event in seen))
+        assert "few is left out: no level of few holds back enough problems" in caplog.text
+        assert realm.curriculum().skills[0].newest is not None
+    told = realm_of(tmp_path / "home", "curriculum", "show")
+    assert (told.returncode, "few is left out: no level of few" in told.stdout) == (0, True)
+    told = realm_of(tmp_path / "home", "status")
+    assert (told.returncode, "left out  few: no level of few" in told.stdout) == (0, True)
+
+
+def test_what_is_asked_of_one_primitive_is_offered_and_kept_out_of_training_data(tmp_path: Path) -> None:
+    home = with_few(tmp_path / "home", beside=False)
+    (home / "few.yaml").write_text(FEW.replace("high: 9", "high: 99"))
+    with Realm(home, overrides=["curriculum.minimum_total=300"]) as realm:
+        lab = realm.lab
+        suite = level_suite(lab, "few", 1)
+        assert len(suite.problems) == 300
+        prompts = [problem.messages[-1].content for problem in suite.problems]
+        assert set(eval_hashes(prompts)) <= set(context_of(lab).eval_hashes)
+        assert [level.eval_samples for level in OfferedSkill(lab.skill("few")).levels()] == [100]
+
+
+def test_a_hero_whose_only_skill_has_too_little_to_test_is_refused(tmp_path: Path) -> None:
+    with Realm(with_few(tmp_path / "home", beside=False)) as realm:
+        for look in (realm.status, realm.curriculum, realm.sheet, lambda: queue_drills(realm.lab)):
+            with pytest.raises(ConfigError, match="no level of few holds back enough"):
+                look()
+        with pytest.raises(ConfigError, match="no level of few"):
+            realm.up(lambda: False)

@@ -19,15 +19,23 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from realm import Realm
 from realm.core.errors import (
     ConfigError,
+    NotFoundError,
     RealmError,
     RefusedError,
     UnavailableError,
     UnsafeFileError,
     UsageError,
 )
+from realm.flows.curriculum import set_level
+from realm.flows.drills import next_drills
+from realm.flows.play import levels_gained
+from realm.flows.promotion import mastered_suites
+from realm.flows.report import report
 from realm.flows.samples import OfferedSkill, skill_of
+from realm.flows.skills import skill_state, store_skill_state
 from realm.http.server import Bounds, Guard, bind, token_at
 from realm.http.skill_api import SkillClient, item_of
 from realm.http.skill_server import skill_app
@@ -314,6 +322,18 @@ def numbers(path: str, asked: dict[str, Any]) -> Any:
     return 404
 
 
+def apart(path: str, asked: dict[str, Any]) -> Any:
+    """Serve three levels with a gap after each."""
+    if path == "/levels":
+        return {"levels": [{"level": level} for level in (1, 3, 5)]}
+    if path == "/generate" and asked["level"] in (1, 3, 5):
+        count = min(asked["count"], 500)
+        return {"samples": [{"prompt": f"{asked['level']} + {n}?", "answer": str(n)} for n in range(count)]}
+    if path in ("/eval/1", "/eval/3", "/eval/5"):
+        return {"problems": [{"prompt": f"{path[-1]} + {n}?", "answer": str(n)} for n in range(500, 600)]}
+    return 404
+
+
 def far(url: str, name: str) -> Skill:
     return SKILLS.build({"kind": "http", "url": url, "name": name})
 
@@ -374,7 +394,8 @@ def test_items_of_all_shapes_are_read() -> None:
         ({"levels": []}, "names no level"),
         ({"levels": [{"level": 1}, {"level": 1}]}, "names no level, or one twice"),
         ({"levels": [{"level": -1}]}, "levels.0.level"),
-        ({"levels": [{"level": n} for n in range(201)]}, "at most 200"),
+        ({"levels": [{"level": 1}, {"level": 0}]}, r"levels.1.level: .*greater than or equal to 1"),
+        ({"levels": [{"level": n} for n in range(1, 202)]}, "at most 200"),
         (b'{"levels": [{"level": 1, "name": "\\ud800"}]}', "invalid Unicode"),
         (302, "status 302"),
         (500, "gave no answer: status 500"),
@@ -387,6 +408,28 @@ def test_a_bad_answer_is_refused_clearly(said: Any, told: str, monkeypatch: pyte
         pytest.raises((RefusedError, UnavailableError), match=told),
     ):
         SkillClient(url, None).levels()
+
+
+def test_a_hero_drills_a_server_whose_levels_have_gaps(tmp_path: Path) -> None:
+    with Realm.create(tmp_path / "lab", template="dio") as realm:
+        config, text = realm.home.config, realm.home.config.read_text()
+    line = next(line for line in text.splitlines() if line.strip().startswith("bin:"))
+    with other_server(apart) as url:
+        config.write_text(text.replace(line.strip(), f'far: {{kind: http, url: "{url}", name: far}}'))
+        with Realm(tmp_path / "lab") as opened:
+            lab = opened.lab
+            assert list(next_drills(lab)[0].rows) == [1, 3, 5]
+            state = skill_state(lab, "far").model_copy(update={"mastered_level": 3, "training_level": 5})
+            store_skill_state(lab, "far", state, None)
+            assert list(next_drills(lab)[0].rows) == [1, 3, 5]
+            assert [suite.level for suite in mastered_suites(lab)] == [1, 3]
+            assert {len(suite.problems) for suite in mastered_suites(lab)} == {100}
+            assert levels_gained(lab) == 2
+            assert opened.status().skills[0].training_level == 5
+            assert opened.curriculum().skills[0].mastered_level == 3
+            with pytest.raises(NotFoundError, match="no evaluation of far"):
+                report(lab)
+            assert set_level(lab, "far", 3, "too soon").mastered_level == 1
 
 
 def test_items_that_nobody_can_read_are_refused() -> None:

@@ -10,19 +10,23 @@ from pydantic import ValidationError
 from realm.core.errors import ConfigError, NotFoundError, UsageError
 from realm.skills.catalogue.bin import Bin
 from realm.skills.curriculum.config import CurriculumConfig
-from realm.skills.curriculum.mixing import drill_weights, mix
+from realm.skills.curriculum.mixing import drill_weights, mix, standing
 from realm.skills.curriculum.rules import (
     LevelScore,
     Review,
     SkillState,
     after_evaluation,
     after_review,
+    asked_each,
     begin,
+    examinable,
     examined,
+    mastered_numbers,
     passed,
     placed,
+    why_unusable,
 )
-from realm.skills.skill import LevelInfo, LevelPrimitive
+from realm.skills.skill import LevelInfo, LevelPrimitive, level_info
 
 SKILL = Bin(Bin.Config())
 TOP = SKILL.levels()[-1].level
@@ -46,10 +50,10 @@ def step(
 def test_a_hero_begins_at_the_lowest_level_that_can_be_tested() -> None:
     state = begin(SKILL, CONFIG)
     assert (state.start_level, state.training_level, state.mastered_level) == (3, 3, 0)
-    larger = begin(SKILL, CurriculumConfig(minimum_total=300))
+    larger = begin(SKILL, CurriculumConfig(minimum_total=600))
     assert larger.start_level == 4
     with pytest.raises(ConfigError, match="bin"):
-        begin(SKILL, CurriculumConfig(minimum_total=10_000))
+        begin(SKILL, CurriculumConfig(minimum_total=10**30))
 
 
 def test_three_passes_in_a_row_by_three_checkpoints_master_a_level() -> None:
@@ -306,3 +310,113 @@ def test_a_level_set_by_hand_masters_nothing() -> None:
         placed(CONFIG, SKILL, state, 2)
     with pytest.raises(NotFoundError):
         placed(CONFIG, SKILL, state, 99)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 400), max_size=12),
+    each=st.integers(30, 80),
+    total=st.integers(1, 1_000),
+)
+def test_a_level_is_asked_enough_and_no_more_than_it_needs(sizes: list[int], each: int, total: int) -> None:
+    config = CurriculumConfig(problems_per_primitive=each, minimum_total=total)
+    info = level_info(1, "", "", {f"p{i}": [(size, size, True)] for i, size in enumerate(sizes)})
+    most = asked_each(config, info)
+
+    def asked(count: int) -> int:
+        return sum(min(p.heldout, count) for p in examined(config, info))
+
+    assert most >= each
+    assert examinable(config, info) == (info.testable and asked(most) >= total)
+    if most > each:
+        assert asked(most - 1) < total <= asked(most)
+    if asked(each) >= total:
+        assert most == each  # what is stored under a suite's id is found again
+
+
+@pytest.mark.parametrize("preset", ["balanced", "exam"])
+def test_the_shipped_levels_are_asked_what_the_setting_says(preset: Any) -> None:
+    config = CurriculumConfig(preset=preset)
+    infos = [info for info in SKILL.levels() if examinable(config, info)]
+    assert {asked_each(config, info) for info in infos} == {config.problems_per_primitive}
+
+
+def test_one_primitive_is_enough() -> None:
+    info = level_info(1, "", "", {"sums": [(10_000, 2_923, True)]})
+    assert examinable(CONFIG, info)
+    assert asked_each(CONFIG, info) == 100
+    assert passed(CONFIG, info, LevelScore(primitives={"sums": (80, 100)}))
+    assert not passed(CONFIG, info, LevelScore(primitives={"sums": (40, 40)}))
+
+
+class Gapped(Bin):
+    """Bin with every other level left away."""
+
+    first = 3
+
+    def level_numbers(self) -> range:
+        return range(self.first, 12, 2)
+
+    def level(self, n: int) -> LevelInfo:
+        if n not in self.level_numbers():
+            raise NotFoundError(f"gap has no level {n}")
+        return SKILL.level(n)
+
+    def levels(self) -> tuple[LevelInfo, ...]:
+        return tuple(map(self.level, self.level_numbers()))
+
+
+def test_levels_may_have_gaps() -> None:
+    skill = Gapped(Bin.Config())
+    state = begin(skill, CONFIG)
+    assert list(mix(CONFIG, skill, state, 400)) == [3, 5, 7, 9]
+    for number in range(6):
+        state, verdict = after_evaluation(
+            CONFIG,
+            skill,
+            state,
+            level=state.training_level,
+            checkpoint=f"c{number}",
+            score=score(state.training_level, 1.0),
+        )
+        assert verdict.counted
+    assert (state.mastered_level, state.training_level) == (5, 7)
+    assert mastered_numbers(CONFIG, skill, state) == [3, 5]
+    assert list(mix(CONFIG, skill, state, 400)) == [3, 5, 7, 9, 11]
+    assert standing(CONFIG, skill, "gap", state).gained == 2
+    back = placed(CONFIG, skill, state, 5)
+    assert (back.mastered_level, back.training_level) == (3, 5)
+    assert placed(CONFIG, skill, state, 3).mastered_level == 0
+    assert placed(CONFIG, skill, state, 11).mastered_level == 5
+
+
+def test_a_level_too_small_in_between_is_not_mastered() -> None:
+    class Thin(Bin):
+        def level(self, n: int) -> LevelInfo:
+            info = super().level(n)
+            return info.model_copy(update={"testable": info.testable and n != 4})
+
+    skill, state = Thin(Bin.Config()), begin(SKILL, CONFIG)
+    state = state.model_copy(update={"mastered_level": 5, "training_level": 6})
+    assert mastered_numbers(CONFIG, skill, state) == [3, 5]
+    assert placed(CONFIG, skill, state, 5).mastered_level == 3
+
+
+def test_what_cannot_be_examined_says_why() -> None:
+    class Zero(Gapped):
+        first = 0
+
+    class Empty(Gapped):
+        first = 12
+
+    assert why_unusable(SKILL, CONFIG) is None
+    zero = Zero(Bin.Config())
+    assert why_unusable(zero, CONFIG) == "bin has a level 0, but levels are numbered from 1 on"
+    with pytest.raises(ConfigError, match="numbered from 1"):
+        begin(zero, CONFIG)
+    assert why_unusable(Empty(Bin.Config()), CONFIG) == "bin has no levels"
+    much = CurriculumConfig(minimum_total=10**30)
+    (best,) = [max(SKILL.levels(), key=lambda info: sum(p.heldout for p in examined(much, info)))]
+    said = why_unusable(SKILL, much)
+    assert said is not None
+    assert f"{10**30} are needed" in said
+    assert f"level {best.level} has most" in said

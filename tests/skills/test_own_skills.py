@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ from hypothesis import strategies as st
 
 from realm import Realm
 from realm.core.errors import ConfigError, DataError, NotFoundError, RealmError, UsageError
+from realm.flows.drills import queue_drills
+from realm.flows.skills import skill_state
+from realm.jobs.queue import JobState
 from realm.skills.own.expression import Expression
 from realm.skills.own.grading import grade
 from realm.skills.own.keys import key_of
 from realm.skills.skill import SKILLS, Skill
+from tiny_lab import carry_out_here, make_lab
 
 SUMS = {
     "prompt": "What is {a} + {b}?",
@@ -55,7 +60,9 @@ MINE = {
 
 def write(folder: Path, content: Any, name: str = "mine.yaml") -> Path:
     path = folder / name
-    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+    # Through JSON, since YAML would write what stands there twice as an alias.
+    text = content if isinstance(content, str) else yaml.safe_dump(json.loads(json.dumps(content)))
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -200,6 +207,27 @@ def test_a_hero_drills_a_skill_of_its_realm(tmp_path: Path, monkeypatch: pytest.
     assert skill.levels()
 
 
+def test_a_skill_without_primitives_is_drilled_trained_and_evaluated(tmp_path: Path) -> None:
+    home = make_lab(tmp_path / "lab", drills=True, rows=64)
+    plain = {name: value for name, value in SUMS.items() if name != "primitive"}
+    write(home, {"id": "plain", "templates": [plain]})
+    config = home / "realm.yaml"
+    line = next(line for line in config.read_text().splitlines() if line.strip().startswith("bin:"))
+    text = config.read_text().replace(line.strip(), "sums: {kind: file, path: mine.yaml}")
+    config.write_text(text.replace("curriculum:\n", "curriculum:\n  probe_per_primitive: 4\n", 1))
+    with Realm(home) as realm:
+        lab = realm.lab
+        (job,) = queue_drills(lab)
+        assert carry_out_here(lab, job.id).state is JobState.DONE
+        (first, *_) = lab.ledger.evaluations.list()
+        assert (first.problems, set(first.primitives)) == (100, {"plain"})
+        state = skill_state(lab, "sums")
+        assert state.evaluations > 0
+        assert state.examined > 0
+        assert set(state.weakness) == {"plain"}
+        assert any("right" in line for line in realm.curriculum().skills[0].missing)
+
+
 BAD = [
     ("id: x\ntemplates: [", "mine.yaml:2: not readable as YAML"),
     ("- 1", "a mapping was expected at the top"),
@@ -239,6 +267,88 @@ def test_a_bad_file_is_refused_with_its_place(tmp_path: Path, content: Any, told
     with pytest.raises(RealmError, match=told.replace("{", r"\{").replace("+", r"\+")) as caught:
         build(tmp_path, content)
     assert "mine.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            {"rows": [{"prompt": "Code of A1?", "answer": "x"}, {"prompt": "code  of a1?", "answer": "x"}]},
+            "again",
+        ),
+        (
+            {"rows": [{"prompt": "½?", "answer": "x"}, {"prompt": "1⁄2?", "answer": "y"}]},
+            "rows.1: .*rows.0 again",
+        ),
+        (
+            {"templates": [{"prompt": "Code of {x}?", "answer": "{x}", "operands": {"x": ["A1", "a1"]}}]},
+            "x lists a value twice; case",
+        ),
+        (
+            {"templates": [SUMS, {**SUMS, "answer": "{a - b}", "level": 2}]},
+            "templates.1: 'What is 1 . 1.' stands in .*templates.0 too, and .* differently: '2' and '0'",
+        ),
+        ({"templates": [SUMS, SUMS]}, "templates.1: .*templates.0 too, and this counts it again"),
+        (
+            {"templates": [SUMS, {**SUMS, "grading": "exact", "level": 2}]},
+            "templates.1: .*grades it differently",
+        ),
+        (
+            {"rows": [{"prompt": "WHAT is 50 + 49?", "answer": "12", "level": 7}], "templates": [SUMS]},
+            "templates.0: 'What is 50 . 49.' stands in .*rows.0 too, and .* differently: '12' and '99'",
+        ),
+        (
+            {
+                "templates": [
+                    BIG,
+                    {**BIG, "operands": {"a": {"low": 0, "high": 9999}, "b": [7]}, "answer": "{a}"},
+                ]
+            },
+            "answers it differently",
+        ),
+        (
+            {
+                "templates": [
+                    {"prompt": "{x} {y}", "answer": "{x}", "operands": {"x": ["a", "a b"], "y": ["b c", "c"]}}
+                ]
+            },
+            "templates.0: 'a b c' stands in .*templates.0 too, and this answers it differently: 'a",
+        ),
+        (
+            {"templates": [{**SUMS, "where": "100 // (a - 77) < 200"}]},
+            "templates.0: answer|templates.0: where|by zero",
+        ),
+    ],
+)
+def test_one_question_has_one_answer_and_counts_once(tmp_path: Path, content: Any, told: str) -> None:
+    with pytest.raises(RealmError, match=told):
+        build(tmp_path, {"id": "x", **content})
+
+
+def test_the_same_question_may_be_asked_again_at_another_level(tmp_path: Path) -> None:
+    skill = build(
+        tmp_path, {"id": "x", "grading": "number", "templates": [SUMS, {**SUMS, "grading": None, "level": 2}]}
+    )
+    assert [level.primitives[0].problems for level in skill.levels()] == [5050, 5050]
+
+
+def test_as_many_are_asked_as_the_table_says(tmp_path: Path) -> None:
+    prompts = [f"Code of {chr(65 + n % 26)}{n}?" for n in range(140)]
+    skill = build(tmp_path, {"id": "x", "rows": [{"prompt": p, "answer": "y"} for p in prompts]})
+    assert len(skill.heldout(1, 500)) == skill.level(1).primitives[0].heldout
+
+
+def test_odd_paths_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
+    for name, told in (("pipe", "not a regular file"), ("loop", "not readable"), ("x" * 300, "not readable")):
+        with pytest.raises(DataError, match=told):
+            SKILLS.build({"kind": "file", "path": str(tmp_path / f"{name}.yaml")})
+    with pytest.raises(NotFoundError):
+        SKILLS.build({"kind": "file", "path": str(tmp_path / "pipe.yaml" / "x.yaml")})
+    for name in ("loop.yaml", "pipe.yaml", "漢" * 150):
+        with pytest.raises(NotFoundError, match="no such file"):
+            build(tmp_path, {"id": "x", "rows": name})
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,8 @@ def _print(found: Curriculum) -> None:
         print_line(f"  errors on training problems: {_errors(skill)}")
         if skill.lost:
             print_line(f"  lost, and repeated more: level {', '.join(map(str, skill.lost))}")
+    for left_out in found.left_out:
+        print_line(f"\n{left_out.skill} is left out: {left_out.reason}")
     for event in found.news:
         print_line(f"\n{event.at[:16]} {_news(event)}")
 

@@ -141,6 +141,8 @@ def _print_status(found: Status) -> None:
         )
         for level in skill.too_small:
             print_line(f"          level {level} is too small to test")
+    for left_out in found.left_out:
+        print_line(f"left out  {left_out.skill}: {left_out.reason}")
     for source in found.sources:
         collected = (
             f"collected {ago(source.collected_at, utc_now())} ago"

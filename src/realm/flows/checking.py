@@ -11,9 +11,10 @@ from realm.corpus.check import Context
 from realm.flows.checkpoints import verified_checkpoint
 from realm.flows.config import load_recipe
 from realm.flows.context import Lab
+from realm.skills.curriculum.rules import asked_each
 
 _PER_PRIMITIVE = 100
-"""Held-out problems of each primitive that rows are held against: more than any evaluation asks."""
+"""Least number of held-out problems of each primitive that rows are held against."""
 
 
 def context_of(lab: Lab) -> Context:
@@ -37,7 +38,8 @@ def _problems(lab: Lab) -> Iterator[str]:
     for name in lab.hero.skills:
         skill = lab.skill(name)
         for level in skill.levels():
-            for problem in skill.heldout(level.level, _PER_PRIMITIVE):
+            count = max(_PER_PRIMITIVE, asked_each(lab.config.curriculum, level))
+            for problem in skill.heldout(level.level, count):
                 yield problem.messages[-1].content
 
 

@@ -15,7 +15,7 @@ from realm.flows.config import RealmConfig
 from realm.flows.context import Lab
 from realm.flows.drills import Drill, next_drills
 from realm.flows.evaluation import level_suite
-from realm.flows.skills import skill_state, store_skill_state
+from realm.flows.skills import LeftOut, left_out, skill_state, store_skill_state, usable_skills
 from realm.ledger.records import EvaluationRecord
 from realm.skills.curriculum.config import CurriculumConfig
 from realm.skills.curriculum.presets import PRESETS
@@ -60,6 +60,8 @@ class Curriculum(Record):
     preset: str
     strategy: str
     skills: tuple[SkillStanding, ...]
+    left_out: tuple[LeftOut, ...]
+    """Skills of which no level can be mastered."""
     news: tuple[LevelReviewed | LevelSet, ...]
     """Levels that were lost, regained or set by hand, newest first."""
 
@@ -73,7 +75,10 @@ def curriculum(lab: Lab) -> Curriculum:
         hero=lab.hero_name,
         preset=lab.config.curriculum.preset,
         strategy=lab.config.curriculum.strategy,
-        skills=tuple(_standing(lab, name, drills.get(name), total) for name in lab.hero.skills),
+        skills=tuple(
+            _standing(lab, name, drills.get(name), total) for name in usable_skills(lab, lab.hero.skills)
+        ),
+        left_out=left_out(lab, lab.hero.skills),
         news=tuple(
             event
             for event in reversed(news)

@@ -11,7 +11,7 @@ from realm.corpus.dataset import DatasetInfo, write_examples
 from realm.flows.context import Lab
 from realm.flows.datasets import publish_dataset
 from realm.flows.runs import DRILL, queue_run
-from realm.flows.skills import enabled_skills, skill_state
+from realm.flows.skills import drilled_skills, skill_state
 from realm.jobs.queue import Job
 from realm.ledger.records import DatasetRecord
 from realm.skills.curriculum.mixing import drill_weights, mix, standing
@@ -44,10 +44,10 @@ class Drill(Record):
 def next_drills(lab: Lab) -> list[Drill]:
     """Return what would be drilled next: one dataset a skill, in the order of their runs.
 
-    A round has `drills.rows` rows for each skill that is enabled; the strategy spreads them.
+    A round has `drills.rows` rows for each skill that is drilled; the strategy spreads them.
     """
     curriculum = lab.config.curriculum
-    states = {name: skill_state(lab, name) for name in enabled_skills(lab)}
+    states = {name: skill_state(lab, name) for name in drilled_skills(lab)}
     standings = [standing(curriculum, lab.skill(name), name, state) for name, state in states.items()]
     total = lab.config.drills.rows * len(states)
     shares = spread(curriculum.strategy, standings, total)

@@ -21,11 +21,13 @@ from realm.flows.context import Lab
 from realm.flows.plan import profile_of
 from realm.jobs.queue import Request
 from realm.ledger.records import CheckpointRecord, EvaluationRecord, NewEvaluation, ProblemResult
+from realm.skills.curriculum.rules import asked_each
 
 
 def level_suite(lab: Lab, skill: str, level: int) -> Suite:
     """Return the held-out problems of one level: the same for every checkpoint."""
-    return build_suite(lab.skill(skill), level, lab.config.curriculum.problems_per_primitive)
+    built = lab.skill(skill)
+    return build_suite(built, level, asked_each(lab.config.curriculum, built.level(level)))
 
 
 def weakness_suite(lab: Lab, skill: str, level: int, seed: int) -> Suite:
@@ -214,7 +216,7 @@ def _store(
         problems=len(suite.problems),
         verdict=found.verdict,
         loss=found.loss,
-        context={**found.context, "profile": _profile(lab, checkpoint), "code_version": VERSION},
+        context={"profile": _profile(lab, checkpoint), **found.context, "code_version": VERSION},
     )
     lab.ledger.evaluations.add(new, results, fence)
 

@@ -17,7 +17,7 @@ from realm.flows.evaluation import answer
 from realm.flows.progress import intervals
 from realm.flows.promotion import champion_decision, covered_levels, mastered_suites
 from realm.flows.reconcile import reconcile
-from realm.flows.skills import mastered_levels, skill_state
+from realm.flows.skills import mastered_levels, mastered_of
 from realm.flows.worker import held, work
 from realm.jobs.queue import JobState
 from realm.ledger.records import Champion
@@ -110,8 +110,7 @@ def summarise(lab: Lab, seconds: float, answers: tuple[Answered, ...]) -> PlaySu
 
 def levels_gained(lab: Lab) -> int:
     """Count mastered levels over all skills; levels too small to test are not gained."""
-    states = [skill_state(lab, name) for name in lab.hero.skills]
-    return sum(max(0, state.mastered_level - state.start_level + 1) for state in states)
+    return sum(len(mastered_of(lab, name)) for name in mastered_levels(lab))
 
 
 def _champion(lab: Lab, champion: Champion) -> ChampionSummary:

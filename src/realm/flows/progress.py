@@ -20,7 +20,14 @@ from realm.flows.examination import queue_configured
 from realm.flows.plan import RunPlan
 from realm.flows.promotion import consider, covered_levels
 from realm.flows.runs import FILE
-from realm.flows.skills import enabled_skills, mastered_levels, skill_state, store_skill_state
+from realm.flows.skills import (
+    enabled_skills,
+    mastered_levels,
+    mastered_of,
+    skill_state,
+    store_skill_state,
+    usable_skills,
+)
 from realm.ledger.records import CheckpointRecord, EvaluationRecord
 from realm.skills.curriculum.config import CurriculumConfig
 from realm.skills.curriculum.rules import (
@@ -39,7 +46,7 @@ async def examine_run(supervisor: Supervisor, run: str, fence: Fence) -> None:
     ledger = lab.ledger
     saved = ledger.checkpoints.of_run(run)
     plan = RunPlan.of(ledger.runs.get(run))
-    skills = plan.recipe.where.suites or tuple(enabled_skills(lab))
+    skills = usable_skills(lab, plan.recipe.where.suites or enabled_skills(lab))
     for checkpoint in saved:
         if any(checkpoint.sequence < skill_state(lab, skill).examined for skill in skills):
             continue  # done before a restart; a later one has been examined since
@@ -86,12 +93,9 @@ async def _review(supervisor: Supervisor, run: str, checkpoint: CheckpointRecord
     lab = supervisor.lab
     every, drills = lab.config.curriculum.recheck_runs, drill_runs(lab)
     due = every > 0 and run in drills and (drills.index(run) + 1) % every == 0
-    for skill in enabled_skills(lab):
-        state = skill_state(lab, skill)
-        suites = {
-            level: level_suite(lab, skill, level)
-            for level in range(state.start_level, state.mastered_level + 1)
-        }
+    mastered = mastered_levels(lab)
+    for skill in [name for name in enabled_skills(lab) if name in mastered]:
+        suites = {level: level_suite(lab, skill, level) for level in mastered_of(lab, skill)}
         if due and suites:
             await evaluate(supervisor, run, checkpoint, list(suites.values()), fence)
         for level, suite in suites.items():

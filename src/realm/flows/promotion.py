@@ -22,7 +22,7 @@ from realm.flows.context import Lab
 from realm.flows.evaluation import answer, evaluate, level_suite, measured_alike, pairs_of, stored
 from realm.flows.plan import RunPlan
 from realm.flows.runs import FILE
-from realm.flows.skills import mastered_levels, skill_state
+from realm.flows.skills import mastered_levels, mastered_of
 from realm.ledger.records import CheckpointRecord
 
 
@@ -45,9 +45,7 @@ def champion_decision(lab: Lab) -> dict[str, Any]:
 def mastered_suites(lab: Lab) -> list[Suite]:
     """Return the held-out suites of every mastered level of every skill."""
     return [
-        level_suite(lab, skill, level)
-        for skill, highest in mastered_levels(lab).items()
-        for level in range(skill_state(lab, skill).start_level, highest + 1)
+        level_suite(lab, skill, level) for skill in mastered_levels(lab) for level in mastered_of(lab, skill)
     ]
 
 

@@ -9,7 +9,7 @@ from realm.evaluation.intervals import pool, wilson
 from realm.flows.checkpoints import resolve
 from realm.flows.context import Lab
 from realm.flows.evaluation import level_suite
-from realm.flows.skills import skill_state
+from realm.flows.skills import skill_state, usable_skills
 from realm.ledger.records import CheckpointRecord, EvaluationRecord
 
 
@@ -57,7 +57,7 @@ def report(
         raise NotFoundError(f"{lab.hero_name} has no skill {skill!r}", hint=f"there are: {known}")
     least = lab.config.curriculum.threshold if threshold is None else threshold
     chosen = [resolve(lab, model)] if model else None
-    names = [skill] if skill else list(lab.hero.skills)
+    names = [skill] if skill else usable_skills(lab, lab.hero.skills)
     found = [made for name in names if (made := _of_skill(lab, name, chosen, least)) is not None]
     if not found:
         whom = model or lab.hero_name
@@ -73,7 +73,8 @@ def _of_skill(
 ) -> SkillReport | None:
     state = skill_state(lab, skill)
     highest = max(state.training_level, state.mastered_level)
-    suites = {level_suite(lab, skill, level).id for level in range(state.start_level, highest + 1)}
+    levels = [n for n in lab.skill(skill).level_numbers() if state.start_level <= n <= highest]
+    suites = {level_suite(lab, skill, level).id for level in levels}
     own = chosen or lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)[::-1]
     for checkpoint in own:
         stored = [e for e in lab.ledger.evaluations.list(checkpoint=checkpoint.hash) if e.suite in suites]

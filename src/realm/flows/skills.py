@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from realm.core.records import Fence
+from collections.abc import Collection, Iterable
+
+from realm.core.records import Fence, Record
 from realm.flows.context import Lab
 from realm.ledger.records import SkillRecord
-from realm.skills.curriculum.rules import SkillState, begin
+from realm.skills.curriculum.rules import SkillState, begin, mastered_numbers, why_unusable
+
+
+class LeftOut(Record):
+    """A skill that is neither drilled nor evaluated because no level of it can be mastered."""
+
+    skill: str
+    reason: str
 
 
 def skill_state(lab: Lab, name: str) -> SkillState:
@@ -31,13 +40,45 @@ def store_skill_state(lab: Lab, name: str, state: SkillState, fence: Fence | Non
 
 def mastered_levels(lab: Lab) -> dict[str, int]:
     """Return the highest mastered level of each skill; skills without one are left out."""
-    states = {name: skill_state(lab, name) for name in lab.hero.skills}
+    known = [name for name in lab.hero.skills if lab.ledger.skills.get(lab.campaign, _key(lab, name))]
+    states = {name: skill_state(lab, name) for name in known}
     return {name: state.mastered_level for name, state in states.items() if state.mastered_level > 0}
 
 
+def mastered_of(lab: Lab, name: str) -> list[int]:
+    """Return the mastered levels of a skill, lowest first."""
+    return mastered_numbers(lab.config.curriculum, lab.skill(name), skill_state(lab, name))
+
+
 def enabled_skills(lab: Lab) -> list[str]:
-    """Return the hero's skills that are drilled, in the order of its config."""
+    """Return the hero's skills that are switched on, in the order of its config."""
     return [name for name in lab.hero.skills if lab.config.curriculum.of(name).enabled]
+
+
+def drilled_skills(lab: Lab) -> list[str]:
+    """Return the skills that are switched on and not left out. Raises ConfigError where none is left."""
+    return usable_skills(lab, enabled_skills(lab))
+
+
+def usable_skills(lab: Lab, names: Collection[str]) -> list[str]:
+    """Return those of these skills that are not left out. Raises ConfigError where none is left."""
+    without = {each.skill for each in left_out(lab, names)}
+    if without and without == set(names):
+        skill_state(lab, min(without))  # says what is wrong with it
+    return [name for name in names if name not in without]
+
+
+def left_out(lab: Lab, names: Iterable[str]) -> tuple[LeftOut, ...]:
+    """Return those of these skills of which no level can be mastered, each with the reason."""
+    found = ((name, _why_left_out(lab, name)) for name in names)
+    return tuple(LeftOut(skill=name, reason=why) for name, why in found if why is not None)
+
+
+def _why_left_out(lab: Lab, name: str) -> str | None:
+    """Say what is wrong with a skill; one that has been evaluated stays, whatever it holds now."""
+    if lab.ledger.skills.get(lab.campaign, _key(lab, name)) is not None:
+        return None
+    return why_unusable(lab.skill(name), lab.config.curriculum)
 
 
 def _key(lab: Lab, name: str) -> str:

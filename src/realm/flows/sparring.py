@@ -25,7 +25,7 @@ from realm.flows.drills import drill_of, drill_rows, publish_rows
 from realm.flows.evaluation import Answers, answer
 from realm.flows.plan import RunPlan
 from realm.flows.runs import SPAR, SPARRING, TRAIN, queue_run
-from realm.flows.skills import enabled_skills, skill_state
+from realm.flows.skills import drilled_skills, skill_state
 from realm.jobs.queue import Job, JobState
 from realm.jobs.worker import Outcome, StepContext
 from realm.ledger.records import CheckpointRecord, DatasetRecord
@@ -82,7 +82,7 @@ def queue_sparring(
 def to_be_asked(lab: Lab, sparring: Job) -> int:
     """Return how many problems a sparring asks; skills with too few, or without weakness, make it fewer."""
     request = SparRequest.model_validate(sparring.payload)
-    skills = 1 if request.skill else len(enabled_skills(lab.with_hero(request.hero)))
+    skills = 1 if request.skill else len(drilled_skills(lab.with_hero(request.hero)))
     return request.problems * skills
 
 
@@ -106,7 +106,7 @@ async def spar_step(supervisor: Supervisor, context: StepContext) -> Outcome:
     lab = supervisor.lab
     checkpoint = lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name)
     assert checkpoint is not None, "a sparring is queued once there is a checkpoint"
-    names = [request.skill] if request.skill else enabled_skills(lab)
+    names = [request.skill] if request.skill else drilled_skills(lab)
     told = [await _spar(supervisor, context.job.id, checkpoint, request, name) for name in names]
     return Outcome(state="done", reason="; ".join(told))
 

@@ -13,7 +13,7 @@ from realm.flows.appraisal import stretches
 from realm.flows.context import Lab
 from realm.flows.control import waiting_for
 from realm.flows.holding import quarantine_of
-from realm.flows.skills import skill_state
+from realm.flows.skills import LeftOut, left_out, skill_state, usable_skills
 from realm.flows.sources import configured
 from realm.growth import rules
 from realm.growth.rules import Facts, HeroSheet, SkillFacts
@@ -68,6 +68,8 @@ class Status(Record):
     checkpoints: int
     latest: CheckpointRecord | None
     skills: tuple[SkillStatus, ...]
+    left_out: tuple[LeftOut, ...]
+    """Skills of which no level can be mastered."""
     sources: tuple[SourceStatus, ...]
 
 
@@ -89,7 +91,8 @@ def status(lab: Lab) -> Status:
         champion=champion.model.name if champion else None,
         checkpoints=lab.ledger.checkpoints.count(lab.campaign, lab.hero_name),
         latest=lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name),
-        skills=tuple(_skill(lab, name) for name in lab.hero.skills),
+        skills=tuple(_skill(lab, name) for name in usable_skills(lab, lab.hero.skills)),
+        left_out=left_out(lab, lab.hero.skills),
         sources=tuple(_sources(lab)),
     )
 
@@ -135,7 +138,7 @@ def sheet(lab: Lab) -> HeroSheet:
             accuracy=(newest.correct, newest.total) if newest else None,
             correct_answers=sum(e.correct for e in evaluations),
             stretches=tuple(stretches(lab, saved)),
-            skills=tuple(_skill_facts(lab, name) for name in lab.hero.skills),
+            skills=tuple(_skill_facts(lab, name) for name in usable_skills(lab, lab.hero.skills)),
         )
     )
 

@@ -33,7 +33,7 @@ from realm.flows.evaluation import evaluate, level_suite
 from realm.flows.pace import Pace
 from realm.flows.reconcile import reconcile
 from realm.flows.runs import queue_job
-from realm.flows.skills import enabled_skills, skill_state, store_skill_state
+from realm.flows.skills import drilled_skills, skill_state, store_skill_state, usable_skills
 from realm.flows.training import train_step
 from realm.flows.ways import two_ways
 from realm.flows.worker import held
@@ -139,7 +139,7 @@ def _known(lab: Lab, plan: TrialPlan, start: CheckpointRecord) -> Trial | None:
 
 def _refuse_untellable(lab: Lab) -> None:
     """Raise where a trial could tell nothing: no skill, or a recipe that does not follow its rows."""
-    if not enabled_skills(lab):
+    if not drilled_skills(lab):
         raise StateError(f"{lab.hero_name} has no skill that is drilled", hint="see `realm curriculum show`")
     if load_recipe(lab.home, lab.hero.recipe).recipe.rules.epochs is None:
         raise UsageError(
@@ -162,7 +162,7 @@ def _begin(lab: Lab, plan: TrialPlan, start: CheckpointRecord, known: TrialBegun
     trial = _id(lab, plan, start)
     origin = _named(lab, f"trial-{trial}")
     if known is None:
-        for name in lab.hero.skills:
+        for name in usable_skills(lab, lab.hero.skills):
             state = begin(lab.skill(name), lab.config.curriculum)
             if start.hero_step:
                 state = skill_state(lab, name)
@@ -250,7 +250,7 @@ async def _campaign(
     # Under the name and run that it has, so that whoever finds it by its hash finds the same.
     new = NewCheckpoint(**fields, campaign=lab.campaign, created_at=start.created_at)
     lab.ledger.checkpoints.add(new, None)
-    for name in lab.hero.skills:
+    for name in usable_skills(lab, lab.hero.skills):
         if lab.ledger.skills.get(lab.campaign, f"{lab.hero_name}/{name}") is None:
             origin = _named(lab, f"trial-{begun.trial}")
             store_skill_state(lab, name, skill_state(origin, name), None)
@@ -325,7 +325,7 @@ def _used(lab: Lab) -> int:
 async def _decide(supervisor: Supervisor, begun: TrialBegun, start: CheckpointRecord) -> None:
     """Ask the last checkpoint of each campaign the same held-out problems, compare, and tell the verdict."""
     lab = supervisor.lab
-    suites = {name: list(_suites(lab, begun, name)) for name in enabled_skills(lab)}
+    suites = {name: list(_suites(lab, begun, name)) for name in drilled_skills(lab)}
     start_share = await _share(supervisor, f"trial-{begun.trial}", start, suites)
     arms: dict[Side, list[TrialArm]] = {"a": [], "b": []}
     for number in range(begun.seeds):

@@ -6,7 +6,7 @@ from realm.core.config import validate
 from realm.core.errors import NotFoundError, UsageError
 from realm.core.hashing import canonical_json
 from realm.flows.context import Lab
-from realm.flows.skills import enabled_skills
+from realm.flows.skills import drilled_skills
 from realm.skills.curriculum.config import CurriculumConfig
 from realm.skills.curriculum.presets import PRESETS
 from realm.skills.curriculum.strategies import STRATEGIES
@@ -49,8 +49,8 @@ def _settings(config: CurriculumConfig) -> str:
 
 def _effect(lab: Lab, config: CurriculumConfig) -> str:
     """Return the settings, with strategies that always give the skills the same called by one name."""
-    weights = {config.of(name).weight for name in enabled_skills(lab)}
+    weights = {config.of(name).weight for name in drilled_skills(lab)}
     even = config.strategy == "weighted" and len(weights) == 1
-    if len(enabled_skills(lab)) == 1 or even:
+    if len(drilled_skills(lab)) == 1 or even:
         config = config.model_copy(update={"strategy": "equal"})
     return _settings(config)

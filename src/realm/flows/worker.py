@@ -22,6 +22,7 @@ from realm.flows.live import start_watching_sources
 from realm.flows.mining import mine_step
 from realm.flows.reconcile import Reconciled, reconcile
 from realm.flows.runs import MINE, SPAR, TRAIN
+from realm.flows.skills import enabled_skills, left_out
 from realm.flows.sparring import spar_step
 from realm.flows.training import train_step
 from realm.jobs.children import WarmLauncher
@@ -62,6 +63,8 @@ def up(lab: Lab, until: Callable[[], bool], on_ready: Callable[[Reconciled], Non
     """Hold the home, watch the inbox and the sources, and work the queue until `until` is true."""
     with held(lab) as launcher:
         on_ready(reconcile(lab))
+        for skill in left_out(lab, enabled_skills(lab) if lab.config.drills.automatic else ()):
+            log.warning("skill %s is left out: %s", skill.skill, skill.reason)
         ended = threading.Event()
         watchers = (
             start_watching(lab, ended.is_set, _report),

@@ -64,7 +64,7 @@ class Info(_Said):
 class Level(_Said):
     """One level of a skill server."""
 
-    level: LevelNumber
+    level: Annotated[int, Field(ge=1, le=10_000)]
     name: Line = ""
     description: Annotated[str, StringConstraints(max_length=4000)] = ""
     eval_samples: Annotated[int, Field(ge=0)] = 0

@@ -39,7 +39,8 @@ class CurriculumConfig(Threshold):
     evaluations: Annotated[int, Field(ge=1, le=REMEMBERED)] = 3
     """Passes in a row, by different checkpoints, that master a level."""
     problems_per_primitive: Annotated[int, Field(ge=1)] = 40
-    """Held-out problems asked of each primitive, where there are as many."""
+    """Held-out problems asked of each primitive, where there are as many; more of few primitives, so
+    that a level is asked `minimum_total`."""
     minimum_total: Annotated[int, Field(ge=1)] = 100
     """Fewer answers than this at a level are no evaluation."""
     minimum_per_primitive: Annotated[int, Field(ge=1)] = 30

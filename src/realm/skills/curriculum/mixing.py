@@ -20,7 +20,7 @@ def standing(config: CurriculumConfig, skill: Skill, name: str, state: SkillStat
         priority=settings.priority,
         weight=settings.weight,
         need=errors / max(1, len(primitives)),
-        gained=state.training_level - state.start_level,
+        gained=sum(state.start_level < n <= state.training_level for n in skill.level_numbers()),
     )
 
 
@@ -40,9 +40,9 @@ def mix(config: CurriculumConfig, skill: Skill, state: SkillState, count: int) -
 
     Rows sum to `count`; where they do not divide evenly, levels nearer to this one get one more.
     """
-    now, highest = state.training_level, skill.level_numbers()[-1]
-    below = [n for n in range(state.mastered_level, state.start_level - 1, -1) if n != now]
-    above = [n for n in range(now + 1, now + 1 + config.preview_levels) if n <= highest]
+    now, numbers = state.training_level, skill.level_numbers()
+    below = [n for n in reversed(numbers) if state.start_level <= n <= state.mastered_level and n != now]
+    above = [n for n in numbers if n > now][: config.preview_levels]
     lost = [n for n in below if n in state.lost]
     again = Counter(_spread(round(count * config.replay_share), below))
     again.update(_spread(round((count - again.total()) * config.lost_share), lost))

@@ -15,7 +15,7 @@ from pydantic import Field
 from realm.core.errors import ConfigError, UsageError
 from realm.core.records import Record
 from realm.skills.curriculum.config import REMEMBERED, CurriculumConfig
-from realm.skills.skill import LevelInfo, LevelPrimitive, Skill
+from realm.skills.skill import HELDOUT_PER_LEVEL, HELDOUT_PER_PRIMITIVE, LevelInfo, LevelPrimitive, Skill
 
 
 class LevelScore(Record):
@@ -81,16 +81,41 @@ class Verdict(Record):
 def begin(skill: Skill, config: CurriculumConfig) -> SkillState:
     """Return the state before the first evaluation: at the lowest level that can be tested.
 
-    Raises ConfigError when no level of the skill holds enough problems.
+    Raises ConfigError for a skill that `why_unusable` says something about.
     """
-    for info in map(skill.level, skill.level_numbers()):
-        if examinable(config, info):
-            return SkillState(
-                skill=skill.name, start_level=info.level, mastered_level=0, training_level=info.level
-            )
-    raise ConfigError(
-        f"no level of {skill.name} holds {config.minimum_total} problems to test",
-        hint="lower curriculum.minimum_total or minimum_per_primitive, or raise problems_per_primitive",
+    start = _first_level(skill, config)
+    if start is None:
+        raise ConfigError(
+            _too_little(skill, config), hint="give it more problems, or take it out of realm.yaml"
+        )
+    return SkillState(skill=skill.name, start_level=start, mastered_level=0, training_level=start)
+
+
+def why_unusable(skill: Skill, config: CurriculumConfig) -> str | None:
+    """Say why no level of a skill can be mastered; None where one can."""
+    return None if _first_level(skill, config) is not None else _too_little(skill, config)
+
+
+def _first_level(skill: Skill, config: CurriculumConfig) -> int | None:
+    numbers = skill.level_numbers()
+    if not numbers or numbers[0] < 1:  # a mastered level of 0 says that none is
+        return None
+    return next((n for n in numbers if examinable(config, skill.level(n))), None)
+
+
+def _too_little(skill: Skill, config: CurriculumConfig) -> str:
+    numbers = skill.level_numbers()
+    if not numbers:
+        return f"{skill.name} has no levels"
+    if numbers[0] < 1:
+        return f"{skill.name} has a level {numbers[0]}, but levels are numbered from 1 on"
+    held = {info.level: sum(p.heldout for p in examined(config, info)) for info in skill.levels()}
+    best = max(held, key=lambda level: held[level])
+    needed = max(config.minimum_total, HELDOUT_PER_LEVEL)
+    each = max(config.minimum_per_primitive, HELDOUT_PER_PRIMITIVE)
+    return (
+        f"no level of {skill.name} holds back enough problems to test: {needed} are needed, counting "
+        f"primitives with {each} or more; level {best} has most, {held[best]}"
     )
 
 
@@ -101,8 +126,28 @@ def examined(config: CurriculumConfig, info: LevelInfo) -> tuple[LevelPrimitive,
 
 def examinable(config: CurriculumConfig, info: LevelInfo) -> bool:
     """Say whether a level has enough held-out problems to be mastered."""
-    asked = sum(min(p.heldout, config.problems_per_primitive) for p in examined(config, info))
-    return info.testable and asked >= config.minimum_total
+    return info.testable and sum(p.heldout for p in examined(config, info)) >= config.minimum_total
+
+
+def asked_each(config: CurriculumConfig, info: LevelInfo) -> int:
+    """Return the most problems that an evaluation of a level asks of one primitive.
+
+    `problems_per_primitive`; where that makes fewer than `minimum_total` in all, the fewest that make as
+    many. So a level with few primitives can be mastered, and one that needs no more is asked no more.
+    """
+    sizes, missing = sorted(p.heldout for p in examined(config, info)), config.minimum_total
+    for left, size in zip(range(len(sizes), 0, -1), sizes, strict=True):
+        each = -(-missing // left)
+        if each <= size:
+            return max(config.problems_per_primitive, each)
+        missing -= size
+    return config.problems_per_primitive
+
+
+def mastered_numbers(config: CurriculumConfig, skill: Skill, state: SkillState) -> list[int]:
+    """Return the levels that are mastered, lowest first; those in between too small to test never are."""
+    between = (n for n in skill.level_numbers() if state.start_level <= n <= state.mastered_level)
+    return [n for n in between if examinable(config, skill.level(n))]
 
 
 def passed(config: CurriculumConfig, level_info: LevelInfo, score: LevelScore) -> bool:
@@ -213,7 +258,7 @@ def after_review(
         change="lost" if lost and level not in state.lost else None,
     )
     state = _reviewed(state, level, fails, lost=lost)
-    return (at_level(state, level) if review.change and config.demote else state), review
+    return (at_level(config, skill, state, level) if review.change and config.demote else state), review
 
 
 def _reviewed(state: SkillState, level: int, fails: tuple[str, ...], *, lost: bool) -> SkillState:
@@ -238,15 +283,15 @@ def placed(config: CurriculumConfig, skill: Skill, state: SkillState, level: int
             f"level {level} of {skill.name} is too small to be mastered",
             hint=f"these can be: {', '.join(possible)}",
         )
-    return at_level(state, level)
+    return at_level(config, skill, state, level)
 
 
-def at_level(state: SkillState, level: int) -> SkillState:
+def at_level(config: CurriculumConfig, skill: Skill, state: SkillState, level: int) -> SkillState:
     """Return the state in which a level is trained and nothing from it upwards is mastered."""
-    mastered = min(state.mastered_level, level - 1)
+    below = [n for n in mastered_numbers(config, skill, state) if n < level]
     return state.model_copy(
         update={
-            "mastered_level": mastered if mastered >= state.start_level else 0,
+            "mastered_level": max(below, default=0),
             "training_level": level,
             "streak": 0,
             "streak_checkpoints": (),
