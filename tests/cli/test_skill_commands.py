@@ -105,7 +105,7 @@ def test_an_exhausted_level_gives_fewer_rows_and_a_warning(mine: Path) -> None:
     )
     some = realm("skill", "sample", str(mine), "--count", "1000")
     assert (some.returncode, len(some.stdout.splitlines())) == (0, len(all_["train"]))
-    assert "not 1000" in some.stderr
+    assert f"gave {len(all_['train'])} different training questions, not 1000" in some.stderr
 
 
 def test_wrong_use_of_sample() -> None:
@@ -225,6 +225,18 @@ def test_every_id_leads_to_its_problem(mine: Path, tmp_path: Path) -> None:
         answers = [{"id": row.id, "prompt": row.prompt, "answer": row.expected} for row in found]
         report = grade_file(skill_of(name), write(tmp_path / "a.jsonl", answers))
         assert (report.bad, report.overall.correct, report.overall.total) == ((), 80, 80)
+
+
+def test_a_far_id_is_told_and_its_prompt_is_enough(tmp_path: Path) -> None:
+    far = "bin/5/train/1/2000000"
+    [row] = realm_json("skill", "sample", "bin", "--level", "5", "--count", "1")
+    answers = [{"id": far, "answer": "x"}, {"id": far, "prompt": "3 pears?", "answer": "x"}]
+    answers += [{**row, "id": far, "answer": row["expected"]}, {"id": row["id"], "answer": row["expected"]}]
+    done = realm("--json", "skill", "grade", "bin", str(write(tmp_path / "a.jsonl", answers)))
+    report = json.loads(done.stdout)
+    assert [(each["line"], each["correct"]) for each in report["rows"]] == [(3, True), (4, True)]
+    assert ["lies too far on" in each["reason"] for each in report["bad"]] == [True, True]
+    assert realm("skill", "grade", "bin", "x" * 300 + ".jsonl").returncode == 1
 
 
 def test_list_and_show_tell_of_every_kind(mine: Path) -> None:

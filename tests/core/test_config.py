@@ -73,6 +73,50 @@ def test_of_many_problems_the_first_eight_are_told(wrong: int, more: str) -> Non
 INTEGER = "Input should be a valid integer, unable to parse string as an integer"
 
 
+class Row(Config):
+    answer: str
+
+
+class Span(Config):
+    low: int
+
+
+class Either(Config):
+    rows: tuple[Row, ...] | Annotated[str, Field(max_length=9)] = ()
+    spans: dict[str, Span | Annotated[tuple[str | int, ...], Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+    name: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"rows": [{"answer": 1}]}, "rows.0.answer: Input should be a valid string"),
+        (
+            {"rows": [{"anser": "1"}, {"answer": 2}]},
+            "rows.0.answer is missing; unknown key rows.0.anser (did you mean answer?); "
+            "rows.1.answer: Input should be a valid string",
+        ),
+        ({"rows": 3}, "rows: Input should be a valid tuple; rows: Input should be a valid string"),
+        (
+            {"rows": "a" * 10},
+            "rows: Input should be a valid tuple; rows: String should have at most 9 characters",
+        ),
+        ({"spans": {"str": {"low": "x"}}}, f"spans.str.low: {INTEGER}"),
+        (
+            {"spans": {"int": [None]}},
+            "spans.int.0: Input should be a valid string; spans.int.0: Input should be a valid integer",
+        ),
+        ({"name": 3}, "name: Input should be a valid string"),
+    ],
+)
+def test_a_place_is_made_of_the_keys_of_the_data_alone(data: Any, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Either, data, where="x.yaml")
+    assert caught.value.what == f"x.yaml: {told}"
+
+
 def test_a_hostile_key_is_told_short_and_without_control_characters() -> None:
     with pytest.raises(ConfigError) as caught:
         validate(Whole, {"bounds": {"h" * 100_000: 1, "\x1b[31mhigh": 1}}, where="x.yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,7 +150,9 @@ def test_commands_leave_work_to_the_lab_that_is_up(
     mined = document("data", "mine", "mine.jsonl")
     assert (mined["job"]["state"], mined["dataset"]) == ("queued", None)
     for words in (("skill", "spar", "bin", "--train"), ("data", "mine", "mine.jsonl")):
-        assert "the lab is up and does it" in told(*words)
+        said = told(*words)
+        assert f"process {os.getpid()} on " in said
+        assert "`realm up` does it in its turn; after any other command, ask for it again" in said
     assert {job.state.value for job in lab.queue.list()} == {"queued"}
 
 

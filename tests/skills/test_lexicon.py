@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections import Counter
@@ -122,6 +123,20 @@ def test_what_is_no_lexicon_is_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(DataError):
             lexicon(path)
+
+
+def test_odd_paths_are_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("file/x", "a\0b"):
+        with pytest.raises(NotFoundError, match="no such file"):
+            lexicon(tmp_path / name)
+    for name in ("loop", "pipe", ".", "x" * 300):
+        with pytest.raises(DataError, match=r"not readable|not a regular file"):
+            lexicon(tmp_path / name)
+    (tmp_path / "link").symlink_to(write(tmp_path / "own.jsonl", HARBOR))
+    assert [word.word for word in lexicon(tmp_path / "link").words] == ["harbor"]
 
 
 def test_a_clue_may_have_letters_of_the_word_inside_others() -> None:

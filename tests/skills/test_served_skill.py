@@ -16,6 +16,7 @@ import pytest
 
 from loopback import QuietHandler, running
 from realm.core.errors import NotFoundError
+from realm.flows.samples import grade_file, sample, skill_of
 from realm.skills.catalogue.http import Http
 from realm.skills.own.served_memory import Memory
 from realm.skills.skill import SKILLS
@@ -127,6 +128,36 @@ def test_each_level_is_fetched_once_for_each_version_of_the_server(
             other = build()
             assert other.heldout(2, 50) != asked
             assert relay.taken() == sorted(["GET /info", "GET /levels", *SECOND])
+
+
+class _Spaced(QuietHandler):
+    """Hands out problems of primitives whose names are no names of ours."""
+
+    def do_GET(self) -> None:
+        found = {"levels": [{"level": 1}], "version": "1", "problems": self._items(0)}
+        self.say(200, json.dumps(found).encode())
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        asked = json.loads(self.rfile.read(length))
+        self.say(200, json.dumps({"samples": self._items(asked["seed"] % 1000 * 1000)}).encode())
+
+    def _items(self, first: int) -> list[dict[str, str]]:
+        named = [(n, "two digits") for n in range(first, first + 200)]
+        named += [(n, "a/b 2") for n in range(first + 200, first + 400)]
+        return [{"prompt": f"{n}?", "answer": str(n), "primitive": name} for n, name in named]
+
+
+def test_ids_of_primitives_with_any_name_lead_back(tmp_path: Path) -> None:
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), _Spaced)) as server:
+        skill = skill_of(f"http://127.0.0.1:{server.server_address[1]}", ["name=far"])
+        found = sample(skill, 1, 40, seed=0, split="eval")
+        assert {each.id.split("/eval/0/")[1].rsplit("/", 1)[0] for each in found} == {"two digits", "a/b 2"}
+        file = tmp_path / "a.jsonl"
+        rows = ({"id": each.id, "answer": each.problem.expected} for each in found)
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        report = grade_file(skill, file)
+    assert (report.bad, report.overall.correct) == ((), 40)
 
 
 def test_what_does_not_fit_is_forgotten_with_the_longest_unused_first() -> None:

@@ -30,7 +30,8 @@ from realm.cli import (
 from realm.cli.misuse import misuse
 from realm.cli.options import Options, extract
 from realm.cli.output import print_error
-from realm.core.errors import RealmError
+from realm.cli.streams import STANDARD_OUTPUT, prepare_output
+from realm.core.errors import RealmError, StorageError
 from realm.core.version import VERSION
 
 COMMON = """
@@ -77,41 +78,68 @@ for room in (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
+    prepare_output()
     sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
 
 
 def run(argv: list[str]) -> int:
     """Run one command and return its exit code."""
-    options, rest = Options(), argv
+    options = Options()
     try:
         options, rest = extract(argv)
-        if rest[:1] == ["--version"]:
-            sys.stdout.write(f"realm {VERSION}\n")
-            return 0
-        logging.basicConfig(
-            level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
-        )
-        result = app(args=rest, prog_name="realm", standalone_mode=False, obj=options)
-        return int(result) if isinstance(result, int) else 0
+        code = _run(options, rest)
+        sys.stdout.flush()
     except RealmError as error:
         if options.debug:
             raise
         print_error(error, as_json=options.json)
         return error.exit_code
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and error.filename == STANDARD_OUTPUT:
+            return 0  # the reader left, as with `| head`
+        return _refused(error, options)
+    except SystemExit as left:
+        # Rich leaves the process by itself where a reader left while it was writing.
+        if not isinstance(left.__context__, BrokenPipeError):
+            raise
+        return 0
+    return code
+
+
+def _run(options: Options, rest: list[str]) -> int:
+    if rest[:1] == ["--version"]:
+        sys.stdout.write(f"realm {VERSION}\n")
+        return 0
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    command = get_command(app)
+    try:
+        # The parser's own `main` would leave the process with 1 where a reader left.
+        with command.make_context("realm", rest, obj=options) as context:
+            result = command.invoke(context)
+        return int(result) if isinstance(result, int) else 0
     except TyperException as error:
         message = error.format_message()
         if message.startswith("Usage:"):  # a group without a command shows its help
             sys.stderr.write(message + "\n")
         else:
-            print_error(misuse(error, get_command(app), rest), as_json=options.json)
+            print_error(misuse(error, command, rest), as_json=options.json)
         return 2
     except typer.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader left, as with `| head`
-        return 0
+
+
+def _refused(error: OSError, options: Options) -> int:
+    """Tell what the system refused where no command had words of its own for it."""
+    if options.debug:
+        raise error
+    where = f"{error.filename}: " if error.filename is not None else ""
+    told = StorageError(f"{where}{error.strerror or error}", hint="--debug shows what was being done")
+    print_error(told, as_json=options.json)
+    return told.exit_code
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import typer
 from realm.cli.asked import row_bar
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line
+from realm.cli.waiting import left_to
 
 
 def mine(
@@ -23,7 +24,7 @@ def mine(
     """Make a dataset of the rows whose right answers a model finds least probable.
 
     It is called as the dataset with -hard behind, and is trained like any other. Where the lab is up it does
-    the work.
+    the work. While another command holds the realm, such as a trial, the job waits.
 
     Example: realm data mine chats.jsonl --share 0.1
     """
@@ -43,7 +44,7 @@ def mine(
     else:
         print_line(f"{job.id}: {job.state.value} {job.reason}".rstrip())
         if job.state not in ENDED:
-            print_line("the lab is up and does it; `realm queue list` shows how far it is")
+            print_line(left_to(realm.lab))
         if found is not None:
             print_line(f"train on it: realm train {shlex.quote(found.name)}")
     if job.state.value == "failed":

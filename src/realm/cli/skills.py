@@ -110,10 +110,10 @@ def sample(
     split: str = typer.Option("train", help="train, or eval: held-out problems, which must not be trained."),
     config: list[str] = _OPTION,
 ) -> None:
-    """Print different problems of a skill with their answers; without --json one line each.
+    """Print different questions of a skill with their answers; without --json one line each.
 
     An id is an address: with the same options the same problem is made from it again. Where a level has
-    fewer problems, fewer rows come, and a warning says so.
+    fewer, fewer rows come, and a warning says so.
 
     Example: realm skill sample bin --level 3 --count 3 --option digit_order=lsb
     """
@@ -123,10 +123,10 @@ def sample(
     skill, side = skill_of(name, config), _split(split)
     found = rows(draw(skill, level, count, seed=seed, split=side), side)
     if len(found) < count:
-        what = "training" if side == "train" else "held-out"
+        # Training rows differ in their words; the wordings of one problem are several questions.
+        what = "training questions" if side == "train" else "held-out problems"
         sys.stderr.write(
-            f"realm: warning: level {level} of {skill.name} gave {len(found)} different {what} problems, "
-            f"not {count}\n"
+            f"realm: warning: level {level} of {skill.name} gave {len(found)} different {what}, not {count}\n"
         )
     options: Options = ctx.obj
     if options.json:

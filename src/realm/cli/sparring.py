@@ -10,6 +10,7 @@ from realm.cli.asked import problem_bar
 from realm.cli.options import Options
 from realm.cli.output import print_json, print_line
 from realm.cli.play import show_events
+from realm.cli.waiting import left_to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ def spar(
 
     Each wrong answer gives three rows: judged, put right, and a right answer to a fresh problem confirmed.
     The run has high priority; it is dropped when a newer checkpoint is saved before it begins. Where the
-    lab is up it does the work.
+    lab is up it does the work. While another command holds the realm, such as a trial, the job waits.
 
     Example: realm skill spar bin --problems 400 --targeted
     """
@@ -56,7 +57,7 @@ def spar(
     else:
         _print_sparred(job, told, runs)
         if any(each.state not in ENDED for each in (job, *(runs if train else ()))):
-            print_line("the lab is up and does it; `realm queue list` shows how far it is")
+            print_line(left_to(lab))
         elif runs and not train:
             print_line("it is trained when the lab is up, or now with --train")
     if any(each.state.value == "failed" for each in (job, *runs)):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -43,7 +44,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506 - a safe loader
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from None
     if data is None:
         return {}
@@ -101,7 +102,7 @@ def explain(model: type[BaseModel], error: ValidationError) -> list[str]:
 
     Of many problems the first eight are told, and how many more there are.
     """
-    problems = error.errors(include_url=False, include_input=False)
+    problems = _nearest(model, error.errors(include_url=False, include_input=False))
     lines = [_line(model, problem) for problem in problems[:_TOLD]]
     return [*lines, f"and {len(problems) - _TOLD} more"] if len(problems) > _TOLD else lines
 
@@ -113,13 +114,61 @@ def first_problem(error: ValidationError, whole: str = "") -> str:
     return printable(f"{where}: {_said(problem)}" if where else _said(problem), _KEY_LIMIT)
 
 
+def _nearest(model: type[BaseModel], problems: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out what a form says that the data is not in, where another form found fault inside it."""
+    inside = {
+        keys[:end] for keys in (_keys(model, each["loc"]) for each in problems) for end in range(len(keys))
+    }
+    return [
+        each for each in problems if (keys := _keys(model, each["loc"])) == each["loc"] or keys not in inside
+    ]
+
+
 def _line(model: type[BaseModel], problem: ErrorDetails) -> str:
-    dotted = printable(".".join(str(part) for part in problem["loc"]), _KEY_LIMIT)
+    dotted = printable(".".join(str(part) for part in _keys(model, problem["loc"])), _KEY_LIMIT)
     if problem["type"] == "extra_forbidden":
         return f"unknown key {dotted}{_suggestion(model, problem['loc'])}"
     if problem["type"] == "missing":
         return f"{dotted} is missing"
     return f"{dotted}: {_said(problem)}" if dotted else _said(problem)
+
+
+def _keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return a place without pydantic's names for the members of a union, which are no keys of the data."""
+    keys: list[int | str] = []
+    at: Any = model
+    for part in loc:
+        forms = _forms(at)
+        if len(forms) > 1:
+            at = next((form for form in forms if _is_called(form, str(part))), None)
+            continue
+        keys.append(part)
+        at = _inside(forms[0], part)
+    return tuple(keys)
+
+
+def _forms(annotation: Any) -> list[Any]:
+    """Return the members of a union other than None, and anything else as it is."""
+    if get_origin(annotation) is Annotated:
+        return _forms(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [form for form in get_args(annotation) if form is not type(None)]
+    return [annotation]
+
+
+def _is_called(form: Any, label: str) -> bool:
+    plain = get_args(form)[0] if get_origin(form) is Annotated else form
+    name = getattr(get_origin(plain) or plain, "__name__", "")
+    return label == name or label.startswith(f"{name}[")
+
+
+def _inside(annotation: Any, part: int | str) -> Any:
+    """Return the annotation of a key or an item; None where it is not known."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        field = annotation.model_fields.get(str(part))
+        return field.annotation if field else None
+    items = [item for item in get_args(annotation) if item is not Ellipsis]
+    return items[-1] if items else None
 
 
 def _said(problem: ErrorDetails) -> str:

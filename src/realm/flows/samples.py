@@ -1,13 +1,12 @@
 """A skill looked at from outside: rows by address, answers graded, and what a server hands out.
 
-A row's id is an address from which the same skill with the same options makes its problem again:
-`skill/level/train/seed/index` and `skill/level/eval/seed/primitive/index`.
+A row's id is an address from which the same skill with the same options makes its problem again; see
+`addresses`.
 """
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
+import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,30 +15,27 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from realm.core.config import override
-from realm.core.errors import DataError, NotFoundError, UsageError
+from realm.core.errors import DataError, UsageError
 from realm.core.events import Interval
 from realm.core.records import Message, Record
 from realm.corpus.files.lines import open_rows, parse, read_lines, strip
 from realm.evaluation.intervals import pool, wilson
+from realm.flows.addresses import DRAWS_AT_LEAST, DRAWS_PER_ROW, MOST_PASSED, Found, follow, grouped
 from realm.http.skill_api import Info, Level
 from realm.http.skill_server import Sample
 from realm.skills.curriculum.config import CurriculumConfig
+from realm.skills.curriculum.rules import asked_each
 from realm.skills.own.skill import OwnSkill
 from realm.skills.skill import SKILLS, LevelInfo, Problem, Skill, needs
 
 Split = Literal["train", "eval"]
 
-MOST_ROWS = 100_000
 MOST_SEED = 2**63 - 1
-_DRAWS_PER_ROW = 20
-_DRAWS_AT_LEAST = 1_000
-_MOST_INDEX = MOST_ROWS * _DRAWS_PER_ROW + _DRAWS_AT_LEAST
 _LINE_BYTES = 16 << 20
 _DEPTH = 64
-_ADDRESS = re.compile(
-    r"(?P<skill>[A-Za-z0-9._-]{1,128})/(?P<level>[0-9]{1,5})/"
-    r"(?:train/(?P<draw>-?[0-9]{1,20})|eval/(?P<seed>-?[0-9]{1,20})/(?P<primitive>[A-Za-z0-9._-]{1,128}))"
-    r"/(?P<index>[0-9]{1,8})"
+_TOO_FAR = (
+    f"its id lies too far on: the ids of one file may pass over {MOST_PASSED:,} problems without rows; "
+    "give the prompt too"
 )
 
 
@@ -152,14 +148,16 @@ def grade_file(skill: Skill, path: Path) -> GradeReport:
 
     Raises UsageError, NotFoundError and DataError where the file as a whole cannot be read.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, it fails for no name
         raise UsageError(f"{path} is a folder", hint="name one .jsonl file of {id or prompt, answer} rows")
     asked, bad = _read(path)
-    problems = _by_id(skill, [each.id for each in asked if each.id is not None])
+    found = follow(skill, (each.id for each in asked if each.id is not None))
     graded: list[GradedRow] = []
     for each in asked:
-        problem = problems.get(each.id) if each.id is not None else skill.recall(each.prompt or "")
-        reason = _mismatch(skill, each, problem)
+        problem = found.problems.get(each.id or "")
+        if problem is None and each.prompt is not None and (each.id is None or each.id in found.too_far):
+            problem = skill.recall(each.prompt)
+        reason = _mismatch(skill, each, problem, found)
         if reason or problem is None:
             bad.append(BadRow(line=each.line, reason=reason))
             continue
@@ -231,7 +229,7 @@ class OfferedSkill:
         return tuple(_sample(each, each.problem.messages) for each in found)
 
     def _asked(self, info: LevelInfo) -> int:
-        most = self._rules.problems_per_primitive
+        most = asked_each(self._rules, info)
         return sum(min(most, primitive.heldout) for primitive in info.testable_primitives())
 
 
@@ -251,7 +249,7 @@ def _training(skill: Skill, level: int, count: int, seed: int) -> Iterator[Addre
     """Draw training problems and leave repeated ones out, until hardly any is new."""
     seen: set[str] = set()
     missed = 0
-    draws = skill.drills(level, count * _DRAWS_PER_ROW + _DRAWS_AT_LEAST, weights={}, seed=seed)
+    draws = skill.drills(level, count * DRAWS_PER_ROW + DRAWS_AT_LEAST, weights={}, seed=seed)
     for index, problem in enumerate(draws):
         prompt = problem.messages[-1].content
         if prompt in seen:
@@ -268,10 +266,10 @@ def _heldout(skill: Skill, level: int, count: int, seed: int) -> Iterator[Addres
     """Take held-out problems, the primitives in turn."""
     primitives = [p.name for p in skill.level(level).testable_primitives()]
     each = -(-count // max(1, len(primitives)))
-    by_primitive = _grouped(skill.heldout(level, each, seed=seed))
+    by_primitive = grouped(skill.heldout(level, each, seed=seed))
     while 0 < sum(map(len, by_primitive.values())) < count:
         each *= 2
-        more = _grouped(skill.heldout(level, each, seed=seed))
+        more = grouped(skill.heldout(level, each, seed=seed))
         if sum(map(len, more.values())) == sum(map(len, by_primitive.values())):
             break
         by_primitive = more
@@ -279,13 +277,6 @@ def _heldout(skill: Skill, level: int, count: int, seed: int) -> Iterator[Addres
         for name in primitives:
             if index < len(by_primitive.get(name, ())):
                 yield Addressed(f"{skill.name}/{level}/eval/{seed}/{name}/{index}", by_primitive[name][index])
-
-
-def _grouped(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
-    groups: dict[str, list[Problem]] = defaultdict(list)
-    for problem in problems:
-        groups[problem.primitive].append(problem)
-    return groups
 
 
 # --- grading -------------------------------------------------------------------------------
@@ -328,8 +319,10 @@ def _row(number: int, line: bytes) -> _Asked:
     return _Asked(number, identity, prompt, answer)
 
 
-def _mismatch(skill: Skill, asked: _Asked, problem: Problem | None) -> str:
+def _mismatch(skill: Skill, asked: _Asked, problem: Problem | None, found: Found) -> str:
     """Say why a row cannot be graded; empty where it can."""
+    if problem is None and asked.id in found.too_far:
+        return _TOO_FAR
     if problem is None and asked.id is not None:
         return f"{asked.id[:80]!r} is no id of {skill.name} {skill.version}"
     if problem is None:
@@ -337,39 +330,6 @@ def _mismatch(skill: Skill, asked: _Asked, problem: Problem | None) -> str:
     if asked.id is not None and asked.prompt not in (None, problem.messages[-1].content):
         return "the prompt is not that of the id; give the options that it was sampled with"
     return ""
-
-
-def _by_id(skill: Skill, ids: Iterable[str]) -> dict[str | None, Problem]:
-    """Make the problems of addresses again, each group of one level, side and seed at once."""
-    groups: dict[tuple[int, int, bool], dict[str, tuple[str, int]]] = defaultdict(dict)
-    for each in ids:
-        found = _ADDRESS.fullmatch(each)
-        if found is None or found["skill"] != skill.name or int(found["index"]) > _MOST_INDEX:
-            continue
-        seed = found["draw"] if found["draw"] is not None else found["seed"]
-        place = (found["primitive"] or "", int(found["index"]))
-        groups[int(found["level"]), int(seed), found["draw"] is not None][each] = place
-    problems: dict[str | None, Problem] = {}
-    for (level, seed, training), places in groups.items():
-        try:
-            made = _made(skill, level, seed, set(places.values()), training=training)
-        except (NotFoundError, UsageError):
-            # A level that the skill does not have: its rows are told one by one.
-            continue
-        problems |= {each: made[place] for each, place in places.items() if place in made}
-    return problems
-
-
-def _made(
-    skill: Skill, level: int, seed: int, places: set[tuple[str, int]], *, training: bool
-) -> dict[tuple[str, int], Problem]:
-    most = max(index for _, index in places) + 1
-    skill.level(level)
-    if training:
-        draws = enumerate(skill.drills(level, most, weights={}, seed=seed))
-        return {("", index): problem for index, problem in draws if ("", index) in places}
-    groups = _grouped(skill.heldout(level, min(most, MOST_ROWS), seed=seed))
-    return {(name, index): groups[name][index] for name, index in places if index < len(groups.get(name, ()))}
 
 
 def _intervals(graded: Iterable[GradedRow]) -> dict[str, Interval]:

@@ -94,7 +94,11 @@ def parted(example: Example) -> tuple[Sequence[Message], Sequence[Message], Sequ
 
 def _write(shape: RowShape, example: Example) -> Written:
     if example.expected is not None:
-        raise refusal("a prompt with an expected answer has no place in files of chats")
+        raise refusal(
+            "its expected answer has no place in any shape",
+            "train on the dataset here, or take the file that it was made from; `realm skill spar` makes its "
+            "rows anew",
+        )
     if example.text is not None:
         if shape.shapes != ("", ""):
             raise refusal("this shape has no place for texts", "write texts with `--shape realm`")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ from realm.core.config import explain, validate
 from realm.core.errors import ConfigError, DataError, NotFoundError
 from realm.core.text import printable
 from realm.core.yamltext import BoundedLoader
+from realm.skills.files import open_file
 from realm.skills.own.schema import UNUSED, UNUSED_OF_PRIMITIVES, RowConfig, SkillFile
 
 MOST_YAML_BYTES = 1 << 20
@@ -27,13 +29,11 @@ _log = logging.getLogger(__name__)
 
 def read_bytes(path: Path, most: int) -> bytes:
     """Return a file of at most so many bytes. Raises NotFoundError, DataError."""
-    try:
-        with path.open("rb") as file:
+    with open_file(path) as file:
+        try:
             data = file.read(most + 1)
-    except FileNotFoundError:
-        raise NotFoundError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"not readable: {error.strerror}", file=str(path)) from None
+        except OSError as error:
+            raise DataError(f"not readable: {error.strerror}", file=str(path)) from None
     if len(data) > most:
         raise DataError(f"larger than {most >> 20} MiB", file=str(path))
     return data
@@ -55,11 +55,14 @@ def read_skill(path: Path, data: bytes) -> SkillFile:
 
 def beside(path: Path, name: str) -> Path:
     """Return a file in the folder of another one. Raises ConfigError for one elsewhere, NotFoundError."""
-    folder = path.parent.resolve()
-    file = (folder / name).resolve()
+    try:
+        folder = path.parent.resolve()
+        file = (folder / name).resolve()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a character that no name has
+        raise NotFoundError(f"{path}: rows: {printable(name)}: no such file") from None
     if not file.is_relative_to(folder):
         raise ConfigError(f"{path}: rows: {name} is not beside the file", hint="copy it there")
-    if not file.is_file():
+    if not os.path.isfile(file):  # unlike Path.is_file, it fails for no name
         raise NotFoundError(f"{path}: rows: {file}: no such file")
     return file
 

@@ -10,6 +10,7 @@ from realm.core.config import Config
 from realm.core.records import Name
 from realm.http.client import KeyVariable
 from realm.skills.own.grading import Grading
+from realm.skills.own.keys import normalised
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 Line = Annotated[str, StringConstraints(max_length=400)]
@@ -65,8 +66,8 @@ class TemplateConfig(Config):
     @classmethod
     def _different(cls, operands: dict[str, Any]) -> dict[str, Any]:
         for name, values in operands.items():
-            if isinstance(values, tuple) and len({str(v) for v in values}) < len(values):
-                raise ValueError(f"{name} lists a value twice")
+            if isinstance(values, tuple) and len({normalised(str(v)) for v in values}) < len(values):
+                raise ValueError(f"{name} lists a value twice; case, width and white space make no other one")
         return operands
 
 

@@ -103,6 +103,11 @@ class TemplateSpace:
             elif missed > _TRIES:
                 return
 
+    def first(self, most: int) -> Iterator[Problem]:
+        """Return up to so many problems of both sides, in the order of their operands, each once."""
+        indices = sorted({*self._seen[0], *self._seen[1]})[:most]
+        return (self._problem(self._operands(index)) for index in indices)
+
     def find(self, prompt: str) -> Problem | None:
         """Return the problem that a user turn asks: the first reading that gives the same words."""
         asked = prompt.strip()

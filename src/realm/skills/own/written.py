@@ -12,6 +12,7 @@ from typing import NamedTuple, cast
 from realm.core.errors import ConfigError, DataError
 from realm.core.hashing import hash_file, hash_json, short
 from realm.core.records import Message
+from realm.skills.own.clashes import Asked, Placed, refuse_clashes
 from realm.skills.own.grading import Grading
 from realm.skills.own.keys import key_of, side_of
 from realm.skills.own.reading import MOST_YAML_BYTES, beside, read_bytes, read_rows, read_skill
@@ -51,8 +52,7 @@ class Written:
             tags=file.tags,
         )
         self._spaces: dict[int, dict[str, list[Space]]] = defaultdict(lambda: defaultdict(list))
-        self._add_rows(given)
-        self._add_templates(path)
+        refuse_clashes(self._add_rows(given), self._add_templates(path))
         self._primitives = self._named(path)
         highest = max(self._spaces, default=1)
         if file.max_level is not None and file.max_level < highest:
@@ -90,40 +90,47 @@ class Written:
         """Grade as the row, the template or the file says."""
         return score(problem, answer, cast("Grading", problem.form or self._file.grading))
 
-    def _add_rows(self, given: list[_Row]) -> None:
+    def _add_rows(self, given: list[_Row]) -> list[Asked]:
         first: dict[str, _Row] = {}
+        asked: list[Asked] = []
         groups: dict[tuple[int, str], list[Problem]] = defaultdict(list)
         for each in given:
-            row, seen = each.row, first.setdefault(each.row.prompt.strip(), each)
-            if seen is not each:
-                raise DataError(f"the prompt of {seen.place} again", file=each.place, hint="leave one out")
+            row, key = each.row, key_of(self._file.id, each.row.prompt)
+            if (seen := first.setdefault(key, each)) is not each:
+                hint = "leave one out; case, width and white space make no other question"
+                raise DataError(f"the prompt of {seen.place} again", file=each.place, hint=hint)
             primitive = row.primitive or self._file.id
             problem = Problem(
-                key=key_of(self._file.id, row.prompt),
+                key=key,
                 primitive=primitive,
                 level=row.level,
                 messages=(*self.system, Message(role="user", content=row.prompt)),
                 expected=row.answer,
                 form=row.grading or "",
             )
+            graded = row.grading or self._file.grading
             if not row.answer.strip() or self.score(problem, row.answer) < 1:
-                graded = row.grading or self._file.grading
                 raise DataError(f"the answer {row.answer[:40]!r} is no {graded}", file=each.place)
             groups[row.level, primitive].append(problem)
+            asked.append(Asked(each.place, problem, graded, counted=True))
         for (level, primitive), problems in groups.items():
             self._spaces[level][primitive].append(RowSpace(problems, self.share))
+        return asked
 
-    def _add_templates(self, path: Path) -> None:
+    def _add_templates(self, path: Path) -> list[Placed]:
+        placed: list[Placed] = []
         for index, config in enumerate(self._file.templates):
+            place, graded = f"{path}: templates.{index}", config.grading or self._file.grading
             try:
                 space = TemplateSpace(config, Setting(self._file.id, self.share, self.system))
                 for problem in (*_some(space, "train"), *_some(space, "heldout")):
                     if self.score(problem, problem.expected) < 1:
-                        graded = problem.form or self._file.grading
                         raise ConfigError(f"answer: {problem.expected[:40]!r} is no {graded}")
             except ConfigError as error:
-                raise ConfigError(f"{path}: templates.{index}: {error.what}", hint=error.hint) from None
+                raise ConfigError(f"{place}: {error.what}", hint=error.hint) from None
             self._spaces[config.level][config.primitive or self._file.id].append(space)
+            placed.append(Placed(place, space, graded))
+        return placed
 
     def _named(self, path: Path) -> tuple[PrimitiveInfo, ...]:
         used = list(dict.fromkeys(name for spaces in self._spaces.values() for name in spaces))

@@ -16,8 +16,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from realm.core.config import first_problem
-from realm.core.errors import DataError, NotFoundError
+from realm.core.errors import DataError
 from realm.core.records import Record
+from realm.skills.files import open_file
 
 ClueKind = Literal["definition", "synonym", "hypernym", "example", "domain", "antonym", "etymology"]
 
@@ -73,8 +74,8 @@ class Lexicon:
 def lexicon(path: Path | None = None) -> Lexicon:
     """Read a lexicon, the shipped one if no path is given.
 
-    Raises NotFoundError, and DataError for a line that is no word, a word that stands there twice
-    and a definition that two words share.
+    Raises NotFoundError, and DataError for what is no regular file, a line that is no word, a word that
+    stands there twice and a definition that two words share.
     """
     source = path or SHIPPED
     words: dict[str, Word] = {}
@@ -90,11 +91,7 @@ def lexicon(path: Path | None = None) -> Lexicon:
 
 
 def _read(path: Path) -> Iterator[tuple[int, Word]]:
-    try:
-        file = path.open("rb")
-    except (FileNotFoundError, IsADirectoryError):
-        raise NotFoundError(f"{path}: no such lexicon") from None
-    with file:
+    with open_file(path) as file:
         number = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
             number += 1
