@@ -7,16 +7,13 @@ kill falls into steps, saves, publications, evaluations and the moments between 
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import subprocess
 import time
 from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
+from lab_kills import VICTIMS, kill
 
 from realm import Realm
 from realm.core.events import Event, StepTaken
@@ -38,7 +35,6 @@ TRIGGERS = (
     "run_finished",
     "masking_proven",
 )
-VICTIMS = ("worker", "child", "both")
 
 
 def finished(home: Path) -> bool:
@@ -64,18 +60,6 @@ def newest_events(home: Path, offsets: dict[Path, int]) -> list[str]:
         kinds += [event.kind for event in tail.read()]
         offsets[path] = tail.offset
     return kinds
-
-
-def kill(process: subprocess.Popen[bytes], victim: str) -> int:
-    """Kill the worker, or its newest grandchild (the training or evaluation child), or both."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    children = [p for p in family if p.ppid() != process.pid]
-    targets = [process.pid] if victim != "child" else []
-    targets += [children[-1].pid] if children and victim != "worker" else []
-    for pid in targets:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return len(targets)
 
 
 def facts(home: Path) -> dict[str, object]:
