@@ -96,10 +96,13 @@ class Batches:
         self.jobs = jobs
         self._tails = [EventTail(home / ".realm" / "runs" / job / "events.jsonl") for job in jobs]
         self._count = 0
+        self.within = False
+        """Whether the last batch was not the last one of its part, so that it is stored with a later one."""
 
     def count(self) -> int:
-        told = [event for tail in self._tails for event in tail.read()]
-        self._count += sum(isinstance(event, AnswersGraded) for event in told)
+        for event in (event for tail in self._tails for event in tail.read()):
+            if isinstance(event, AnswersGraded):
+                self._count, self.within = self._count + 1, event.done < event.total
         return self._count
 
 
@@ -111,11 +114,11 @@ def strike(
     more: int,
     delay_s: float,
 ) -> None:
-    """Kill as soon as a child is there and so many more batches were told, and a moment later."""
+    """Kill a moment after a child is there, or at once within a part, when so many more batches were told."""
     known = batches.count()
     wait(home, process, lambda: bool(newest_child(process)))
-    wait(home, process, lambda: batches.count() >= known + more)
-    time.sleep(delay_s)
+    wait(home, process, lambda: not more or (batches.count() >= known + more and batches.within))
+    time.sleep(0 if more else delay_s)
     assert not over(home, batches.jobs), f"all was answered before {victim} was killed"
     assert kill(process, victim), "nobody was there to be killed"
     if victim != "child":
