@@ -59,6 +59,7 @@ def run(
     Example: realm eval run dio@latest --suite lite
     """
     from realm.core.errors import UsageError
+    from realm.flows.evaluation import unanswered
     from realm.flows.suites import ask, begin, evaluated, finish
 
     if risk and not early_stop:
@@ -71,8 +72,7 @@ def run(
             _queued(options, job.id)
             return
         if job is not None:
-            stored = realm.lab.ledger.evaluations.find
-            missing = [part for part in asked.parts if stored(asked.checkpoint.hash, part.id) is None]
+            missing = unanswered(realm.lab, asked.checkpoint, asked.parts)
             with problem_bar(realm, job, sum(len(part.problems) for part in missing)):
                 finish(realm.lab, job)
         found = evaluated(realm.lab, asked)

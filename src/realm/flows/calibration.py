@@ -30,7 +30,7 @@ def of_checkpoint(
     lab: Lab, checkpoint: CheckpointRecord, config: CalibrationConfig | None = None
 ) -> CheckpointCalibration:
     """Measure the calibration of all answers that a checkpoint gave as in its newest evaluation."""
-    found = lab.ledger.evaluations.of_checkpoints([checkpoint.hash])
+    found = lab.ledger.evaluations.list(checkpoint=checkpoint.hash)
     alike = [each for each in found if conditions(each.context) == conditions(found[0].context)]
     used = tuple(each.id for each in alike)
     return CheckpointCalibration(

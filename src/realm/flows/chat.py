@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from realm.core.records import Message
-from realm.flows.checkpoints import resolve, verified_checkpoint
+from realm.flows.checkpoints import chosen, verified_checkpoint
 from realm.flows.context import Lab
 from realm.flows.plan import profile_of
 from realm.ledger.records import CheckpointRecord
@@ -38,10 +38,7 @@ class Conversation:
     @classmethod
     def begin(cls, lab: Lab, reference: str | None = None) -> Conversation:
         """Load the model a name means; without a name the champion, else the latest checkpoint."""
-        if reference is None:
-            champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
-            reference = f"{lab.hero_name}@{'champion' if champion else 'latest'}"
-        checkpoint = resolve(lab, reference)
+        checkpoint = chosen(lab, reference)
         folder = Path(verified_checkpoint(lab, checkpoint))
         require_training_extra()
         from realm.models.engines.transformers import Transformers

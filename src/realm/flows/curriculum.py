@@ -15,7 +15,7 @@ from realm.flows.config import RealmConfig
 from realm.flows.context import Lab
 from realm.flows.drills import Drill, next_drills
 from realm.flows.evaluation import level_suite
-from realm.flows.skills import LeftOut, left_out, skill_state, store_skill_state, usable_skills
+from realm.flows.skills import LeftOut, parted, skill_state, store_skill_state
 from realm.ledger.records import EvaluationRecord
 from realm.skills.curriculum.config import CurriculumConfig
 from realm.skills.curriculum.presets import PRESETS
@@ -71,14 +71,13 @@ def curriculum(lab: Lab) -> Curriculum:
     drills = {drill.skill: drill for drill in next_drills(lab)}
     total = sum(drill.count for drill in drills.values())
     news = [event for _, _, event in lab.ledger.events.list(kinds=["level_reviewed", "level_set"])]
+    skills = parted(lab, lab.hero.skills)
     return Curriculum(
         hero=lab.hero_name,
         preset=lab.config.curriculum.preset,
         strategy=lab.config.curriculum.strategy,
-        skills=tuple(
-            _standing(lab, name, drills.get(name), total) for name in usable_skills(lab, lab.hero.skills)
-        ),
-        left_out=left_out(lab, lab.hero.skills),
+        skills=tuple(_standing(lab, name, drills.get(name), total) for name in skills.usable),
+        left_out=skills.left_out,
         news=tuple(
             event
             for event in reversed(news)

@@ -136,7 +136,7 @@ async def evaluate_missing(
     lab = supervisor.lab
 
     async def attempt() -> bool:
-        missing = _missing(lab, checkpoint, suites)
+        missing = unanswered(lab, checkpoint, suites)
         if missing:
             keep = partial(_store, lab, checkpoint, {suite.id: suite for suite in missing}, fence)
             try:
@@ -144,10 +144,10 @@ async def evaluate_missing(
             except ChildDiedError:
                 if request() is Request.NONE:
                     raise
-        return not _missing(lab, checkpoint, suites)
+        return not unanswered(lab, checkpoint, suites)
 
     return await persist(
-        attempt, lambda: len(_missing(lab, checkpoint, suites)), lab.config.worker.child_deaths
+        attempt, lambda: len(unanswered(lab, checkpoint, suites)), lab.config.worker.child_deaths
     )
 
 
@@ -191,7 +191,8 @@ def measured_alike(lab: Lab, before: str, after: str, suites: Iterable[str]) -> 
     return Comparable(against=tuple(against), labels=tuple(labels))
 
 
-def _missing(lab: Lab, checkpoint: CheckpointRecord, suites: Sequence[Suite]) -> list[Suite]:
+def unanswered(lab: Lab, checkpoint: CheckpointRecord, suites: Sequence[Suite]) -> list[Suite]:
+    """Return the suites of which the ledger has no evaluation of a checkpoint."""
     return [suite for suite in suites if lab.ledger.evaluations.find(checkpoint.hash, suite.id) is None]
 
 

@@ -13,7 +13,7 @@ from realm.evaluation.gate import Decision
 from realm.flows.checkpoints import resolve
 from realm.flows.children import Supervisor
 from realm.flows.context import Lab
-from realm.flows.evaluation import evaluate_missing, stored
+from realm.flows.evaluation import evaluate_missing, unanswered
 from realm.flows.examination import Order, queue_once
 from realm.flows.promotion import judge, mastered_suites, reigning
 from realm.jobs.queue import Job, Request
@@ -70,11 +70,11 @@ class Case:
     @property
     def missing(self) -> int:
         """Return how many problems are yet to be answered."""
-        total = 0
-        for checkpoint in self.asked:
-            found = {record.suite for record in stored(self._lab, checkpoint, self.suites)}
-            total += sum(len(suite.problems) for suite in self.suites if suite.id not in found)
-        return total
+        return sum(
+            len(suite.problems)
+            for checkpoint in self.asked
+            for suite in unanswered(self._lab, checkpoint, self.suites)
+        )
 
     def begin(self) -> Job | None:
         """Queue what is missing, before everything that is not as urgent; None where nothing is."""

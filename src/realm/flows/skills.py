@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from realm.core.records import Fence, Record
 from realm.flows.context import Lab
@@ -15,6 +16,13 @@ class LeftOut(Record):
 
     skill: str
     reason: str
+
+
+class Parted(NamedTuple):
+    """Some skills of a hero; looking at one that was never evaluated takes time, so look once."""
+
+    usable: list[str]
+    left_out: tuple[LeftOut, ...]
 
 
 def skill_state(lab: Lab, name: str) -> SkillState:
@@ -62,10 +70,16 @@ def drilled_skills(lab: Lab) -> list[str]:
 
 def usable_skills(lab: Lab, names: Collection[str]) -> list[str]:
     """Return those of these skills that are not left out. Raises ConfigError where none is left."""
-    without = {each.skill for each in left_out(lab, names)}
+    return parted(lab, names).usable
+
+
+def parted(lab: Lab, names: Collection[str]) -> Parted:
+    """Part skills into those that are used and those left out. Raises ConfigError where none is left."""
+    found = left_out(lab, names)
+    without = {each.skill for each in found}
     if without and without == set(names):
         skill_state(lab, min(without))  # says what is wrong with it
-    return [name for name in names if name not in without]
+    return Parted([name for name in names if name not in without], found)
 
 
 def left_out(lab: Lab, names: Iterable[str]) -> tuple[LeftOut, ...]:

@@ -13,7 +13,7 @@ from realm.flows.appraisal import stretches
 from realm.flows.context import Lab
 from realm.flows.control import waiting_for
 from realm.flows.holding import quarantine_of
-from realm.flows.skills import LeftOut, left_out, skill_state, usable_skills
+from realm.flows.skills import LeftOut, parted, skill_state, usable_skills
 from realm.flows.sources import configured
 from realm.growth import rules
 from realm.growth.rules import Facts, HeroSheet, SkillFacts
@@ -78,6 +78,7 @@ def status(lab: Lab) -> Status:
     jobs, held_by = lab.queue.list(), holder(lab.home.root)
     running = next((job for job in jobs if job.state is JobState.RUNNING), None)
     champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
+    skills = parted(lab, lab.hero.skills)
     return Status(
         name=lab.config.name,
         home=str(lab.home.root),
@@ -91,8 +92,8 @@ def status(lab: Lab) -> Status:
         champion=champion.model.name if champion else None,
         checkpoints=lab.ledger.checkpoints.count(lab.campaign, lab.hero_name),
         latest=lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name),
-        skills=tuple(_skill(lab, name) for name in usable_skills(lab, lab.hero.skills)),
-        left_out=left_out(lab, lab.hero.skills),
+        skills=tuple(_skill(lab, name) for name in skills.usable),
+        left_out=skills.left_out,
         sources=tuple(_sources(lab)),
     )
 

@@ -11,7 +11,7 @@ from realm.core.text import printable
 from realm.corpus import specs
 from realm.corpus.files import lines
 from realm.corpus.intake import DEFAULT_LIMITS, Problem
-from realm.flows.checkpoints import resolve, verified_checkpoint
+from realm.flows.checkpoints import chosen, verified_checkpoint
 from realm.models.extra import require_training_extra
 
 if TYPE_CHECKING:
@@ -65,10 +65,7 @@ class TokensReport(Record):
 
 def model_folder(lab: Lab, reference: str | None) -> Path:
     """Return the folder of the model that a name means; without a name the champion, else the latest."""
-    if reference is None:
-        champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
-        reference = f"{lab.hero_name}@{'champion' if champion else 'latest'}"
-    return Path(verified_checkpoint(lab, resolve(lab, reference)))
+    return Path(verified_checkpoint(lab, chosen(lab, reference)))
 
 
 def look(path: Path, folder: Path, *, rows: int, recipe: Recipe | None = None) -> TokensReport:
