@@ -43,6 +43,17 @@ def test_the_cpu_cases_are_what_they_were() -> None:
     assert [(case.rows, case.quick_rows) for case in cases()] == [(256, 64)] * 2 + [(64, 32)] * 2
 
 
+def test_where_our_side_rounds_its_products_the_fastest_peers_may_too() -> None:
+    for exact, rounded in zip(cases(), cases("bf16"), strict=True):
+        assert (exact.precision, rounded.precision, rounded.weights) == ("fp32", "bf16", "fp32")
+        before, after = (peers(case, 2560, 1) for case in (exact, rounded))
+        assert [peer for peer in after if peer in before] == before
+        added = [peer for peer in after if peer not in before]
+        assert len(added) == 2
+        assert all("bf16" in peer.name and peer.settings["bf16"] is True for peer in added)
+        assert all(peer.trained_positions_only == rounded.name.startswith("152k") for peer in added)
+
+
 def test_a_gpu_trains_what_the_shipped_recipes_say() -> None:
     for case in gpu_cases():
         shipped = Recipe.shipped(case.name)
@@ -52,7 +63,7 @@ def test_a_gpu_trains_what_the_shipped_recipes_say() -> None:
         assert own.model_dump(exclude=decided) == shipped.rules.model_dump(exclude=decided)
         assert case.recipe.where.validation.share == 0
         assert (own.order, own.schedule.kind) == ("given", "constant")
-        assert (case.device, own.precision) == ("cuda", "bf16")
+        assert (case.device, own.precision, case.weights) == ("cuda", "bf16", "bf16")
 
 
 def test_the_two_cases_of_a_gpu() -> None:
@@ -72,7 +83,7 @@ def test_the_two_cases_of_a_gpu() -> None:
 
 @pytest.mark.parametrize("device", list(SUITES))
 def test_chats_of_a_segment_fill_whole_steps(device: str) -> None:
-    for case in SUITES[device].cases():  # type: ignore[index]
+    for case in SUITES[device].cases("fp32"):  # type: ignore[index]
         assert case.device == device
         assert case.rows % case.batch_rows == case.quick_rows % case.batch_rows == 0
 
@@ -96,7 +107,7 @@ def test_the_peers_of_a_gpu() -> None:
 def test_trl_knows_the_settings_of_all_peers() -> None:
     known = {field.name for field in dataclasses.fields(import_module("trl").SFTConfig)}
     for suite in SUITES.values():
-        for case in suite.cases():
+        for case in suite.cases("fp32"):
             for peer in suite.peers(case, 163_000, 64):
                 assert set(peer.settings) <= known, peer.name
                 json.dumps(peer.settings)

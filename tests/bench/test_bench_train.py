@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from realm.bench import ours
-from realm.bench.cases import SUITES, Case, Peer, recipe_of, small_case
+from realm.bench.cases import SUITES, Case, Computed, Peer, recipe_of, small_case
 from realm.bench.contender import Trained
 from realm.bench.course import Entrant, Plan, admit, memory_ratio, refuse_other_start, refuse_other_tokens
 from realm.bench.flops import Shape
@@ -48,17 +48,17 @@ def _small() -> Case:
     return small_case("tiny-full", SHAPE, "full", rows=32, quick_rows=32)
 
 
-def _short(precision: str = "fp32") -> Case:
+def _short(precision: Computed = "fp32") -> Case:
     """Return a GPU's case of short chats in small: the same recipe, sizes that a CPU bears."""
     settings = {
         "extends": "0.6b-full",
         "model": {"shape": SIZES, "vocabulary_size": SHAPE.vocabulary},
         "rules": {"device": "cpu", "precision": precision, "memory": {"tokens_at_once": 1000}},
     }
-    return Case(name="short", recipe=recipe_of(settings), rows=64, quick_rows=32)
+    return Case(name="short", recipe=recipe_of(settings), rows=64, quick_rows=32, weights=precision)
 
 
-def _long(precision: str = "fp32") -> Case:
+def _long(precision: Computed = "fp32") -> Case:
     """Return a GPU's case of long chats in small."""
     model = {
         "shape": {**SIZES, "context_tokens": 512},
@@ -73,7 +73,7 @@ def _long(precision: str = "fp32") -> Case:
         "memory": {"tokens_at_once": 512},
     }
     recipe = recipe_of({"extends": "8b-lora-64k", "model": model, "rules": rules})
-    return Case(name="long", recipe=recipe, rows=8, quick_rows=8, chat_tokens=512)
+    return Case(name="long", recipe=recipe, rows=8, quick_rows=8, chat_tokens=512, weights=precision)
 
 
 def test_a_case_is_measured_against_a_peer() -> None:
@@ -110,7 +110,9 @@ def test_a_case_of_a_gpu_in_small() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("make", [_short, _long])
-def test_our_side_trains_by_the_recipe(make: Callable[[str], Case], precision: str, tmp_path: Path) -> None:
+def test_our_side_trains_by_the_recipe(
+    make: Callable[[Computed], Case], precision: Computed, tmp_path: Path
+) -> None:
     case = make(precision)
     material = Material(case, case.rows, tmp_path)
     material.write()
@@ -194,12 +196,12 @@ def test_only_a_quick_run_loses_patience_with_a_peer() -> None:
 
 def test_chats_have_to_fill_steps() -> None:
     suite = SUITES["cpu"]
-    assert [rows for _, rows in segments(suite, quick=False, rows=None)] == [256, 256, 64, 64]
-    assert [rows for _, rows in segments(suite, quick=True, rows=None)] == [64, 64, 32, 32]
-    assert [rows for _, rows in segments(SUITES["cuda"], quick=True, rows=64)] == [64, 64]
+    assert [rows for _, rows in segments(suite, "fp32", quick=False, rows=None)] == [256, 256, 64, 64]
+    assert [rows for _, rows in segments(suite, "fp32", quick=True, rows=None)] == [64, 64, 32, 32]
+    assert [rows for _, rows in segments(SUITES["cuda"], "bf16", quick=True, rows=64)] == [64, 64]
     for wrong in (16, 48):
         with pytest.raises(UsageError, match=f"{wrong} chats: 4k-full needs a multiple of 32"):
-            segments(suite, quick=False, rows=wrong)
+            segments(suite, "fp32", quick=False, rows=wrong)
 
 
 def test_memory_is_compared_where_the_case_ran() -> None:

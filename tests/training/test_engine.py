@@ -83,20 +83,23 @@ def test_stats_are_those_of_the_steps_since_the_last_save(tmp_path: Path) -> Non
     assert set(first) == {"loss", "gradient_norm", "tokens", "trained_tokens", "seconds", "learning_rate"}
 
 
-def test_it_learns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_it_learns(tmp_path: Path, precision: str) -> None:
     rows = [chat("Compute: " + d, d) for d in ("⓪", "①")] * 8
-    found = losses(run(make_job(tmp_path, rows, steps=60, schedule={"kind": "constant"})))
+    job = make_job(tmp_path, rows, steps=60, schedule={"kind": "constant"}, precision=precision)
+    found = losses(run(job))
     assert found[-1] < 0.05 < found[0]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("carry", [True, False])
 @pytest.mark.parametrize("stop_after", [1, 4, 5, 9])
 def test_a_stopped_run_ends_with_the_bytes_of_an_undisturbed_one(
-    tmp_path: Path, stop_after: int, carry: bool
+    tmp_path: Path, stop_after: int, carry: bool, precision: str
 ) -> None:
     schedule = {"kind": "linear", "clock": "hero", "warmup_steps": 3, "horizon_steps": 20}
     recipe = {"optimizer": {"carry": carry}, "schedule": schedule, "saving": {"every_steps": 5}}
-    job = make_job(tmp_path, MIXED, **recipe)
+    job = make_job(tmp_path, MIXED, precision=precision, **recipe)
     undisturbed = stages(run(job))[-1]
     events = run(job, stop_after=stop_after)
     assert isinstance(events[-1], RunInterrupted)

@@ -17,17 +17,22 @@ def facts(tmp_path: Path) -> Path:
     return tmp_path / "cpuinfo"
 
 
-def test_a_cpu_without_tiles_computes_in_fp32(facts: Path) -> None:
-    facts.write_text("flags : fpu avx512_bf16\n")
+def test_a_cpu_without_instructions_for_it_computes_in_fp32(facts: Path) -> None:
+    facts.write_text("flags : fpu avx512f avx512_vnni\n")
     chosen = choose("auto", CPU, facts)
     assert (chosen.dtype, chosen.name) == (torch.float32, "fp32")
-    assert "no AMX" in chosen.reason
+    assert chosen.reason == "this CPU has no instructions for bf16"
 
 
-def test_a_cpu_with_tiles_computes_in_bf16(facts: Path) -> None:
-    facts.write_text("flags : fpu amx_bf16 amx_tile\n")
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [("amx_bf16 amx_tile avx512_bf16", "AMX tiles"), ("avx512f avx512_bf16", "AVX-512 instructions")],
+)
+def test_a_cpu_with_instructions_for_it_computes_in_bf16(flags: str, name: str, facts: Path) -> None:
+    facts.write_text(f"flags : fpu {flags}\n")
     chosen = choose("auto", CPU, facts)
     assert (chosen.dtype, chosen.name) == (torch.bfloat16, "bf16")
+    assert chosen.reason == f"this CPU has {name} for bf16"
 
 
 @pytest.mark.parametrize(("wanted", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])

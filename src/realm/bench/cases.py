@@ -23,7 +23,9 @@ from realm.training.recipe import Recipe, resolve, shipped_text
 BATCH_ROWS = 32
 """Chats in one optimizer step of the CPU cases, on every side."""
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-LOSS_TOLERANCE = {"fp32": 1e-3, "bf16": 3e-3}
+Computed = Literal["fp32", "bf16"]
+"""What products are computed in."""
+LOSS_TOLERANCE: Mapping[Computed, float] = {"fp32": 1e-3, "bf16": 3e-3}
 """How far a peer's mean loss before the first step may be from ours, nats, by precision."""
 
 _SMALL = 4096
@@ -51,6 +53,8 @@ class Case(Record):
     """The same for a quick run."""
     chat_tokens: int | None = None
     """Every chat has exactly so many tokens; none: short ones of many lengths."""
+    weights: Computed = "fp32"
+    """What the model's files hold, and with them what full training keeps."""
 
     @property
     def blank(self) -> BlankShape:
@@ -81,6 +85,13 @@ class Case(Record):
         device = self.recipe.rules.device
         assert device != "auto"
         return device
+
+    @property
+    def precision(self) -> Computed:
+        """What our side computes products in."""
+        precision = self.recipe.rules.precision
+        assert precision != "auto"
+        return precision
 
     @property
     def batch_rows(self) -> int:
@@ -136,7 +147,8 @@ class Peer(Record):
 class Suite:
     """What is run on one kind of device."""
 
-    cases: Callable[[], list[Case]]
+    cases: Callable[[Computed], list[Case]]
+    """By what the CPU's are to compute in."""
     peers: Callable[[Case, int, int], list[Peer]]
     warm_ups: int
     """Segments of every contender, before those that count."""
@@ -153,8 +165,16 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
 # --- on the CPU ---------------------------------------------------------------------------
 
 
-def small_case(name: str, shape: Shape, mode: Literal["full", "lora"], *, rows: int, quick_rows: int) -> Case:
-    """Return a case that trains a small model in fp32 on the CPU, full or with LoRA of rank 16."""
+def small_case(
+    name: str,
+    shape: Shape,
+    mode: Literal["full", "lora"],
+    *,
+    rows: int,
+    quick_rows: int,
+    precision: Computed = "fp32",
+) -> Case:
+    """Return a case that trains a small model of fp32 weights on the CPU, full or with LoRA of rank 16."""
     parameters: dict[str, Any] = {"kind": mode}
     if mode == "lora":
         parameters |= {"rank": 16, "alpha": 32, "dropout": 0.0, "targets": list(PROJECTIONS)}
@@ -172,7 +192,7 @@ def small_case(name: str, shape: Shape, mode: Literal["full", "lora"], *, rows: 
                 "eps": 1e-8,
                 "weight_decay": 0.0,
             },
-            "precision": "fp32",
+            "precision": precision,
             "batch_rows": BATCH_ROWS,
             "max_tokens": 1024,
             "clip_norm": 1.0,
@@ -182,7 +202,7 @@ def small_case(name: str, shape: Shape, mode: Literal["full", "lora"], *, rows: 
     return Case(name=name, recipe=recipe_of(settings), rows=rows, quick_rows=quick_rows)
 
 
-def cases() -> list[Case]:
+def cases(precision: Computed = "fp32") -> list[Case]:
     """Return the cases of the CPU in the order in which they are reported."""
     return [
         small_case(
@@ -199,6 +219,7 @@ def cases() -> list[Case]:
             mode,
             rows=rows,
             quick_rows=quick_rows,
+            precision=precision,
         )
         for name, vocabulary, rows, quick_rows in (("4k", _SMALL, 256, 64), ("152k", _LARGE, 64, 32))
         for mode in ("full", "lora")
@@ -206,16 +227,25 @@ def cases() -> list[Case]:
 
 
 def peers(case: Case, tokens: int, steps: int) -> list[Peer]:
-    """Return the ways to run TRL on the CPU, on segments of so many tokens and steps."""
+    """Return the ways to run TRL on the CPU, on segments of so many tokens and steps.
+
+    Its best are known in fp32. Where our side computes in bf16, the fastest of them may as well.
+    """
     plain = {"per_device_train_batch_size": BATCH_ROWS}
     best = {**plain, "bf16": False, "gradient_checkpointing": False}
     free = {**best, "padding_free": True, "max_length": None, "train_sampling_strategy": "sequential"}
+    micro = {**free, **_micro(BATCH_ROWS, _MICRO_ROWS)}
     tuned = {
         "group_by_length": {**best, "train_sampling_strategy": "group_by_length"},
         "bfd": {**best, **_packed(tokens, steps)},
         "padding_free": free,
-        "padding_free micro-batches": {**free, **_micro(BATCH_ROWS, _MICRO_ROWS)},
+        "padding_free micro-batches": micro,
     }
+    if case.precision == "bf16":
+        tuned |= {
+            "padding_free, bf16": {**free, "bf16": True},
+            "padding_free micro-batches, bf16": {**micro, "bf16": True},
+        }
     found = [Peer(name="defaults", settings=plain)]
     if case.shape.vocabulary > _SMALL:
         found.append(Peer(name="padding_free", settings=free))
@@ -229,14 +259,15 @@ def peers(case: Case, tokens: int, steps: int) -> list[Peer]:
 # --- on a GPU -----------------------------------------------------------------------------
 
 
-def gpu_cases() -> list[Case]:
-    """Return the cases of a GPU in the order in which they are reported."""
+def gpu_cases(_: Computed = "fp32") -> list[Case]:
+    """Return the cases of a GPU in the order in which they are reported; recipes say what they compute in."""
     return [
         Case(
             name="0.6b-full",
             recipe=recipe_of({"extends": "0.6b-full"}),
             rows=2048,
             quick_rows=512,
+            weights="bf16",
         ),
         Case(
             name="8b-lora-64k",
@@ -244,6 +275,7 @@ def gpu_cases() -> list[Case]:
             rows=8,
             quick_rows=8,
             chat_tokens=65_536,
+            weights="bf16",
         ),
     ]
 

@@ -194,7 +194,7 @@ class Course:
                 Contender(name, command, environment, own / "log.txt", takes_turns=self._plan.takes_turns)
             )
             if peer:
-                tolerance = LOSS_TOLERANCE[self._case.recipe.rules.precision]
+                tolerance = LOSS_TOLERANCE[self._case.precision]
                 refuse_other_start(name, contender.ready, self._ours.contender.ready, tolerance)
             entrant = Entrant(name, contender)
             for _ in range(self._plan.warm_ups):

@@ -1,6 +1,6 @@
 """The limit of the machine or of its GPU: how fast it multiplies matrices, big ones and the model's.
 
-python -m realm.bench.limit THREADS DEVICE
+python -m realm.bench.limit THREADS DEVICE PRECISION
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ Product = tuple[int, int, int]
 class Bound(NamedTuple):
     """How a device is measured."""
 
-    precision: str
-    """torch's name of the numbers that are multiplied."""
     measure_s: float
     """How long each shape is tried."""
     at_once: int
@@ -31,7 +29,6 @@ class Bound(NamedTuple):
 
 BOUNDS: Mapping[Where, Bound] = {
     "cpu": Bound(
-        precision="float32",
         measure_s=0.25,
         at_once=1,
         # The last three are the model's MLP and a piece of its head.
@@ -44,7 +41,6 @@ BOUNDS: Mapping[Where, Bound] = {
         },
     ),
     "cuda": Bound(
-        precision="bfloat16",
         measure_s=0.5,
         at_once=8,
         # Two big ones; the MLPs of a short pack at 0.6 B and of a long row at 8 B; a piece of a head.
@@ -60,6 +56,8 @@ BOUNDS: Mapping[Where, Bound] = {
     ),
 }
 """By device."""
+NUMBERS = {"fp32": "float32", "bf16": "bfloat16"}
+"""torch's name of what is multiplied, by the recipes'."""
 
 
 def main() -> None:
@@ -71,24 +69,24 @@ def main() -> None:
 
     torch.set_num_threads(int(sys.argv[1]))
     device = Device("cuda" if sys.argv[2] == "cuda" else "cpu")
-    bound = BOUNDS[device.name]
+    bound, numbers = BOUNDS[device.name], NUMBERS[sys.argv[3]]
     pipe.tell({"imported": True})
     pipe.tell({"ready": {"device": device.model}})
 
     def rates() -> dict[str, Any]:
-        found = {name: gflops(product, bound, device) for name, product in bound.shapes.items()}
+        found = {name: gflops(product, bound, device, numbers) for name, product in bound.shapes.items()}
         device.free()
         return found
 
     pipe.serve(rates)
 
 
-def gflops(product: Product, bound: Bound, device: Device) -> float:
+def gflops(product: Product, bound: Bound, device: Device, numbers: str) -> float:
     """Return the best rate seen while it was tried, in 10⁹ operations a second."""
     import torch
 
     rows, inputs, columns = product
-    settings: dict[str, Any] = {"dtype": getattr(torch, bound.precision), "device": device.name}
+    settings: dict[str, Any] = {"dtype": getattr(torch, numbers), "device": device.name}
     left, right = torch.randn(rows, inputs, **settings), torch.randn(inputs, columns, **settings)
     out = torch.empty(rows, columns, **settings)
     torch.mm(left, right, out=out)

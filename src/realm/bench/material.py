@@ -42,7 +42,7 @@ class Material:
         case, words = self._case, tokenizer()
         special = SpecialIds(end=words.eos_token_id, pad=words.pad_token_id)
         model = BLANKS.build(case.blank).build(case.vocabulary, special, 0)
-        model.to(getattr(torch, _DTYPES[case.recipe.rules.precision]))
+        model.to(getattr(torch, _DTYPES[case.weights]))
         (self._folder / "model").mkdir()
         save(model, words, self._folder / "model")
         with (self._folder / "examples.jsonl").open("w", encoding="utf-8") as file:

@@ -92,8 +92,10 @@ class Machine(_Figures):
     threads: int
     gpu: str | None = None
     """None where the cases ran on the CPU."""
+    precision: str
+    """What our side computes products in, and what the limit was measured in: fp32 or bf16."""
     gemm_gflops: float
-    """The best rate measured over all shapes and rounds, 10⁹ operations a second: fp32, on a GPU bf16."""
+    """The best rate measured over all shapes and rounds, 10⁹ operations a second."""
     gemm_shapes: dict[str, float]
     """The same by shape: rows × inputs × columns."""
     torch: str

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from realm.bench.cases import SUITES, Case, Suite
+from realm.bench.cases import SUITES, Case, Computed, Suite
 from realm.bench.contender import Contender
 from realm.bench.course import Course, Plan, Say, environment_of
 from realm.bench.environment import peers_python, requirements
@@ -23,6 +23,7 @@ from realm.bench.report import Machine, TrainReport
 from realm.bench.turns import Where
 from realm.core.errors import RefusedError, UnavailableError, UsageError
 from realm.models.extra import require_training_extra
+from realm.training.precision import Precision, choose
 
 PAIRS = 5
 QUICK_PAIRS = 3
@@ -30,18 +31,28 @@ PATIENCE = 2.0
 """Of a quick run."""
 
 
-def measure(*, quick: bool, threads: int, rows: int | None, say: Say, device: Where = "cpu") -> TrainReport:
+def measure(
+    *,
+    quick: bool,
+    threads: int,
+    rows: int | None,
+    say: Say,
+    device: Where = "cpu",
+    precision: Precision = "auto",
+) -> TrainReport:
     """Run a device's cases against TRL, whose environment is built if it is not there.
 
-    `rows` chats in a segment, a multiple of what each case has in a step, instead of what it has. Raises
-    UnavailableError where there is no such device or the peers cannot be installed, RefusedError where a
-    peer does not train what we train.
+    `rows` chats in a segment, a multiple of what each case has in a step, instead of what it has; the CPU's
+    in the precision asked for, a GPU's in their recipes'. Raises UnavailableError where there is no such
+    device or the peers cannot be installed, RefusedError where a peer does not train what we train.
     """
     require_training_extra()
     if device == "cuda":
         require_gpu()
+        if precision != "auto":
+            raise UsageError("--precision is for the CPU: a GPU's cases compute in what their recipes name")
     suite = SUITES[device]
-    wanted = segments(suite, quick=quick, rows=rows)
+    wanted = segments(suite, computed(precision), quick=quick, rows=rows)
     python = peers_python(say, device)
     return run(wanted, plan_of(suite, device, python, quick=quick, threads=threads), say)
 
@@ -63,9 +74,17 @@ def require_gpu() -> None:
         )
 
 
-def segments(suite: Suite, *, quick: bool, rows: int | None) -> list[tuple[Case, int]]:
+def computed(precision: Precision) -> Computed:
+    """Return what products are computed in on this CPU: what it does well, unless one is asked for."""
+    import torch
+
+    return choose(precision, torch.device("cpu")).name
+
+
+def segments(suite: Suite, precision: Computed, *, quick: bool, rows: int | None) -> list[tuple[Case, int]]:
     """Return the cases, each with its chats in a segment. Raises UsageError where they fill no steps."""
-    wanted = [(case, rows or (case.quick_rows if quick else case.rows)) for case in suite.cases()]
+    cases = suite.cases(precision)
+    wanted = [(case, rows or (case.quick_rows if quick else case.rows)) for case in cases]
     for case, count in wanted:
         if count < case.batch_rows or count % case.batch_rows:
             raise UsageError(f"{count} chats: {case.name} needs a multiple of {case.batch_rows}")
@@ -92,7 +111,9 @@ def run(wanted: Sequence[tuple[Case, int]], plan: Plan, say: Say) -> TrainReport
     rates: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="realm-bench-") as scratch, ExitStack() as stack:
         log = Path(scratch) / "limit.log"
-        command = [sys.executable, "-P", "-m", "realm.bench.limit", str(plan.threads), plan.device]
+        (precision,) = {case.precision for case, _ in wanted}
+        settings = [str(plan.threads), plan.device, precision]
+        command = [sys.executable, "-P", "-m", "realm.bench.limit", *settings]
         environment = environment_of(plan.threads, Path(scratch))
         limit = stack.enter_context(Contender("the limit", command, environment, log))
 
@@ -110,17 +131,18 @@ def run(wanted: Sequence[tuple[Case, int]], plan: Plan, say: Say) -> TrainReport
     peak = max(rates.values())
     return TrainReport(
         cases=tuple(course.figures(peak) for course in courses),
-        machine=_machine(plan, limit.ready["device"], rates),
+        machine=_machine(plan, limit.ready["device"], precision, rates),
         seconds=time.monotonic() - began,
     )
 
 
-def _machine(plan: Plan, gpu: str | None, rates: dict[str, float]) -> Machine:
+def _machine(plan: Plan, gpu: str | None, precision: Computed, rates: dict[str, float]) -> Machine:
     return Machine(
         cpu=_cpu(),
         cores=psutil.cpu_count(logical=False) or os.cpu_count() or 1,
         threads=plan.threads,
         gpu=gpu,
+        precision=precision,
         gemm_gflops=max(rates.values()),
         gemm_shapes=rates,
         torch=version("torch"),

@@ -27,6 +27,11 @@ def train(
     device: Literal["cpu", "cuda"] = typer.Option(
         "cpu", help="Which cases: the four small ones of the CPU, or the two of an NVIDIA GPU."
     ),
+    precision: Literal["auto", "fp32", "bf16"] = typer.Option(
+        "auto",
+        help="What this engine multiplies in on the CPU: what the CPU does well. Where that is bf16, "
+        "TRL trains in both.",
+    ),
     threads: int | None = typer.Option(None, min=1, help="CPU threads of every contender; all cores."),
     rows: int | None = typer.Option(
         None, min=32, help="Chats in a segment, a multiple of 32; by default it depends on the case."
@@ -40,6 +45,8 @@ def train(
 
     Example: realm bench train --quick
 
+    Example: realm bench train --precision fp32
+
     Example: realm bench train --device cuda
 
     Example: realm --json bench train > bench.json
@@ -51,7 +58,9 @@ def train(
     options: Options = ctx.obj
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
     with _progress() as say:
-        report = measure(quick=quick, threads=threads or cores, rows=rows, say=say, device=device)
+        report = measure(
+            quick=quick, threads=threads or cores, rows=rows, say=say, device=device, precision=precision
+        )
     if options.json:
         print_json(report)
     else:
@@ -75,7 +84,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
 def _print_report(report: TrainReport) -> None:
     machine = report.machine
     where = f"{machine.cpu}, {machine.cores} cores, {machine.threads} threads, torch {machine.torch}"
-    rate = f"{machine.gemm_gflops:,.0f} GFLOP/s {'bf16' if machine.gpu else 'fp32'} at most"
+    rate = f"{machine.gemm_gflops:,.0f} GFLOP/s {machine.precision} at most"
     print_line(f"{f'{machine.gpu}, {where}' if machine.gpu else where}: {rate}\n")
     print_table(
         ["case", "contender", "tokens/s", "trained/s", "peak MB", "ours is", "pairs", "set-up s"],

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
 
+from realm.core.errors import RefusedError
 from realm.models import files
-from realm.models.adapters import text_config
+from realm.models.adapters import base_of, text_config
 from realm.training.job import TrainJob
 from realm.training.parameter import Parameters
 from realm.training.precision import Chosen
@@ -17,10 +20,14 @@ from realm.training.trainee import Trainee
 
 
 def device_of(wanted: Device) -> torch.device:
-    """Return the device that is wanted; `auto` is a GPU where there is one."""
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
+    """Return the device that is wanted; `auto` is a GPU where there is one. Raises RefusedError."""
+    found = torch.cuda.is_available()
+    if wanted == "cuda" and not found:
+        raise RefusedError(
+            f"device cuda: torch {torch.__version__} finds no GPU here",
+            hint="set rules.device to auto or cpu",
+        )
+    return torch.device("cuda" if found and wanted != "cpu" else "cpu")
 
 
 def load_trainee(
@@ -32,8 +39,7 @@ def load_trainee(
     applied = parameters.apply(model, job.seed).to(device)
     if context:
         text_config(applied).max_position_embeddings = context
-    if precision.dtype is torch.bfloat16:
-        _halve_frozen(applied)
+    _hold(applied, precision)
     return Trainee(
         model=applied,
         tokenizer=tokenizer,
@@ -53,8 +59,17 @@ def _load(job: TrainJob, good: Path, parameters: Parameters) -> files.LoadedApar
     return files.LoadedApart(*files.load(good, vault=vault))
 
 
-def _halve_frozen(model: torch.nn.Module) -> None:
-    """Hold what is not trained in bf16; what is trained stays in fp32, where small steps add up."""
+def _hold(model: PreTrainedModel | PeftModel, precision: Chosen) -> None:
+    """Bring weights to the format that training holds them in.
+
+    In fp32 all of them. In bf16 those beside which an adapter is trained, which no checkpoint repeats;
+    other weights stay as their files have them, since a checkpoint of the whole model holds the frozen
+    ones too.
+    """
+    whole = base_of(model) is model
     for parameter in model.parameters():
-        if not parameter.requires_grad and parameter.dtype is torch.float32:
+        if precision.dtype is torch.float32:
+            if parameter.dtype in (torch.bfloat16, torch.float16):
+                parameter.data = parameter.data.float()
+        elif not whole and not parameter.requires_grad and parameter.dtype is torch.float32:
             parameter.data = parameter.data.to(torch.bfloat16)

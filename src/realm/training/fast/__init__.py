@@ -2,10 +2,11 @@
 
 `fit` puts one hand-written forward and backward pass in the place of a known decoder's own; `head`
 scores trained tokens without ever holding all logits. Both read the parameters where they lie and
-leave ordinary gradients, so that optimizers, clipping, adapters and saving stay as they are. The
-plain path (transformers' modules with packed attention) is the reference for both.
+leave ordinary gradients, so that optimizers, clipping, adapters and saving stay as they are. Under
+autocast to bf16 they round what they multiply, and nothing else (`products`). The plain path
+(transformers' modules with packed attention) is the reference for both.
 
-Not covered, and left to the plain path: GPUs, half precision, autocast, gradient checkpointing,
+Not covered, and left to the plain path: GPUs, weights in half precision, fp16, gradient checkpointing,
 dropout, sliding windows, mixtures of experts, quantised weights, and every adapter but plain LoRA.
 """
 

@@ -56,14 +56,16 @@ class Scratch:
                 dtype, self._flat = self._flat.dtype, self._flat.new_empty(0)  # freed before the next is made
                 self._flat = torch.empty(self._most, dtype=dtype)
 
-    def take(self, *shape: int) -> torch.Tensor:
-        """Return a matrix of this shape, holding anything."""
+    def take(self, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Return a matrix of this shape, holding anything; of a shorter format where one is named."""
+        kind = dtype or self._flat.dtype
         begin, size = self._used, math.prod(shape)
-        self._used += -(-size // _ALIGNED) * _ALIGNED
+        places = -(-size * kind.itemsize // self._flat.itemsize)
+        self._used += -(-places // _ALIGNED) * _ALIGNED
         self._most = max(self._most, self._used)
         if self._used > self._flat.numel():
-            return self._flat.new_empty(shape)
-        return self._flat[begin : begin + size].view(shape)
+            return torch.empty(shape, dtype=kind)
+        return self._flat[begin : begin + places].view(kind)[:size].view(shape)
 
 
 class Pool:

@@ -12,6 +12,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from realm.models.adapters import base_of
 from realm.training.fast.decoder import Decoder
+from realm.training.fast.products import kept_in, supported
 from realm.training.fast.projection import Projection
 from realm.training.fast.watched import watched
 
@@ -58,12 +59,7 @@ class _FastForward:
         """Tell whether nothing came up since that the decoder does not do, such as recomputed layers."""
         checkpointing = self._model.training and any(map(_checkpointed, self._model.layers))
         on_cpu = self._model.embed_tokens.weight.device.type == "cpu"
-        return (
-            on_cpu
-            and not checkpointing
-            and not any(map(watched, self._model.layers))
-            and not torch.is_autocast_enabled("cpu")
-        )
+        return on_cpu and not checkpointing and not any(map(watched, self._model.layers)) and supported()
 
 
 def _checkpointed(layer: Any) -> bool:
@@ -98,7 +94,11 @@ def _known_modules(model: Any) -> bool:
 
 
 def _known_parameters(model: Any) -> bool:
-    parameters, kind = list(model.parameters()), model.embed_tokens.weight.dtype
-    return kind in (torch.float32, torch.float64) and all(
-        type(each) is nn.Parameter and each.dtype == kind and each.device.type == "cpu" for each in parameters
+    kept = kept_in(model.embed_tokens.weight.dtype)
+    frozen = {kept, torch.bfloat16} if kept is torch.float32 else {kept}
+    return kept in (torch.float32, torch.float64) and all(
+        type(each) is nn.Parameter
+        and each.dtype in ({kept} if each.requires_grad else frozen)
+        and each.device.type == "cpu"
+        for each in model.parameters()
     )

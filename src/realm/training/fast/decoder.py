@@ -18,6 +18,7 @@ from realm.core.errors import StateError
 from realm.training.attention import Groups
 from realm.training.fast.buffers import Pool
 from realm.training.fast.layer import MLP, Attention, Norm, Pass
+from realm.training.fast.products import Products, asked_for, exactly, kept_in
 
 
 class Decoder:
@@ -37,7 +38,8 @@ class Decoder:
             )
             for number, layer in enumerate(model.layers)
         ]
-        self._pool = Pool(self._embedding.weight.dtype)
+        self._kept_in = kept_in(self._embedding.weight.dtype)
+        self._pool = Pool(self._kept_in)
 
     def __call__(
         self, inputs_N: torch.Tensor, positions_N: torch.Tensor, groups: Groups, places_M: torch.Tensor
@@ -48,9 +50,10 @@ class Decoder:
             weights += [weight for half in halves for weight in half.parameters()]
         # Each once: a weight that several modules share gets one gradient.
         trained = list(dict.fromkeys(weight for weight in weights if weight.requires_grad))
-        angles = self._rotary(self._embedding.weight, positions_N[None])
+        angles = self._rotary(torch.empty(0, dtype=self._kept_in), positions_N[None])
         cos_N1D, sin_N1D = (x.squeeze(0).unsqueeze(1) for x in angles)
-        run = Pass(groups, (cos_N1D, sin_N1D), places_M, self._pool.take(), self._pool.scratch)
+        products = Products(self._pool.scratch, self._kept_in, asked_for(self._kept_in))
+        run = Pass(groups, (cos_N1D, sin_N1D), places_M, self._pool.take(), products)
         hidden_MC: torch.Tensor = _Decode.apply(  # type: ignore[no-untyped-call]
             self, run, inputs_N, trained, *trained
         )
@@ -62,7 +65,7 @@ class Decoder:
         """Return the hidden states (M, C); the pass keeps what `backward` needs."""
         width = self._embedding.embedding_dim
         x = run.buffers("0 x", len(inputs_N), width)
-        torch.index_select(self._embedding.weight, 0, inputs_N, out=x)
+        x.copy_(self._embedding.weight.index_select(0, inputs_N))
         for number, (attention, mlp) in enumerate(self._layers):
             rows = len(run.places_M) if number == len(self._layers) - 1 else len(inputs_N)
             x = attention.forward(x, run.buffers(f"{number} mid", rows, width), run)
@@ -122,7 +125,8 @@ class _Decode(torch.autograd.Function):
         *weights: torch.Tensor,
     ) -> torch.Tensor:
         ctx.decoder, ctx.run, ctx.inputs_N, ctx.trained = decoder, run, inputs_N, trained
-        return decoder.forward(inputs_N, run)
+        with exactly():
+            return decoder.forward(inputs_N, run)
 
     @staticmethod
     @once_differentiable
@@ -132,5 +136,6 @@ class _Decode(torch.autograd.Function):
             raise StateError(
                 "a pass of the fast decoder can go backward once", hint="add the losses up first"
             )
-        ctx.decoder.backward(grad_MC, ctx.inputs_N, run)
+        with exactly():
+            ctx.decoder.backward(grad_MC, ctx.inputs_N, run)
         return (None, None, None, None, *(run.gradients.pop(weight) for weight in ctx.trained))

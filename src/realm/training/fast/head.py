@@ -2,9 +2,10 @@
 
 The cross-entropy's gradients are computed beside its value, in three products a tile (logits, hidden
 states, weight), and scaled when the backward pass says by how much. Log-probabilities are weighted
-by whoever uses them, so their backward pass computes each tile's logits again.
+by whoever uses them, so their backward pass computes each tile's logits again. Under autocast both
+sides of a product and its result are rounded (`products`); softmax and losses are not.
 
-Not covered: gradients of gradients; heads with a bias, half precision and GPUs (`fits` says no).
+Not covered: gradients of gradients; heads with a bias, weights in half precision and GPUs (`fits` says no).
 
 Shapes: M trained tokens, P of one tile, C hidden size, V vocabulary.
 """
@@ -19,10 +20,15 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from realm.core.errors import StateError
+from realm.training.fast.products import asked_for, exactly, kept_in, supported
 from realm.training.fast.watched import watched
 
 LOGITS_AT_ONCE = 3 << 23
-"""Logits of one tile (96 MiB in fp32). Fewer rows a tile make slower products."""
+"""Logits of one tile in fp32 (96 MiB), half of those in bf16. Fewer rows a tile make slower products."""
+_SOFTMAX_AT_ONCE = 1 << 21
+"""Rounded logits whose softmax is computed at a time (8 MiB in fp32)."""
+_WEIGHTS_AT_ONCE = 1 << 22
+"""Rounded numbers that are added to the weight's gradient at a time (8 MiB)."""
 
 
 def fits(head: Any, hidden_MC: torch.Tensor) -> bool:
@@ -32,10 +38,11 @@ def fits(head: Any, hidden_MC: torch.Tensor) -> bool:
         and type(head.weight) is nn.Parameter
         and head.bias is None
         and head.weight.device.type == "cpu"
-        and head.weight.dtype in (torch.float32, torch.float64)
-        and head.weight.dtype == hidden_MC.dtype
+        and hidden_MC.dtype in (torch.float32, torch.float64)
+        and hidden_MC.dtype is kept_in(head.weight.dtype)
+        and not (head.weight.requires_grad and head.weight.dtype is torch.bfloat16)
         and not watched(head)
-        and not torch.is_autocast_enabled("cpu")
+        and supported()
     )
 
 
@@ -68,13 +75,15 @@ class _CrossEntropySum(torch.autograd.Function):
         targets_M: torch.Tensor,
         weights_M: torch.Tensor,
     ) -> torch.Tensor:
-        gradients = _Gradients(ctx.needs_input_grad[:2], hidden_MC, weight_VC)
-        losses_M = hidden_MC.new_empty(len(hidden_MC))
-        for rows, logits_PV in _tiles(hidden_MC, weight_VC):
-            losses_M[rows] = -_log_probs(logits_PV, targets_M[rows])
-            gradients.add(rows, logits_PV, targets_M[rows], weights_M[rows])
-        ctx.gradients = gradients.found
-        return losses_M @ weights_M.to(losses_M.dtype)
+        sides = _Sides(hidden_MC, weight_VC, asked_for(hidden_MC.dtype))
+        with exactly():
+            gradients = _Gradients(ctx.needs_input_grad[:2], sides)
+            losses_M = hidden_MC.new_empty(len(hidden_MC))
+            for rows, logits_PV in sides.tiles():
+                losses_M[rows] = -_log_probs(logits_PV, targets_M[rows], hidden_MC.dtype)
+                gradients.add(rows, logits_PV, weights_M[rows])
+            ctx.gradients = gradients.found
+            return losses_M @ weights_M.to(losses_M.dtype)
 
     @staticmethod
     @once_differentiable
@@ -93,29 +102,55 @@ class _TokenLogProbs(torch.autograd.Function):
         ctx: Any, hidden_MC: torch.Tensor, weight_VC: torch.Tensor, targets_M: torch.Tensor
     ) -> torch.Tensor:
         ctx.save_for_backward(hidden_MC, weight_VC, targets_M)
+        ctx.multiplied_in = asked_for(hidden_MC.dtype)
+        sides = _Sides(hidden_MC, weight_VC, ctx.multiplied_in)
         logp_M = hidden_MC.new_empty(len(hidden_MC))
-        for rows, logits_PV in _tiles(hidden_MC, weight_VC):
-            logp_M[rows] = _log_probs(logits_PV, targets_M[rows])
+        with exactly():
+            for rows, logits_PV in sides.tiles():
+                logp_M[rows] = _log_probs(logits_PV, targets_M[rows], hidden_MC.dtype)
         return logp_M
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_M: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         hidden_MC, weight_VC, targets_M = ctx.saved_tensors
-        gradients = _Gradients(ctx.needs_input_grad[:2], hidden_MC, weight_VC)
-        for rows, logits_PV in _tiles(hidden_MC, weight_VC):
-            torch.softmax(logits_PV, dim=-1, out=logits_PV)
-            gradients.add(rows, logits_PV, targets_M[rows], -grad_M[rows])
+        sides = _Sides(hidden_MC, weight_VC, ctx.multiplied_in)
+        with exactly():
+            gradients = _Gradients(ctx.needs_input_grad[:2], sides)
+            for rows, logits_PV in sides.tiles():
+                _log_probs(logits_PV, targets_M[rows], hidden_MC.dtype)
+                gradients.add(rows, logits_PV, -grad_M[rows])
         return (*gradients.found, None)
+
+
+class _Sides:
+    """Hidden states and weight as they are multiplied."""
+
+    def __init__(self, hidden_MC: torch.Tensor, weight_VC: torch.Tensor, multiplied_in: torch.dtype) -> None:
+        self.kept_hidden_MC = hidden_MC
+        self.hidden_MC, self.weight_VC = hidden_MC.to(multiplied_in), weight_VC.to(multiplied_in)
+
+    def tiles(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield equal tiles of rows, each with its logits in the same memory as the one before."""
+        count, vocabulary = len(self.hidden_MC), len(self.weight_VC)
+        rounded = self.kept_hidden_MC.itemsize // self.hidden_MC.itemsize
+        most = max(1, rounded * LOGITS_AT_ONCE // vocabulary)
+        size = -(-count // max(1, -(-count // most)))
+        logits = self.hidden_MC.new_empty(size, vocabulary)
+        for begin in range(0, count, max(1, size)):
+            rows = slice(begin, min(begin + size, count))
+            tile_PC = self.hidden_MC[rows]
+            yield rows, torch.mm(tile_PC, self.weight_VC.t(), out=logits[: len(tile_PC)])
 
 
 class _Gradients:
     """Gradients of Σ w · cross-entropy by hidden states and weight, those that are needed."""
 
-    def __init__(self, needed: tuple[bool, ...], hidden_MC: torch.Tensor, weight_VC: torch.Tensor) -> None:
-        self._hidden_MC, self._weight_VC = hidden_MC, weight_VC
-        self._into_hidden = torch.empty_like(hidden_MC) if needed[0] else None
-        self._into_weight = torch.empty_like(weight_VC) if needed[1] else None
+    def __init__(self, needed: tuple[bool, ...], sides: _Sides) -> None:
+        self._sides = sides
+        kept_in = sides.kept_hidden_MC.dtype
+        self._into_hidden = torch.empty_like(sides.kept_hidden_MC) if needed[0] else None
+        self._into_weight = torch.empty_like(sides.weight_VC, dtype=kept_in) if needed[1] else None
         self._begun = False
 
     @property
@@ -125,37 +160,53 @@ class _Gradients:
             self._into_weight.zero_()
         return [self._into_hidden, self._into_weight]
 
-    def add(
-        self, rows: slice, shares_PV: torch.Tensor, targets_P: torch.Tensor, weights_P: torch.Tensor
-    ) -> None:
-        """Add a tile, given its softmax, which is overwritten."""
-        if self._into_hidden is None and self._into_weight is None:
-            return
-        shares_PV.scatter_add_(1, targets_P[:, None], shares_PV.new_full((len(targets_P), 1), -1.0))
+    def add(self, rows: slice, slopes_PV: torch.Tensor, weights_P: torch.Tensor) -> None:
+        """Add a tile, given the cross-entropy's gradient by its logits."""
         if self._into_hidden is not None:
-            torch.mm(shares_PV, self._weight_VC, out=self._into_hidden[rows]).mul_(weights_P[:, None])
+            found_PC = torch.mm(slopes_PV, self._sides.weight_VC)
+            torch.mul(found_PC, weights_P[:, None], out=self._into_hidden[rows])
         if self._into_weight is not None:
-            weighted_PC = self._hidden_MC[rows] * weights_P[:, None]
-            self._into_weight.addmm_(shares_PV.t(), weighted_PC, beta=int(self._begun))
+            weighted_PC = self._sides.kept_hidden_MC[rows] * weights_P[:, None]
+            self._add_to_weight(self._into_weight, slopes_PV, weighted_PC)
             self._begun = True
 
+    def _add_to_weight(
+        self, into_VC: torch.Tensor, slopes_PV: torch.Tensor, weighted_PC: torch.Tensor
+    ) -> None:
+        if into_VC.dtype is slopes_PV.dtype:
+            into_VC.addmm_(slopes_PV.t(), weighted_PC, beta=int(self._begun))
+            return
+        weighted_PC = weighted_PC.to(slopes_PV.dtype)
+        most = max(1, _WEIGHTS_AT_ONCE // into_VC.shape[1])
+        found = weighted_PC.new_empty(min(most, len(into_VC)), into_VC.shape[1])
+        for slopes_PX, into_XC in zip(
+            torch.split(slopes_PV, most, 1), torch.split(into_VC, most), strict=True
+        ):
+            found_XC = torch.mm(slopes_PX.t(), weighted_PC, out=found[: len(into_XC)])
+            into_XC.add_(found_XC) if self._begun else into_XC.copy_(found_XC)
 
-def _tiles(hidden_MC: torch.Tensor, weight_VC: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield equal tiles of rows, each with its logits in the same memory as the one before."""
-    count, vocabulary = len(hidden_MC), len(weight_VC)
-    most = max(1, LOGITS_AT_ONCE // vocabulary)
-    size = -(-count // max(1, -(-count // most)))
-    logits = hidden_MC.new_empty(size, vocabulary)
-    for begin in range(0, count, max(1, size)):
-        rows = slice(begin, min(begin + size, count))
-        tile_PC = hidden_MC[rows]
-        yield rows, torch.mm(tile_PC, weight_VC.t(), out=logits[: len(tile_PC)])
+
+def _log_probs(logits_PV: torch.Tensor, targets_P: torch.Tensor, kept_in: torch.dtype) -> torch.Tensor:
+    """Return the targets' log-probabilities; turn the logits into the cross-entropies' gradients by them."""
+    if logits_PV.dtype is kept_in:
+        return _log_probs_exactly(logits_PV, targets_P)
+    # The shares are rounded with 1 taken off the target's: beside 1 a small rest would be lost.
+    at_once = max(1, _SOFTMAX_AT_ONCE // logits_PV.shape[1])
+    parts = []
+    for rounded_XV, targets_X in zip(
+        torch.split(logits_PV, at_once), torch.split(targets_P, at_once), strict=True
+    ):
+        exact_XV = rounded_XV.to(kept_in)
+        parts.append(_log_probs_exactly(exact_XV, targets_X))
+        rounded_XV.copy_(exact_XV)
+    return torch.cat(parts)
 
 
-def _log_probs(logits_PV: torch.Tensor, targets_P: torch.Tensor) -> torch.Tensor:
-    """Return the targets' log-probabilities and turn the logits into their softmax, in place."""
+def _log_probs_exactly(logits_PV: torch.Tensor, targets_P: torch.Tensor) -> torch.Tensor:
     target_P = logits_PV.gather(1, targets_P[:, None]).squeeze(1)
     largest_P = logits_PV.amax(dim=-1)
     torch.softmax(logits_PV, dim=-1, out=logits_PV)
     # The largest share is at least 1/V: its logarithm is safe where another one's may not be.
-    return target_P - largest_P + logits_PV.amax(dim=-1).log()
+    log_probs_P = target_P - largest_P + logits_PV.amax(dim=-1).log()
+    logits_PV.scatter_add_(1, targets_P[:, None], logits_PV.new_full((len(targets_P), 1), -1.0))
+    return log_probs_P

@@ -35,7 +35,7 @@ def norm_backward(
     """Turn the output's gradient into the input's, in place; return the weight's before its sum over N."""
     unit_NC = torch.mul(x_NC, scale_N1, out=scratch_NC[0])
     along_NC = torch.mul(grad_NC, unit_NC, out=scratch_NC[1])
-    mean_N1 = torch.mv(along_NC, weight_C).div_(x_NC.shape[1]).unsqueeze(1)
+    mean_N1 = torch.mv(along_NC, weight_C.to(x_NC.dtype)).div_(x_NC.shape[1]).unsqueeze(1)
     grad_NC.mul_(weight_C).addcmul_(unit_NC, mean_N1, value=-1).mul_(scale_N1)
     return along_NC
 

@@ -19,6 +19,7 @@ from torch import nn
 from realm.training.attention import Groups
 from realm.training.fast import kernels
 from realm.training.fast.buffers import Buffers, Scratch
+from realm.training.fast.products import Products
 from realm.training.fast.projection import Gradients, Projection
 
 Angles = tuple[torch.Tensor, torch.Tensor]
@@ -33,12 +34,17 @@ class Pass:
     angles: Angles
     places_M: torch.Tensor
     buffers: Buffers
-    scratch: Scratch
+    products: Products
     scales: dict[Norm, torch.Tensor] = field(default_factory=dict)
     """1 / rms of each row that a norm has seen."""
     sums: dict[Attention, list[torch.Tensor]] = field(default_factory=dict)
     """Log-sum-exps of attention, for each group of rows."""
     gradients: Gradients = field(default_factory=Gradients)
+
+    @property
+    def scratch(self) -> Scratch:
+        """Memory for what is forgotten soon."""
+        return self.products.scratch
 
 
 class Norm:
@@ -80,7 +86,7 @@ class TurnedHeads:
     def forward(self, x_XC: torch.Tensor, angles: Angles, run: Pass) -> torch.Tensor:
         """Return the heads (X, H, D), in scratch memory of the caller's frame."""
         raw_XHD = self._raw(len(x_XC), run)
-        self.projection.forward(x_XC, raw_XHD.flatten(1), run.scratch)
+        self.projection.forward(x_XC, raw_XHD.flatten(1), run.products)
         return self._turned(raw_XHD, angles, run, None if self.norm is None else self.norm.forward)
 
     def again(self, rows: int, angles: Angles, run: Pass) -> torch.Tensor:
@@ -103,7 +109,7 @@ class TurnedHeads:
             back_XHD = kernels.rotate(grad_XHD, *angles, run.scratch.take(*grad_XHD.shape), sign=-1)
             if self.norm is not None:
                 self.norm.backward(back_XHD.flatten(0, 1), raw_XHD.flatten(0, 1), run)
-            self.projection.backward(back_XHD.flatten(1), x_XC, run.gradients, run.scratch, into_XC, add=add)
+            self.projection.backward(back_XHD.flatten(1), x_XC, run.gradients, run.products, into_XC, add=add)
 
     def _raw(self, rows: int, run: Pass) -> torch.Tensor:
         heads = self.projection.out_features // self._head_dim
@@ -145,14 +151,14 @@ class Attention:
         """Write the output (N, C), or (M, C) in the last layer; return it."""
         found_NHD, value_NGD = self._attended(len(x_NC), run), self._values(len(x_NC), run)
         with run.scratch.frame():
-            normed_NC = self._norm.forward(x_NC, run.scratch.take(*x_NC.shape), run)
+            normed_NC = run.products.side(self._norm.forward(x_NC, run.scratch.take(*x_NC.shape), run))
             query = self._query.forward(self._choose(normed_NC, run), self._angles(run), run)
             query_NHD = self._spread(query, len(x_NC), run)
             key_NGD = self._key.forward(normed_NC, run.angles, run)
-            self._value.forward(normed_NC, value_NGD.flatten(1), run.scratch)
+            self._value.forward(normed_NC, value_NGD.flatten(1), run.products)
             run.sums[self] = kernels.attend(query_NHD, key_NGD, value_NGD, run.groups, self._scale, found_NHD)
         found_XO = self._choose(found_NHD.flatten(1), run)
-        return self._out.forward(found_XO, out_XC, run.scratch, residual_NO=self._choose(x_NC, run))
+        return self._out.forward(found_XO, out_XC, run.products, residual_NO=self._choose(x_NC, run))
 
     def backward(
         self, grad_XC: torch.Tensor, x_NC: torch.Tensor, run: Pass, *, further: bool
@@ -184,7 +190,7 @@ class Attention:
             key_NGD = self._key.again(tokens, run.angles, run)
             grad_XHD = run.scratch.take(*query_XHD.shape)
             found_XO = self._choose(found_NHD.flatten(1), run)
-            self._out.backward(grad_XC, found_XO, run.gradients, run.scratch, grad_XHD.flatten(1))
+            self._out.backward(grad_XC, found_XO, run.gradients, run.products, grad_XHD.flatten(1))
             grad_NHD = self._spread(grad_XHD, tokens, run)
             tensors = (grad_NHD, query_NHD, key_NGD, value_NGD, found_NHD)
             kernels.attend_backward(tensors, run.sums.pop(self), run.groups, self._scale, grads)
@@ -195,10 +201,10 @@ class Attention:
     ) -> None:
         query_grad, key_grad, value_grad = grads
         with run.scratch.frame():
-            normed_NC = self._norm.again(x_NC, run.scratch.take(*x_NC.shape), run)
+            normed_NC = run.products.side(self._norm.again(x_NC, run.scratch.take(*x_NC.shape), run))
             self._key.backward(key_grad, normed_NC, run.angles, run, into_NC, add=False)
             value_NX = value_grad.flatten(1)
-            self._value.backward(value_NX, normed_NC, run.gradients, run.scratch, into_NC, add=True)
+            self._value.backward(value_NX, normed_NC, run.gradients, run.products, into_NC, add=True)
             normed_XC, query_grad = self._choose(normed_NC, run), self._choose(query_grad, run)
             if not self._chosen or into_NC is None:
                 self._query.backward(query_grad, normed_XC, self._angles(run), run, into_NC, add=True)
@@ -246,12 +252,12 @@ class MLP:
         """Write the output; return it."""
         gate_XF, up_XF = self._kept(len(x_XC), run)
         with run.scratch.frame():
-            normed_XC = self._norm.forward(x_XC, run.scratch.take(*x_XC.shape), run)
-            self._gate.forward(normed_XC, gate_XF, run.scratch)
-            self._up.forward(normed_XC, up_XF, run.scratch)
+            normed_XC = run.products.side(self._norm.forward(x_XC, run.scratch.take(*x_XC.shape), run))
+            self._gate.forward(normed_XC, gate_XF, run.products)
+            self._up.forward(normed_XC, up_XF, run.products)
             product_XF = run.scratch.take(*gate_XF.shape)
             kernels.swiglu(gate_XF, up_XF, product_XF, product_XF)
-            return self._down.forward(product_XF, out_XC, run.scratch, residual_NO=x_XC)
+            return self._down.forward(product_XF, out_XC, run.products, residual_NO=x_XC)
 
     def backward(self, grad_XC: torch.Tensor, x_XC: torch.Tensor, run: Pass) -> None:
         """Collect gradients; turn the output's gradient into the input's, in place."""
@@ -267,11 +273,11 @@ class MLP:
         with run.scratch.frame():
             silu_XF, product_XF = (run.scratch.take(*gate_XF.shape) for _ in range(2))
             kernels.swiglu(gate_XF, up_XF, silu_XF, product_XF)
-            self._down.backward(grad_XC, product_XF, run.gradients, run.scratch, product_XF)
+            self._down.backward(grad_XC, product_XF, run.gradients, run.products, product_XF)
             kernels.swiglu_backward(product_XF, gate_XF, up_XF, silu_XF)
-            normed_XC = self._norm.again(x_XC, run.scratch.take(*x_XC.shape), run)
-            self._gate.backward(product_XF, normed_XC, run.gradients, run.scratch, into_XC)
-            self._up.backward(silu_XF, normed_XC, run.gradients, run.scratch, into_XC, add=True)
+            normed_XC = run.products.side(self._norm.again(x_XC, run.scratch.take(*x_XC.shape), run))
+            self._gate.backward(product_XF, normed_XC, run.gradients, run.products, into_XC)
+            self._up.backward(silu_XF, normed_XC, run.gradients, run.products, into_XC, add=True)
 
     def _kept(self, rows: int, run: Pass) -> tuple[torch.Tensor, torch.Tensor]:
         gate, up = (

@@ -1,11 +1,14 @@
 """A linear map with its LoRA adapters, taken from the modules at each pass.
 
-Adapters are merged into a scratch matrix before the product, W + Σ s·BA, which costs r/N of the
-product and saves every pass over the activations that adding them apart would take (N tokens, rank
-r). Not covered, and refused by `known`: dropout, DoRA and other variants, biases of adapters,
-quantised or transposed weights.
+One product gives both. Where nothing is rounded, adapters are merged into a scratch matrix before it,
+W + Σ s·BA, which costs r/N of the product and saves every pass over the activations that adding them
+apart would take (N tokens, rank r). Where sides are rounded, W + BA would lose a BA that is small
+beside W: there adapters are further columns, [x, xAᵀ] · [W, s·B]ᵀ, which costs r/I more.
 
-Shapes: N tokens, I inputs, O outputs, K rank.
+Not covered, and refused by `known`: dropout, DoRA and other variants, biases of adapters, quantised or
+transposed weights.
+
+Shapes: N tokens, I inputs, O outputs, K rank, J inputs or outputs and the ranks of all adapters.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from realm.training.fast.buffers import Scratch
+from realm.training.fast.products import Products
 
 Adapter = tuple[nn.Parameter, nn.Parameter, float]
 """A (K, I), B (O, K) and their factor."""
@@ -85,16 +88,13 @@ class Projection:
         self,
         x_NI: torch.Tensor,
         out_NO: torch.Tensor,
-        scratch: Scratch,
+        products: Products,
         residual_NO: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Write the output, plus a residual; return it."""
-        with scratch.frame():
-            weight_OI = self._weight(scratch)
-            if residual_NO is None:
-                torch.mm(x_NI, weight_OI.t(), out=out_NO)
-            else:
-                torch.addmm(residual_NO, x_NI, weight_OI.t(), out=out_NO)
+        with products.scratch.frame():
+            x_NJ, weight_OJ = self._forward_sides(x_NI, products)
+            products.write(x_NJ, weight_OJ.t(), out_NO, residual_NO)
         return out_NO if self._linear.bias is None else out_NO.add_(self._linear.bias)
 
     def backward(
@@ -102,7 +102,7 @@ class Projection:
         grad_NO: torch.Tensor,
         x_NI: torch.Tensor,
         gradients: Gradients,
-        scratch: Scratch,
+        products: Products,
         into_NI: torch.Tensor | None,
         *,
         add: bool = False,
@@ -112,27 +112,47 @@ class Projection:
         `into_NI` may be the memory of `x_NI`, which is read before.
         """
         weight, bias = self._linear.weight, self._linear.bias
-        if weight.requires_grad:
-            gradients.add(weight, torch.mm(grad_NO.t(), x_NI))
         if bias is not None and bias.requires_grad:
             gradients.add(bias, grad_NO.sum(0))
-        for a_KI, b_OK, factor in self.adapters():
-            if b_OK.requires_grad:
-                low_NK = torch.mm(x_NI, a_KI.t())
-                gradients.add(b_OK, torch.mm(grad_NO.t(), low_NK).mul_(factor))
-            if a_KI.requires_grad:
-                low_NK = torch.mm(grad_NO, b_OK)
-                gradients.add(a_KI, torch.mm(low_NK.t(), x_NI).mul_(factor))
-        if into_NI is not None:
-            with scratch.frame():
-                torch.addmm(into_NI, grad_NO, self._weight(scratch), beta=int(add), out=into_NI)
+        with products.scratch.frame():
+            grad_NO = products.side(grad_NO)
+            if weight.requires_grad:
+                gradients.add(weight, products.new(grad_NO.t(), x_NI))
+            for a_KI, b_OK, factor in self.adapters():
+                if b_OK.requires_grad:
+                    low_NK = products.new(x_NI, a_KI.t())
+                    gradients.add(b_OK, products.new(grad_NO.t(), low_NK).mul_(factor))
+                if a_KI.requires_grad:
+                    low_NK = products.new(grad_NO, b_OK)
+                    gradients.add(a_KI, products.new(low_NK.t(), x_NI).mul_(factor))
+            if into_NI is not None:
+                grad_NJ, weight_JI = self._backward_sides(grad_NO, products)
+                products.write(grad_NJ, weight_JI, into_NI, into_NI if add else None)
 
-    def _weight(self, scratch: Scratch) -> torch.Tensor:
-        weight_OI: torch.Tensor = self._linear.weight
+    def _forward_sides(self, x_NI: torch.Tensor, products: Products) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return x (N, J) and the weight (O, J), the adapters in them, in memory of the caller's frame."""
         adapters = self.adapters()
+        if not adapters or not products.rounds:
+            return x_NI, self._merged(adapters, products)
+        x_NI = products.side(x_NI)
+        low = [products.new(x_NI, a_KI.t()) for a_KI, _, _ in adapters]
+        up = [b_OK * factor for _, b_OK, factor in adapters]
+        return products.joined([x_NI, *low], 1), products.joined([self._linear.weight, *up], 1)
+
+    def _backward_sides(self, grad_NO: torch.Tensor, products: Products) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the output's gradient (N, J) and the weight (J, I), the same way."""
+        adapters = self.adapters()
+        if not adapters or not products.rounds:
+            return grad_NO, self._merged(adapters, products)
+        low = [products.new(grad_NO, b_OK).mul_(factor) for _, b_OK, factor in adapters]
+        up = [a_KI for a_KI, _, _ in adapters]
+        return products.joined([grad_NO, *low], 1), products.joined([self._linear.weight, *up], 0)
+
+    def _merged(self, adapters: list[Adapter], products: Products) -> torch.Tensor:
+        weight_OI = products.side(self._linear.weight)
         if not adapters:
             return weight_OI
-        merged_OI = scratch.take(*weight_OI.shape)
+        merged_OI = products.scratch.take(*weight_OI.shape)
         for a_KI, b_OK, factor in adapters:
             weight_OI = torch.addmm(weight_OI, b_OK, a_KI, alpha=factor, out=merged_OI)
         return weight_OI

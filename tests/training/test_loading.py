@@ -1,0 +1,81 @@
+"""In which format and on which device a run holds its model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_runs import drills, losses, make_job, make_start, qwen3, run, stages
+
+from realm.core.errors import RefusedError
+from realm.models.adapters import base_of
+from realm.models.files import load
+from realm.training.engine import Trainer
+from realm.training.loading import device_of
+
+# Of PEFT (0.21), which still asks transformers by the old name.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+LORA = {"kind": "lora", "rank": 4}
+FREEZE = {"kind": "full", "freeze": ["embed_tokens", "layers.0.self_attn"]}
+
+
+def prepared(tmp_path: Path, **recipe: Any) -> Trainer:
+    trainer = Trainer(make_job(tmp_path, drills(8), **recipe), lambda _: None)
+    trainer.prepare()
+    return trainer
+
+
+def whole(folder: str | Path) -> dict[str, torch.Tensor]:
+    return load_file(Path(folder) / "model.safetensors")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_is_frozen_of_a_whole_model_keeps_its_bytes(tmp_path: Path, precision: str) -> None:
+    job = make_job(tmp_path, drills(8), parameters=FREEZE, precision=precision, steps=2)
+    before, after = whole(job.start), whole(stages(run(job))[-1].stage)
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    frozen = {name for name in before if "embed_tokens" in name or "layers.0.self_attn" in name}
+    assert still == frozen
+    assert {weight.dtype for weight in after.values()} == {torch.float32}
+
+
+def test_fp32_makes_weights_of_16_bit_files_fp32_so_that_small_steps_count(tmp_path: Path) -> None:
+    make_start(tmp_path / "start", qwen3().to(torch.bfloat16))
+    job = make_job(tmp_path, drills(8), steps=3, optimizer={"kind": "adamw", "learning_rate": 1e-6})
+    stage = stages(run(job))[-1].stage
+    before, after = whole(job.start), whole(stage)
+    assert {weight.dtype for weight in before.values()} == {torch.bfloat16}
+    assert {weight.dtype for weight in after.values()} == {torch.float32}
+    moved = sum(int((after[name] != before[name].float()).sum()) for name in before)
+    assert moved > 0.9 * sum(weight.numel() for weight in before.values())
+    assert load(Path(stage)).model.dtype is torch.float32
+
+
+def test_beside_an_adapter_in_bf16_the_base_is_held_in_bf16(tmp_path: Path) -> None:
+    trainer = prepared(tmp_path, parameters=LORA, precision="bf16")
+    held = {(parameter.requires_grad, parameter.dtype) for parameter in trainer.model.parameters()}
+    assert held == {(True, torch.float32), (False, torch.bfloat16)}
+    assert "forward" in base_of(trainer.model).model.__dict__, "the fast way is not taken"
+
+
+def test_an_adapter_learns_the_same_beside_a_base_held_in_bf16(tmp_path: Path) -> None:
+    rules = {"parameters": LORA, "steps": 6, "optimizer": {"kind": "adamw", "learning_rate": 1e-2}}
+    base = "sha256:" + "0" * 64
+    exact, rounded = (
+        losses(run(make_job(tmp_path, drills(24), precision=each, **rules).model_copy(update={"base": base})))
+        for each in ("fp32", "bf16")
+    )
+    assert exact != rounded
+    assert rounded == pytest.approx(exact, rel=0.01)
+    assert exact[-1] < 0.9 * exact[0]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_before_anything_is_loaded() -> None:
+    assert device_of("auto") == device_of("cpu") == torch.device("cpu")
+    with pytest.raises(RefusedError, match="finds no GPU here"):
+        device_of("cuda")
