@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from table_generator import Table
 
 from realm.core.events import AnswersGraded, Event, Graded
 from realm.core.hashing import hash_bytes
-from realm.core.records import Message
 from realm.evaluation.child import EvaluateJob, evaluate
 from realm.evaluation.early import PASSES, STRIDE, Early, verdict
 from realm.evaluation.score import Scoring, SuiteScore, share
@@ -22,6 +22,7 @@ from realm.skills.catalogue.bin import Bin
 from realm.skills.skill import Problem
 
 BIN = build_suite(Bin(Bin.Config()), 5, 30)
+# Of answers that have several lines, that is half.
 FIRST_LINES = {problem.messages: problem.expected.partition("\n")[0] for problem in BIN.problems}
 
 
@@ -33,43 +34,12 @@ def suite_of(part: Suite, threshold: float, scoring: Scoring = "binary") -> Reso
     )
 
 
-class FirstLines:
-    """A generator that gives only the first line of each answer: half of what has several."""
-
-    description = {"backend": "table"}  # noqa: RUF012
-
-    def generate(
-        self,
-        prompts: Sequence[Sequence[Message]],
-        *,
-        max_tokens: int,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-    ) -> list[str]:
-        return [FIRST_LINES[tuple(prompt)] for prompt in prompts]
-
-    def stream(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-    ) -> Iterator[str]:
-        yield FIRST_LINES[tuple(messages)]
-
-    def loss(self, chats: Sequence[Sequence[Message]]) -> tuple[float, int]:
-        return 0.0, 0
-
-
 def asked(suite: ResolvedSuite, folder: Path) -> SuiteScore:
     job = EvaluateJob(
         run="r1", checkpoint=hash_bytes(b"x"), folder="", suites=suite.parts, events=str(folder / "events")
     )
     told: list[Event] = []
-    evaluate(job, FirstLines(), told.append)
+    evaluate(job, Table(FIRST_LINES.__getitem__), told.append)
     batches = [event for event in told if isinstance(event, AnswersGraded)]
     answers = {
         part.id: (

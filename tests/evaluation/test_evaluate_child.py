@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from table_generator import Table
 
 from realm.core import events
 from realm.core.errors import UsageError
@@ -24,53 +26,22 @@ SUITES = tuple(
 KNOWN = {p.messages: p.expected for suite in SUITES for p in suite.problems}
 
 
-class Oracle:
+class Oracle(Table):
     """A generator that knows every answer, but those of the calls named `unknown`."""
 
     def __init__(self, unknown: str = "no such call") -> None:
-        self.unknown = unknown
-        self.description = {"backend": "table"}
-
-    def generate(
-        self,
-        prompts: Sequence[Sequence[Message]],
-        *,
-        max_tokens: int,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-    ) -> list[str]:
-        return ["?" if self.unknown in prompt[1].content else KNOWN[tuple(prompt)] for prompt in prompts]
-
-    def stream(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-    ) -> Iterator[str]:
-        yield KNOWN[tuple(messages)]
+        super().__init__(lambda prompt: "?" if unknown in prompt[1].content else KNOWN[prompt])
 
     def loss(self, chats: Sequence[Sequence[Message]]) -> tuple[float, int]:
         assert all(KNOWN[tuple(chat[:-1])] == chat[-1].content for chat in chats)
-        return 0.5 * len(chats), len(chats)
+        return super().loss(chats)
 
 
 class Short(Oracle):
     """A generator that loses an answer."""
 
-    def generate(
-        self,
-        prompts: Sequence[Sequence[Message]],
-        *,
-        max_tokens: int,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-    ) -> list[str]:
-        return [KNOWN[tuple(prompt)] for prompt in prompts][1:]
+    def generate(self, prompts: Sequence[Sequence[Message]], **settings: Any) -> list[str]:
+        return super().generate(prompts, **settings)[1:]
 
 
 def make_job(folder: Path) -> EvaluateJob:
