@@ -63,7 +63,7 @@ def test_a_cut_row_tells_its_full_length() -> None:
 def test_a_template_that_writes_contents_only_is_refused() -> None:
     made = train_tokenizer(["abc"], 300)
     made.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
-    with pytest.raises(MaskingError, match="does not mark"):
+    with pytest.raises(MaskingError, match="cannot be told from the chat template"):
         encode(made, Example(messages=(Message(role="assistant", content="x"),)), 10)
 
 

@@ -11,7 +11,7 @@ from realm.core.errors import DataError, MaskingError, RefusedError
 from realm.core.records import Example, Message
 from realm.models.chat import encode, encode_flat, encode_many, end_ids, prompt_ids
 from realm.models.template import Template
-from realm.models.tokenizer import train_tokenizer
+from realm.models.tokenizer import CHAT_TEMPLATE, train_tokenizer
 
 DERIVED = sorted(set(SOURCES) - {"alpaca"})
 WORDS = [
@@ -162,6 +162,99 @@ def test_weights_of_turns_and_rows_multiply() -> None:
         row = encode_many(made, [Example(messages=chat, weight=0.25)] * count, 100)[-1]
         assert row.turns == 1
         assert set(row.weights.tolist()) == {0.0, 0.5}
+
+
+def _marked(template: str) -> PreTrainedTokenizerFast:
+    made = train_tokenizer(["abc"], 300)
+    made.chat_template = template
+    return made
+
+
+def _said(*turns: tuple[str, str, float]) -> Example:
+    return Example(messages=tuple(Message(role=role, content=text, weight=w) for role, text, w in turns))
+
+
+def _blocks_where(condition: str) -> str:
+    return CHAT_TEMPLATE.replace("message['role'] == 'assistant'", condition)
+
+
+HEADERS = CHAT_TEMPLATE.replace(
+    "{{- '<|' + message['role'] + '|>' -}}",
+    "{%- generation -%}{{- '<|' + message['role'] + '|>' -}}{%- endgeneration -%}",
+)
+WHOLE = "{% generation %}" + CHAT_TEMPLATE.replace("{%- generation -%}", "").replace(
+    "{%- endgeneration -%}", ""
+) + "{% endgeneration %}"  # fmt: skip
+TURN = (
+    "{% for m in messages %}{{ '<|' + m.role + '|>' }}{% if m.role == 'assistant' %}"
+    "{% generation %}{{ m.content }}{% endgeneration %}GAP{% generation %}{{ '<|end|>' }}{% endgeneration %}"
+    "{% else %}{{ m.content + '<|end|>' }}{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (_blocks_where("message['role'] == 'user'"), r"holds turn 2 \(user\)"),
+        (_blocks_where("message['role'] == 'system'"), r"holds turn 1 \(system\)"),
+        (_blocks_where("loop.index == 2"), r"holds turn 2 \(user\)"),
+        (HEADERS, r"holds turn 1 \(system\)"),
+        (WHOLE, r"holds turn 1 \(system\) and turn 2 \(user\) and turn 3 \(assistant\)"),
+        ("{% generation %}Begin.{% endgeneration %}" + CHAT_TEMPLATE, "stands before every turn"),
+        (CHAT_TEMPLATE.replace("+ '<|end|>' -}}{%- endgen", "+ messages[1]['content'] -}}{%- endgen"), "and"),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 200])
+def test_a_generation_block_with_anybody_elses_words_is_refused(
+    template: str, message: str, count: int
+) -> None:
+    row = _said(("system", "be short", 1), ("user", "the question", 1), ("assistant", "THE ANSWER", 1))
+    with pytest.raises(MaskingError, match=message):
+        encode_many(_marked(template), [row] * count, 100)
+
+
+def test_weights_follow_the_turn_that_a_block_holds_not_its_place() -> None:
+    row = _said(("user", "a", 1), ("assistant", "GOOD", 1), ("user", "b", 1), ("assistant", "BAD", 0))
+    for count in (1, 200):
+        found = encode_many(_marked(_blocks_where("loop.last")), [row] * count, 100)[-1]
+        assert not found.trained.any(), "the last answer weighs nothing, and no block holds the first"
+
+
+@pytest.mark.parametrize("between", ["", " and "])
+def test_every_block_of_a_turn_has_its_weight(between: str) -> None:
+    made = _marked(TURN.replace("GAP", between))
+    row = _said(("user", "q", 1), ("assistant", "①", 0.5), ("user", "r", 1), ("assistant", "", 2))
+    for count in (1, 200):
+        found = encode_many(made, [row] * count, 100)[-1]
+        texts = [made.decode(found.ids[found.weights == weight].tolist()) for weight in (0.5, 2)]
+        assert texts == ["①<|end|>", "<|end|>"]
+        assert set(found.weights.tolist()) == {0, 0.5, 2}
+        assert found.turns == (3 if between else 2)
+
+
+def test_a_thought_in_a_block_of_its_own_belongs_to_the_answer_behind_it() -> None:
+    template = (
+        "{% for m in messages %}{{ '<|' + m.role + '|>' }}{% if m.role == 'assistant' %}"
+        "{% generation %}{{ m.content.split('#')[0] | length }}{% endgeneration %}"
+        "{% generation %}{{ m.content.split('#')[1] + '<|end|>' }}{% endgeneration %}"
+        "{% else %}{{ m.content + '<|end|>' }}{% endif %}{% endfor %}"
+    )
+    made = _marked(template.replace("[0] | length", "[0][-2:]"))
+    assert _trained_texts(made, _said(("user", "q", 1), ("assistant", "abc#de", 1))) == ["bcde<|end|>"]
+
+
+@pytest.mark.parametrize("source", ["chatml", "own"])
+def test_characters_that_marks_are_made_of_may_stand_in_contents(source: str) -> None:
+    made = tokenizer("chatml") if source == "chatml" else _marked(CHAT_TEMPLATE)
+    answer = "a\U000f0003\U000f0001b\ue000"
+    found = _trained_texts(made, _said(("user", "\U000f0002\U000f0003 q", 1), ("assistant", answer, 1)))
+    assert [text.split("<|")[0] for text in found] == [answer]
+
+
+def test_more_turns_than_can_be_marked_are_refused() -> None:
+    row = _said(*[("user", "q", 1), ("assistant", "a", 1)] * 20_000)
+    with pytest.raises(MaskingError, match="more than 32767 turns"):
+        encode(tokenizer("chatml"), row, 100)
 
 
 def test_a_template_without_an_end_token_is_refused_with_what_to_do() -> None:

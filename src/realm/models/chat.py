@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from realm.core.errors import DataError, NotFoundError, RefusedError
 from realm.core.hashing import hash_bytes
 from realm.core.records import Example, Message
-from realm.models.template import ASSISTANT, Chat, Refusal, Rendered, Roles, Shape, Template, underivable
+from realm.models.renderer import Chat, Refusal
+from realm.models.shape import Rendered, Roles, Shape
+from realm.models.template import ASSISTANT, Template, underivable
 from realm.models.words import Track, Words, plain_backend, trained_tokens
 
 if TYPE_CHECKING:
@@ -411,8 +413,8 @@ def _whole(
 def _weights(example: Example, rendered: Rendered, offsets: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
     weights_T = np.zeros(len(offsets), np.float32)
     for span in rendered.spans:
-        turn = 1.0 if span.message < 0 else example.messages[span.message].weight
-        weights_T[trained_tokens(offsets, rendered.text, [(span.begin, span.end)])] = turn * example.weight
+        weight = example.messages[span.message].weight * example.weight
+        weights_T[trained_tokens(offsets, rendered.text, [(span.begin, span.end)])] = weight
     return weights_T
 
 

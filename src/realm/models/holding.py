@@ -16,23 +16,44 @@ _TAIL_TOKENS = 64
 
 
 class HoldBack:
-    """Lower the logit of the token that would complete one of the given texts."""
+    """Lower the logits of all tokens that would complete one of the given texts, however it is cut."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], penalty: float) -> None:
         """Take the penalty in nats."""
+        self._tokenizer = tokenizer
         self._penalty = penalty
-        self._sequences = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        self._always: set[int] = set()
+        """Tokens that hold a whole text."""
+        self._behind: dict[str, set[int]] = {}
+        """By the beginning of a text: tokens that begin with the rest of it."""
+        for text in texts:
+            for token, piece in _pieces(tokenizer, text[-1]):
+                if text in piece:
+                    self._always.add(token)
+                for cut in range(1, len(text)):
+                    if piece.startswith(text[cut:]):
+                        self._behind.setdefault(text[:cut], set()).add(token)
 
     def __call__(self, ids_BT: torch.Tensor, logits_BV: torch.Tensor) -> torch.Tensor:
         logits_BV = logits_BV.clone()
-        for *before, last in self._sequences:
-            if not before:
-                logits_BV[:, last] -= self._penalty
-            elif ids_BT.shape[1] >= len(before):
-                tail_T = ids_BT.new_tensor(before)
-                written_B = (ids_BT[:, -len(before) :] == tail_T).all(-1)
-                logits_BV[written_B, last] -= self._penalty
+        for b, ids in enumerate(ids_BT[:, -_TAIL_TOKENS:].tolist()):
+            written = self._tokenizer.decode(ids)
+            completing = [tokens for begun, tokens in self._behind.items() if written.endswith(begun)]
+            logits_BV[b, sorted(self._always.union(*completing))] -= self._penalty
         return logits_BV
+
+
+def _pieces(tokenizer: PreTrainedTokenizerFast, sign: str) -> list[tuple[int, str]]:
+    """Return the tokens that may hold a sign, each as it is written behind another one."""
+    names = tokenizer.get_vocab()
+    # Signs of ASCII stand for themselves in the names of tokens, others may be written in another alphabet.
+    chosen = sorted(
+        id_ for name, id_ in names.items() if sign in name or not (sign.isascii() and sign.isprintable())
+    )
+    [*_, anchor] = tokenizer.encode("a", add_special_tokens=False)
+    bare = len(tokenizer.decode([anchor]))
+    texts = tokenizer.batch_decode([[anchor, token] for token in chosen])
+    return [(token, text[bare:]) for token, text in zip(chosen, texts, strict=True)]
 
 
 class EndAfter:

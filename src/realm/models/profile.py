@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-from pydantic import BeforeValidator, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from realm.core.config import Config
 from realm.core.kinds import Family
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
     LogitsProcessor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     """Takes the tokens so far (B, T) and logits of the next ones (B, V); returns logits (B, V)."""
+
+
+Marker = Annotated[str, Field(min_length=1, max_length=32)]
+"""A text that stands for something in an answer."""
+Penalty = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+"""How far a logit is lowered, nats."""
 
 
 class Profile(Protocol):

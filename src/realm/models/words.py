@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from realm.models.template import Shape, Span
+from realm.models.shape import Shape, Span
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

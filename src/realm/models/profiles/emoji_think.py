@@ -16,6 +16,7 @@ from pydantic import Field
 from realm.core.config import Config as BaseConfig
 from realm.core.records import Example, Message
 from realm.core.seeds import fraction, rng
+from realm.models.profile import Marker, Penalty
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|$)\s*", re.DOTALL)
 _TAGS = ("<think>", "</think>")
 
+Markers = Annotated[tuple[Marker, ...], Field(min_length=1, max_length=64)]
 Times = Annotated[int, Field(ge=1, le=8)]
 
 
@@ -35,15 +37,15 @@ class EmojiThink:
         """Which emoji, and how often."""
 
         kind: Literal["emoji_think"] = "emoji_think"
-        think: tuple[str, ...] = ("🤔", "💡", "🧠", "🔍")
+        think: Markers = ("🤔", "💡", "🧠", "🔍")
         """One of them begins an answer."""
-        stop: tuple[str, ...] = ("🛑",)
+        stop: Markers = ("🛑",)
         """One of them ends an answer."""
         most: Times = 4
         """Each is asked for 1 to so many times."""
         share: Annotated[float, Field(ge=0, le=1)] = 0.5
         """Of the rows, those that ask for emoji."""
-        penalty: Annotated[float, Field(gt=0)] = 100.0
+        penalty: Penalty = 100.0
         """How far a held-back token's logit is lowered, nats."""
 
     def __init__(self, config: Config) -> None:

@@ -8,21 +8,20 @@ their own as text.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import Field
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from realm.core.config import Config as BaseConfig
 from realm.core.records import Example, Message
+from realm.models.profile import Marker, Penalty
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from realm.models.profile import LogitsProcessor
 
-_INNERMOST = re.compile(r"\b([A-Za-z_]\w*)\(([^()]*)\)")
-
-Marker = Annotated[str, Field(min_length=1, max_length=32)]
+_BRACKET = re.compile(r"(?:(?<!\w)([A-Za-z_]\w*+))?\(|\)")
+_Item: TypeAlias = "str | list[_Item]"
 
 
 class Regime3:
@@ -34,7 +33,7 @@ class Regime3:
         kind: Literal["regime3"] = "regime3"
         start: Marker = "⟨"
         end: Marker = "⟩"
-        penalty: Annotated[float, Field(gt=0)] = 100.0
+        penalty: Penalty = 100.0
         """How far a held-back token's logit is lowered, nats."""
 
     def __init__(self, config: Config) -> None:
@@ -76,18 +75,74 @@ class Regime3:
 
 
 def canonical(text: str) -> str:
-    """Write every call `op(a, b)` as `(op a b)`, inner ones first; a text with a NUL stays as it is."""
-    if "\0" in text:
-        return text
-    kept: list[str] = []
+    """Write every call `op(a, b)` as `(op a b)`, those inside it too.
 
-    def fold(found: re.Match[str]) -> str:
-        arguments = " ".join(part.strip() for part in found[2].split(",") if part.strip())
-        kept.append(f"({found[1]} {arguments})" if arguments else f"({found[1]})")
-        return f"\0{len(kept) - 1}\0"
+    A call that holds brackets of another kind stays as it is. Takes time in proportion to the text, however
+    deep its brackets are.
+    """
+    open_groups, place = [_Group("", None)], 0
+    for found in _BRACKET.finditer(text):
+        open_groups[-1].items.append(text[place : found.start()])
+        place = found.end()
+        if found.group() != ")":
+            open_groups.append(_Group(found.group(), found[1]))
+        elif len(open_groups) > 1:
+            closed = open_groups.pop()
+            open_groups[-1].items.append(closed.call() if closed.is_call else [*closed.whole(), ")"])
+            open_groups[-1].is_call &= closed.is_call
+        else:
+            open_groups[-1].items.append(")")
+    open_groups[-1].items.append(text[place:])
+    return "".join(_texts([item for group in open_groups for item in group.whole()]))
 
-    while _INNERMOST.search(text):
-        text = _INNERMOST.sub(fold, text)
-    while "\0" in text:
-        text = re.sub("\0(\\d+)\0", lambda found: kept[int(found[1])], text)
-    return text
+
+class _Group:
+    """What stands between two brackets."""
+
+    def __init__(self, opening: str, name: str | None) -> None:
+        self.opening = opening
+        self.items: list[_Item] = []
+        """Texts, and groups between them that are closed."""
+        self.is_call = name is not None
+        self._name = name
+
+    def whole(self) -> list[_Item]:
+        """Return the group as it stands, without its end."""
+        return [self.opening, *self.items]
+
+    def call(self) -> list[_Item]:
+        """Return the group in canonical form."""
+        arguments: list[list[_Item]] = [[]]
+        for item in self.items:
+            if isinstance(item, str):
+                first, *others = item.split(",")
+                arguments[-1].append(first)
+                arguments += [[other] for other in others]
+            else:
+                arguments[-1].append(item)
+        written: list[_Item] = [f"({self._name}"]
+        for argument in map(_stripped, arguments):
+            written += [" ", *argument] if argument else []
+        return [*written, ")"]
+
+
+def _stripped(argument: list[_Item]) -> list[_Item]:
+    if isinstance(argument[0], str):
+        argument[0] = argument[0].lstrip()
+    if isinstance(argument[-1], str):
+        argument[-1] = argument[-1].rstrip()
+    return [item for item in argument if item]
+
+
+def _texts(items: list[_Item]) -> Iterator[str]:
+    """Yield the texts of nested lists in order; without recursion, since they may be deep."""
+    waiting = [iter(items)]
+    while waiting:
+        for item in waiting[-1]:
+            if isinstance(item, str):
+                yield item
+            else:
+                waiting.append(iter(item))
+                break
+        else:
+            waiting.pop()
