@@ -1,13 +1,13 @@
 """Measure what runs take, fit the constants of `realm.training.estimate`, and tell its error.
 
-    .venv/bin/python benchmarks/estimate.py measure /tmp/measured.json     about six minutes
+    .venv/bin/python benchmarks/estimate.py measure /tmp/measured.json     about ten minutes
     .venv/bin/python benchmarks/estimate.py fit /tmp/measured.json         prints the FITTED line
     .venv/bin/python benchmarks/estimate.py check /tmp/measured.json       errors with the source's FITTED
 
 Each shape is measured in a fresh process by the engine's own dry step, on the CPU with one thread: the
 peak of resident memory above what is held after the imports. FITTING is what the constants are fitted on;
 HELD_OUT is never shown to the fit. Both differ in hidden size, layers, vocabulary, rows, lengths, what is
-trained, the optimizer and what is computed again.
+trained, the optimizer, what is computed again, and the number format of products.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from realm.training.recipe import Recipe
 
 LORA = {"kind": "lora", "rank": 8}
 DORA = {"kind": "lora", "rank": 8, "dora": True}
+FREEZE = {"kind": "full", "freeze": ["embed_tokens"]}
 
 
 def case(
@@ -48,6 +49,7 @@ def case(
     memory: dict[str, int] | None = None,
     optimizer: str = "adamw",
     parameters: Any = "full",
+    precision: str = "fp32",
 ) -> dict[str, Any]:
     """Describe one run: a shape, rows of equal length, and the rules that take memory."""
     heads = max(4, hidden // 64)
@@ -70,7 +72,7 @@ def case(
         "parameters": parameters,
         "memory": memory or {},
         "device": "cpu",
-        "precision": "fp32",
+        "precision": precision,
         "threads": 1,
     }
     return {"shape": shape, "vocabulary": vocabulary, "rules": rules, "tokens": tokens, "share": share}
@@ -91,6 +93,17 @@ FITTING = [
     case(160, 3, 512, 64, 50),
     case(128, 10, 8000, 6, 400, memory={"recompute_layers": 2}),
     case(160, 7, 5000, 8, 220, memory={"recompute_layers": 2}),
+    case(144, 5, 90_000, 10, 80, parameters=LORA),
+    case(192, 6, 4096, 16, 128, precision="bf16"),
+    case(96, 4, 120_000, 12, 80, precision="bf16"),
+    case(128, 6, 24_000, 16, 150, precision="bf16", memory={"tokens_at_once": 1024}),
+    case(160, 5, 3000, 24, 100, precision="bf16", parameters=LORA),
+    case(128, 4, 60_000, 8, 120, precision="bf16", parameters=LORA),
+    case(224, 4, 8000, 16, 90, precision="bf16", parameters=DORA, tied=False),
+    case(128, 8, 4000, 12, 200, precision="bf16", memory={"recompute_layers": 1}),
+    case(192, 4, 6000, 12, 120, precision="bf16", parameters=FREEZE),
+    case(144, 6, 3000, 10, 240, precision="bf16", memory={"recompute_layers": 2}),
+    case(192, 5, 5000, 12, 120, precision="bf16", parameters=DORA, kv=1),
 ]
 HELD_OUT = [
     case(192, 5, 1024, 24, 90),
@@ -103,6 +116,12 @@ HELD_OUT = [
     case(96, 8, 4096, 48, 60, kind="llama", share=0.3),
     case(256, 4, 30_000, 32, 80, memory={"tokens_at_once": 1500}, optimizer="muon"),
     case(128, 5, 152_000, 4, 200, share=1.0),
+    case(224, 5, 6000, 16, 120, precision="bf16", mlp=2.5),
+    case(112, 5, 100_000, 6, 160, precision="bf16", share=0.8),
+    case(192, 5, 20_000, 24, 100, precision="bf16", memory={"tokens_at_once": 1200}, optimizer="muon"),
+    case(192, 4, 30_000, 12, 110, precision="bf16", parameters=LORA, kv=1),
+    case(320, 3, 12_000, 16, 80, precision="bf16", parameters=DORA, kv=1),
+    case(112, 8, 6000, 9, 260, precision="bf16", memory={"recompute_layers": 2}),
 ]
 CHILD = "import sys, pathlib, realm.training.dryrun as d; sys.exit(d.main(pathlib.Path(sys.argv[1])))"
 CASES = {"fitting": FITTING, "held out": HELD_OUT}

@@ -8,7 +8,7 @@ from realm.core.errors import ConfigError, NotFoundError, RefusedError, UsageErr
 from realm.core.records import Example, Message
 from realm.models.blank import BLANKS, SpecialIds
 from realm.training import calibration, hardware, lengths, pieces, remedies, shapes
-from realm.training import estimate as formula
+from realm.training import estimate_activations as counted
 from realm.training.calibration import Factors, Observation, Prediction
 from realm.training.estimate import PROCESS_BYTES, Plan, estimate
 from realm.training.fast import head
@@ -81,7 +81,7 @@ def test_a_config_that_is_no_language_model_is_refused() -> None:
 
 
 def test_pieces_of_logits_are_counted_as_large_as_the_engine_makes_them() -> None:
-    assert formula.LOGITS_AT_ONCE == {False: pieces.LOGITS_AT_ONCE, True: head.LOGITS_AT_ONCE}
+    assert counted.LOGITS_AT_ONCE == {False: pieces.LOGITS_AT_ONCE, True: head.LOGITS_AT_ONCE}
 
 
 def test_parts_add_up_to_the_peak_and_weights_are_exact() -> None:

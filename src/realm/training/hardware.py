@@ -17,7 +17,7 @@ from pydantic import Field
 
 from realm.core.errors import NotFoundError, UsageError
 from realm.core.records import Record
-from realm.training.precision import CPU_FACTS, cpu_flags
+from realm.training.precision import CPU_BF16, CPU_FACTS, cpu_flags
 
 GB = 10**9
 
@@ -34,7 +34,7 @@ class Hardware(Record):
     count: Annotated[int, Field(ge=1)] = 1
     """Devices that share the weights of one run."""
     flops: Annotated[float, Field(gt=0)]
-    """Multiplications and additions a second, of each device (of a CPU: of each core), at its best."""
+    """Multiplications and additions a second at its best: of a GPU in bf16, of a CPU's core in fp32."""
     bandwidth: Annotated[float, Field(gt=0)]
     """Bytes a second to the device's own memory."""
     half: bool = True
@@ -65,7 +65,7 @@ _GPUS = {
 }
 USUAL = "h100"
 """What is answered for where a GPU is asked for and none is here."""
-_NAMED = re.compile(r"(?:(\d{1,3})x)?([a-z0-9-]+)")
+_NAMED = re.compile(r"(?:([1-9]\d{0,2})x)?([a-z0-9-]+)")
 _CPU_FLOPS = 110e9
 """A core's matrix products in fp32 (docs/LOG.md: 115 to 126 on big shapes)."""
 _CPU_BANDWIDTH = 10e9
@@ -112,7 +112,8 @@ def this_machine(device: Literal["auto", "cpu", "cuda"], count: int = 1) -> Hard
     """
     gpus = [] if device == "cpu" else _gpus()
     if not gpus:
-        return None if device == "cuda" else cpu(free_memory(), half="amx_bf16" in cpu_flags(CPU_FACTS))
+        half = not CPU_BF16.isdisjoint(cpu_flags(CPU_FACTS))
+        return None if device == "cuda" else cpu(free_memory(), half=half)
     name, free_bytes = gpus[0]
     near = next((gpu for gpu in _GPUS if gpu.partition("-")[0] in name.lower().replace(" ", "")), "rtx3090")
     sheet = _GPUS[near]

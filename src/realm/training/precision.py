@@ -21,6 +21,7 @@ CPU_FACTS = Path("/proc/cpuinfo")
 """Where Linux describes the CPU."""
 _INSTRUCTIONS = {"amx_bf16": "AMX tiles", "avx512_bf16": "AVX-512 instructions"}
 """That multiply bf16, by Linux's names of them, best first."""
+CPU_BF16 = frozenset(_INSTRUCTIONS)
 _NAMES: dict[int, Literal["fp32", "bf16"]] = {4: "fp32", 2: "bf16"}
 """By bytes a number."""
 
