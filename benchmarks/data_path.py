@@ -29,7 +29,8 @@ import torch  # isort: skip
 
 from realm.bench.chats import chats, tokenizer
 from realm.models.chat import Encodings, encode_flat, load_tokenizer
-from realm.models.template import Rendered, Template
+from realm.models.shape import Rendered
+from realm.models.template import Template
 from realm.models.words import plain_backend
 from realm.training.batching import Unit, best_fit, pack
 from realm.training.encoding import Settings

@@ -229,9 +229,12 @@ class Realm:
         self.lab.queue.move(job, priority)
         return self.lab.queue.get(job)
 
-    def retry(self, job: str) -> Job:
-        """Queue a failed or dropped job again; the reason it ended with is kept."""
-        return control.retry(self.lab, job)
+    def retry(self, job: str, *, processes: int | None = None) -> Job:
+        """Queue a failed or dropped job again; the reason it ended with is kept.
+
+        A run that trains in ranks may go on in another number of `processes`, here as in `resume`.
+        """
+        return control.retry(self.lab, job, processes=processes)
 
     def drop(self, job: str, reason: str = "dropped by hand") -> Job:
         """Take a job out of the queue for good."""
@@ -249,9 +252,9 @@ class Realm:
         """Ask a running run for a checkpoint now."""
         return control.save(self.lab, run)
 
-    def resume(self, run: str | None = None) -> Job:
+    def resume(self, run: str | None = None, *, processes: int | None = None) -> Job:
         """Go on with a paused run."""
-        return control.resume(self.lab, run)
+        return control.resume(self.lab, run, processes=processes)
 
     def stop(self, run: str | None = None) -> Job:
         """End a run for good, with a valid checkpoint."""

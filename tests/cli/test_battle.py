@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from realm.cli.battle import Battle, clock, plain, sparkline
+from realm.cli.battle import Battle, Pace, clock, plain, progress, sparkline
 from realm.core import events
 from realm.core.events import Event
 from realm.evaluation.intervals import wilson
@@ -61,6 +61,16 @@ def test_the_view_shows_loss_rate_and_eta() -> None:
     assert "10/40 · ETA 0:03 · 110 in all" in shown
 
 
+def test_one_slow_step_does_not_move_the_time_that_is_left() -> None:
+    pace = Pace()
+    usual = [pace.left_s(step(n)) for n in range(1, 10)]
+    slow = step(10).model_copy(update={"seconds": 9.0})
+    assert pace.left_s(slow) == pytest.approx(usual[-1] - step(1).seconds)
+    assert "ETA 0:03" in progress(slow, pace.left_s(slow))
+    other = slow.model_copy(update={"run": "another"})
+    assert pace.left_s(other) == 30 * 9.0
+
+
 def test_the_view_shows_each_primitive_with_its_interval_or_says_it_cannot_be_tested() -> None:
     lines = {
         line.split()[1]: line for line in drawn(step(1), evaluated()).splitlines() if len(line.split()) > 2
@@ -84,6 +94,26 @@ def test_rows_that_are_left_out_are_told() -> None:
     )
     assert "leaves rows out: 3 too long" in drawn(proof)
     assert plain(proof.model_copy(update={"dropped": {}})) is None
+
+
+def begun(trained: int, *lines: str) -> events.RunStarted:
+    return events.RunStarted(
+        run="run-0001",
+        steps_total=1,
+        step=0,
+        parameters=10,
+        trained_parameters=trained,
+        device="cpu",
+        servable=lines,
+    )
+
+
+def test_which_engines_serve_an_adapter_is_told_and_of_a_whole_model_what_is_no_matter_of_course() -> None:
+    fine, merge = "vllm: as is (an adapter of rank 8 beside its base)", "vllm: only merged (it is DoRA)"
+    assert fine in drawn(begun(1, fine)).replace("\n", " ")
+    assert "only merged" in drawn(begun(1, merge))
+    assert "vllm: no (strange)" in drawn(begun(10, "vllm: no (strange)"))
+    assert "leaves" not in drawn(begun(10, "vllm: as is (a whole model in float32)"))
 
 
 def test_names_from_files_cannot_draw_on_the_terminal() -> None:

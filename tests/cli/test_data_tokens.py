@@ -96,6 +96,25 @@ def test_a_recipe_brings_its_limit(
     assert "1 longer than" in shown
 
 
+def test_prompts_that_a_method_answers_itself_are_not_held_against_the_masking(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "constant_reward.py").write_text("def one(prompt, answer, row):\n    return 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    rows = [{"prompt": f"Compute: {'①' * n}", "completion": "①"} for n in (1, 2)]
+    recipe = tmp_path / "grpo.yaml"
+    recipe.write_text(
+        "rules: {steps: 2, max_tokens: 64}\n"
+        'method: {kind: grpo, rewards: [{reward: {kind: python, function: "constant_reward:one"}}]}\n'
+    )
+    file = _file(tmp_path, *rows)
+    assert _run("tokens", file, "--tokenizer", str(tokenizer), "--recipe", str(recipe)) == 0
+    shown = capsys.readouterr().out
+    assert "2 rows, " in shown
+    assert "<|user|>Compute: ①①<|end|><|assistant|>\n" in shown
+    assert "✓" not in shown
+
+
 def test_wrong_use_says_what_to_do(tmp_path: Path, tokenizer: Path) -> None:
     file = _file(tmp_path, CHAT)
     with pytest.raises(UsageError, match="exclude each other"):

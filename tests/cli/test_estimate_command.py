@@ -50,6 +50,10 @@ def test_rows_give_the_steps_and_the_text_says_what_was_assumed(tmp_path: Path) 
 def test_mistakes_are_named(tmp_path: Path) -> None:
     assert "did you mean rtx4090" in realm(None, "estimate", "--device", "rtx4091").stderr
     assert realm(None, "estimate", "--recipe", "nope").returncode == 3
+    assert "no hardware is called '0xh100'" in realm(None, "estimate", "--device", "0xh100").stderr
+    for gigabytes in ("inf", "nan", "1e300"):
+        endless = realm(None, "estimate", "--device", "cuda", "--memory-gb", gigabytes)
+        assert (endless.returncode, "Traceback" in endless.stderr) == (2, False), gigabytes
     wrong = realm(None, "estimate", "--set", "rules.batch_row=3")
     assert (wrong.returncode, "did you mean batch_rows" in wrong.stderr) == (2, True)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from realm.core.errors import RealmError
+from realm.core.errors import ConfigError, NotFoundError, RealmError
 from realm.flows.config import (
     RealmConfig,
     check_home,
@@ -51,6 +51,30 @@ def test_a_recipe_of_ones_own_wins(tmp_path: Path) -> None:
     assert found.recipe.rules.batch_rows == 7
     assert found.recipe.rules.optimizer == Recipe.shipped("spark").rules.optimizer
     assert set(found.overrides) == {"rules.epochs: 1 → 3", "rules.batch_rows: 64 → 7"}
+
+
+def test_a_recipe_that_is_no_text_is_refused_in_words(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "lab", "dio", {})
+    home.recipes.mkdir()
+    (home.recipes / "spark.yaml").write_bytes(b"title: \xff\xfe")
+    with pytest.raises(ConfigError, match="recipe spark: not readable as YAML"):
+        check_home(home)
+
+
+def test_what_extends_a_recipe_that_is_not_there_names_the_nearest_of_all(tmp_path: Path) -> None:
+    home = create_home(tmp_path / "lab", "dio", {})
+    home.recipes.mkdir()
+    (home.recipes / "evening.yaml").write_text("extends: study")
+    for wanted, near in (("studdy", "study"), ("evenin", "evening")):
+        (home.recipes / "mine.yaml").write_text(f"extends: {wanted}")
+        with pytest.raises(
+            NotFoundError, match=f"recipe mine extends: no recipe is called '{wanted}'"
+        ) as caught:
+            load_recipe(home, "mine")
+        assert f"did you mean {near}? there are: " in caught.value.hint
+    with pytest.raises(NotFoundError) as caught:
+        load_recipe(home, "minne")
+    assert "did you mean mine?" in caught.value.hint
 
 
 def test_the_schema_knows_every_setting_of_the_template() -> None:

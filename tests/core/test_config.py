@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import pytest
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
@@ -31,6 +31,40 @@ def test_every_problem_is_told_at_once() -> None:
         validate(Outer, {"inner": {"learning_rate": "fast"}, "name": 1}, where="x.yaml")
     assert "inner.learning_rate" in str(caught.value)
     assert "unknown key name (did you mean names?)" in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan"])
+def test_only_finite_numbers_are_taken(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(f"inner: {{learning_rate: {number}}}")
+    with pytest.raises(ConfigError, match=r"inner\.learning_rate: Input should be a finite number"):
+        load(Outer, path)
+    path.write_text("")
+    with pytest.raises(ConfigError, match="finite"):
+        load(Inner, path, [f"learning_rate={number}"])
+
+
+class Round(Config):
+    kind: Literal["round"] = "round"
+
+
+class Square(Config):
+    kind: Literal["square"] = "square"
+
+
+class Picture(Config):
+    frame: Annotated[Round | Square, Field(discriminator="kind")] = Round()
+
+
+def test_an_unknown_kind_of_a_union_names_the_nearest() -> None:
+    with pytest.raises(
+        ConfigError, match=r"frame: no kind is called 'sqare': did you mean square\? there are: round, square"
+    ):
+        validate(Picture, {"frame": {"kind": "sqare"}}, where="x.yaml")
+    with pytest.raises(ConfigError) as caught:
+        validate(Picture, {"frame": {"kind": "\x1b[31m" + "a" * 10_000}}, where="x.yaml")
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 class Ordered(Config):

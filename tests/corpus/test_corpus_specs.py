@@ -25,6 +25,7 @@ def _read(row: dict[str, Any]) -> Example:
         ({"prompt": "a", "completion": "b"}, "prompt_completion_v1"),
         ({"prompt": [USER], "completion": [ANSWER]}, "prompt_completion_v1"),
         ({"prompt": "a", "chosen": "b", "rejected": "c"}, "preference_v1"),
+        ({"prompt": "a", "expected": "b"}, "prompt_v1"),
         ({"text": "once"}, "completion_v1"),
     ],
 )
@@ -51,6 +52,16 @@ def test_both_preference_forms_become_two_whole_chats() -> None:
     assert texts == lists
     assert [turn.content for turn in texts.messages] == ["2 + 2?", "4"]
     assert [turn.content for turn in texts.rejected] == ["2 + 2?", "5"]
+
+
+def test_a_prompt_brings_its_right_answer_apart_from_the_chat() -> None:
+    told = {"id": 3, "tags": {"level": 1}, "weight": 2}
+    texts = _read({"prompt": "2 + 2?", "expected": "4", **told})
+    assert texts == _read({"prompt": [USER], "expected": "4", **told})
+    assert (texts.messages, texts.expected) == ((Message(**USER),), "4")
+    assert (texts.weight, texts.tags) == (2, {"id": 3, "level": 1})
+    longer = _read({"prompt": [SYSTEM, USER, ANSWER, USER], "expected": "4"})
+    assert [turn.role for turn in longer.messages] == ["system", "user", "assistant", "user"]
 
 
 def test_facts_about_a_row_become_tags() -> None:
@@ -102,6 +113,14 @@ def test_facts_about_a_row_become_tags() -> None:
         ({"prompt": [USER, ANSWER, USER], "completion": [ANSWER]}, "would be trained too"),
         ({"prompt": [USER], "completion": [USER, ANSWER]}, "only assistant and tool turns"),
         ({"prompt": [], "completion": [ANSWER]}, "a prompt must have turns"),
+        ({"prompt": "a", "completion": "b", "expected": "c"}, "several specs"),
+        ({"prompt": "a", "expected": 4}, "expected is a number"),
+        ({"prompt": "a", "expected": " "}, "the expected answer is empty"),
+        ({"prompt": 4, "expected": "b"}, "the prompt is a number"),
+        ({"prompt": " ", "expected": "b"}, "turn 1 (user) is empty"),
+        ({"prompt": [], "expected": "b"}, "a prompt ends with a user's"),
+        ({"prompt": [USER, ANSWER], "expected": "b"}, "a prompt ends with a user's"),
+        ({"prompt": [USER, SYSTEM, USER], "expected": "b"}, "turn 2 is a system turn"),
         ({"text": 5}, "text is a number"),
         ({"text": ""}, "the text is empty"),
         ({"text": "a", "id": True}, "id is a boolean"),
@@ -129,6 +148,8 @@ def test_generated_examples_obey_the_same_rules() -> None:
     specs.verify("completion_v1", Example(text="x"))
     pair = chat.model_copy(update={"rejected": chat.messages})
     specs.verify("preference_v1", pair)
+    asked = Example(messages=(Message(**USER),), expected="4")
+    specs.verify("prompt_v1", asked)
     for spec, example in [
         ("chat_sft_v1", pair),
         ("preference_v1", chat),
@@ -136,6 +157,9 @@ def test_generated_examples_obey_the_same_rules() -> None:
         ("chat_sft_v1", Example(text="x")),
         ("chat_sft_v1", Example(messages=(Message(**USER),))),
         ("completion_v1", Example(text=" ")),
+        ("prompt_v1", chat),
+        ("prompt_v1", asked.model_copy(update={"expected": None})),
+        ("chat_sft_v1", asked),
     ]:
         with pytest.raises(DataError):
             specs.verify(spec, example)

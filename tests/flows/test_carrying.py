@@ -164,11 +164,29 @@ def test_a_run_whose_lab_went_down_is_not_called_done(lab: Lab, held: HomeLock, 
         assert followed.stdout is not None
         assert followed.stderr is not None
         assert followed.stdout.readline() == "run-0001: mine.jsonl\n"
+        assert lab.queue.claim("worker", 1) is not None
         tell(lab, 1, run="run-0001")
         assert followed.stdout.readline().startswith("run-0001 step 1/3")
         held.release()
         assert "run-0001: the lab went down before it ended" in followed.stderr.read()
     assert followed.returncode == 4
+
+
+def test_a_run_that_the_lab_left_before_it_began_is_carried_out_here(
+    lab: Lab, held: HomeLock, tmp_path: Path
+) -> None:
+    """As when two train at once, and the first has done its own."""
+    rows = tmp_path / "mine.jsonl"
+    rows.write_text(chat_rows(3))
+    command = [*REALM, "--home", str(lab.home.root), "train", str(rows)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as followed:
+        assert followed.stdout is not None
+        assert followed.stderr is not None
+        assert followed.stdout.readline() == "run-0001: mine.jsonl\n"
+        held.release()
+        told = followed.stderr.read()
+    assert followed.returncode == 0, told
+    assert lab.queue.get("run-0001").state is JobState.DONE
 
 
 def test_a_command_names_the_jobs_that_come_first(

@@ -13,11 +13,23 @@ from realm.core.events import Event, MaskingProven, MemoryLowered
 from realm.flows.train import plan_training
 from realm.flows.training import Packs
 from realm.jobs.worker import Outcome
-from tiny_lab import chat_rows, make_lab
+from tiny_lab import FILE_RECIPE, chat_rows, make_lab
 
 
-def test_packs_are_halved_at_most_twice_and_it_is_told(tmp_path: Path) -> None:
-    home = make_lab(tmp_path / "home", drills=False)
+@pytest.mark.parametrize(
+    ("launcher", "halved"),
+    [
+        ("{kind: child}", [200, 100]),
+        # A rank holds two rows of a step of four, and one where there are more ranks than rows.
+        ("{kind: torchrun, processes: 2}", [100, 50]),
+        ("{kind: torchrun, processes: 8}", [50, 25]),
+    ],
+)
+def test_packs_are_halved_at_most_twice_and_it_is_told(
+    tmp_path: Path, launcher: str, halved: list[int]
+) -> None:
+    recipe = f"{FILE_RECIPE}  launcher: {launcher}\n"
+    home = make_lab(tmp_path / "home", drills=False, file_recipe=recipe)
     (home / "chats.jsonl").write_text(chat_rows(8))
     told: list[Event] = []
     with Realm(home) as realm:
@@ -34,9 +46,9 @@ def test_packs_are_halved_at_most_twice_and_it_is_told(tmp_path: Path) -> None:
         with pytest.raises(OutOfMemoryError):
             asyncio.run(packs.fitting(starved))
         # Four rows of 100 tokens are a step of this recipe.
-        assert limits == [None, 200, 100]
+        assert limits == [None, *halved]
         lowered = [event.tokens_at_once for event in told if isinstance(event, MemoryLowered)]
-        assert lowered == [200, 100]
+        assert lowered == halved
 
         async def enough() -> Outcome:
             return Outcome(state="done")

@@ -117,7 +117,8 @@ def test_a_child_sees_no_secret_and_no_foreign_file(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_do_not_tell")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do_not_tell")
-    monkeypatch.setenv("PYTHON_API_TOKEN", "do_not_tell")
+    for name in ("PYTHON_API_TOKEN", "PYTHONPWD", "LC_PAT", "PYTORCH_DSN", "OMP_PIN", "PASSWORD"):
+        monkeypatch.setenv(name, "do_not_tell")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with (tmp_path / "private").open("w"):
         assert asyncio.run(launch(entry("show_surroundings"), spec, tmp_path / "log").wait()) == 0

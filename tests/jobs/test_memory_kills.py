@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from realm.jobs.memory import kernel_kills, killed_for_memory
+from realm.jobs.memory import kernel_kills, killed_for_memory, starved
 
 
 def test_the_kernels_count_is_read(tmp_path: Path) -> None:
@@ -31,3 +31,26 @@ def test_only_a_kill_that_the_kernel_counted_is_for_memory(
     code: int, before: int | None, after: int | None, killed: bool
 ) -> None:
     assert killed_for_memory(code, before, after) is killed
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "found"),
+    [
+        (-signal.SIGABRT, "memory allocation of 4096 bytes failed", True),
+        (-signal.SIGABRT, "  what():  std::bad_alloc\nAborted", True),
+        (1, "libgomp: Out of memory allocating 4096 bytes", True),
+        (1, "OpenBLAS error: Memory allocation still failed after 10 retries, giving up.", True),
+        (1, "OSError: [Errno 12] Cannot allocate memory", True),
+        (1, "Traceback (most recent call last):\nMemoryError", True),
+        # Aborts for other reasons, a broken heap among them.
+        (-signal.SIGABRT, "malloc(): corrupted top size", False),
+        (-signal.SIGABRT, "double free or corruption (out)", False),
+        (1, "ValueError: no such luck", False),
+        # Ends that somebody else brought about, or nobody.
+        (-signal.SIGKILL, "std::bad_alloc", False),
+        (-signal.SIGSEGV, "std::bad_alloc", False),
+        (0, "std::bad_alloc", False),
+    ],
+)
+def test_an_end_over_an_allocation_is_known_by_what_was_said(code: int, said: str, found: bool) -> None:
+    assert starved(code, said) is found

@@ -235,6 +235,12 @@ def test_an_adapter_of_another_shape_of_base_is_refused(vault: Vault) -> None:
         load(wrong)
 
 
+def test_broken_weights_are_refused_by_their_name(vault: Vault, folder: Path) -> None:
+    (folder / "adapter_model.safetensors").write_bytes(b"\x80\x04canary" * 100)
+    with pytest.raises(CorruptError, match=r"adapter_model\.safetensors: not readable as safetensors"):
+        load(folder)
+
+
 def test_adapters_are_not_piled_up_without_end(vault: Vault) -> None:
     content = vault.put(model("qwen3"))
     for seed in range(9):

@@ -12,7 +12,8 @@ import pytest
 import torch
 from tiny_models import model, tokenizer
 
-from realm.core.errors import NotFoundError, UnsafeFileError
+from realm.core.errors import CorruptError, NotFoundError, RefusedError, UnsafeFileError
+from realm.models import files
 from realm.models.files import load, save
 
 
@@ -78,6 +79,15 @@ PAYLOADS: dict[str, Callable[[Path], object]] = {
     "auto_map deep": _hidden_key,
     "custom_code": lambda f: _edit(f / "generation_config.json", custom_code=True),
     "trust_remote_code": lambda f: _edit(f / "config.json", trust_remote_code=True),
+    "attention of a hub": lambda f: _edit(f / "config.json", _attn_implementation="some/kernel"),
+    "attention of a part": lambda f: _edit(f / "config.json", text_config={"attn_implementation": "a/b"}),
+    "experts of a hub": lambda f: _edit(f / "config.json", _experts_implementation="deepgemm"),
+    "experts as an argument": lambda f: _edit(f / "config.json", experts_implementation="sonicmoe"),
+    "kernel_config": lambda f: _edit(f / "config.json", kernel_config={"RMSNorm": "some/kernel:RMSNorm"}),
+    "use_kernels": lambda f: _edit(f / "config.json", use_kernels=True),
+    "renamed attention": lambda f: _edit(
+        f / "config.json", attribute_map={"x": "_attn_implementation"}, x="some/kernel"
+    ),
     "other weights": lambda f: _edit(f / "config.json", transformers_weights="../x.bin"),
     "weight_map": lambda f: (f / "model.safetensors.index.json").write_text(
         json.dumps({"weight_map": {"a": "../../secret.safetensors"}})
@@ -101,6 +111,45 @@ def test_unsafe_folder_is_refused(folder: Path, payload: str) -> None:
 def test_a_vocabulary_may_name_a_token_like_a_forbidden_key(folder: Path) -> None:
     _edit(folder / "generation_config.json", vocab={"auto_map": 17})
     load(folder)
+
+
+@pytest.mark.parametrize("key", ["_attn_implementation", "attn_implementation", "x"])
+def test_attention_is_never_chosen_by_the_file(
+    folder: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_CODE_KEYS", frozenset())
+    _edit(folder / "config.json", attribute_map={"x": "_attn_implementation"}, **{key: "some/kernel"})
+    assert load(folder).model.config._attn_implementation == "sdpa"
+    assert load(folder, attention="eager").model.config._attn_implementation == "eager"
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "empty": lambda f: f.write_bytes(b""),
+    "pickle": lambda f: f.write_bytes(b"\x80\x04canary" * 100),
+    "cut": lambda f: f.write_bytes(f.read_bytes()[:-100]),
+}
+
+
+@pytest.mark.parametrize("breaking", BROKEN)
+def test_broken_weights_are_refused_by_their_name(folder: Path, breaking: str) -> None:
+    BROKEN[breaking](folder / "model.safetensors")
+    with pytest.raises(CorruptError, match=r"model\.safetensors: not readable as safetensors"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dtype": "__import__"},
+        {"quantization_config": {"quant_method": "gptq", "bits": 4}},
+        {"model_type": "of-tomorrow"},
+        {"hidden_size": "wide"},
+    ],
+)
+def test_settings_that_nothing_can_follow_name_the_file(folder: Path, changes: dict[str, object]) -> None:
+    _edit(folder / "config.json", **changes)
+    with pytest.raises(RefusedError, match=r"config\.json: no model can be loaded by it"):
+        load(folder)
 
 
 def test_missing_folder_or_config_says_so(folder: Path) -> None:

@@ -4,15 +4,18 @@ import re
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_models import model, tokenizer
 
-from realm.core.errors import NotFoundError
+from realm.core.errors import ConfigError, NotFoundError
 from realm.core.records import Example, Message
 from realm.models.engines.transformers import Transformers
 from realm.models.files import Loaded
 from realm.models.holding import EndAfter, HoldBack
 from realm.models.profile import PROFILES
 from realm.models.profiles.regime3 import canonical
+from realm.models.tokenizer import train_tokenizer
 from realm.training.encoding import Settings
 from realm.training.masking import prove_rows
 from realm.training.rows import rows_of
@@ -77,10 +80,54 @@ def test_answers_of_regime3_stand_between_markers_in_canonical_form() -> None:
         ("a (b)", "a (b)"),
         ("f(g(x), y) g(1)", "(f (g x) y) (g 1)"),
         ("f(\0", "f(\0"),
+        ("f( g( a , b ) ,, c) 9h(x) é(x)", "(f (g a b) c) 9h(x) é(x)"),
+        ("f((x), g(y)) )g(z)(", "f((x), (g y)) )(g z)("),
     ],
 )
 def test_canonical_form(text: str, expected: str) -> None:
     assert canonical(text) == expected
+
+
+def _by_folding(text: str) -> str:
+    """Fold innermost calls one after another, as the form is defined; slow where brackets lie deep."""
+    kept: list[str] = []
+
+    def fold(found: re.Match[str]) -> str:
+        kept.append(" ".join([f"({found[1]}", *[a.strip() for a in found[2].split(",") if a.strip()]]) + ")")
+        return f"\0{len(kept) - 1}\0"
+
+    while (folded := re.sub(r"\b([A-Za-z_]\w*)\(([^()]*)\)", fold, text)) != text:
+        text = folded
+    while "\0" in text:
+        text = re.sub("\0(\\d+)\0", lambda found: kept[int(found[1])], text)
+    return text
+
+
+@given(st.text("fgé9_(),, \n", max_size=40))
+def test_canonical_form_folds_innermost_calls_first(text: str) -> None:
+    assert canonical(text) == _by_folding(text)
+
+
+def test_calls_may_lie_as_deep_as_a_line_is_long() -> None:
+    deep = 20_000
+    assert canonical("f(x, " * deep + ")" * deep) == "(f x " * (deep - 1) + "(f x)" + ")" * (deep - 1)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"kind": "emoji_think", "think": []},
+        {"kind": "emoji_think", "stop": []},
+        {"kind": "emoji_think", "stop": [""]},
+        {"kind": "emoji_think", "penalty": float("inf")},
+        {"kind": "regime3", "penalty": float("inf")},
+        {"kind": "regime3", "penalty": float("nan")},
+        {"kind": "regime3", "end": ""},
+    ],
+)
+def test_settings_that_nothing_can_be_made_of_are_refused(config: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"profile (emoji_think|regime3)"):
+        PROFILES.build(config)
 
 
 def test_a_held_back_token_is_never_written() -> None:
@@ -101,6 +148,35 @@ def test_a_text_of_several_tokens_is_held_back_at_its_last_one() -> None:
     changed_BV = HoldBack(tokenizer(), ["<think>"], 5.0)(so_far_BT, logits_BV)
     assert (float(changed_BV[0, ids[-1]]), float(changed_BV[1, ids[-1]])) == (-5, 0)
     assert not logits_BV.any()
+
+
+TAGS = (
+    "<think>",
+    " <think>",
+    "\n<think>",
+    "x<think>",
+    " </think>",
+    "\n</think>\n",
+    "é<think>",
+    "<thi<think>",
+)
+
+
+@pytest.mark.parametrize("text", TAGS)
+@pytest.mark.parametrize("own_tokens", [False, True])
+def test_a_text_is_held_back_however_it_is_cut_into_tokens(text: str, own_tokens: bool) -> None:
+    made = train_tokenizer(["\n<think>\n a <think> b </think> "] * 50, 320)
+    if own_tokens:
+        made.add_tokens(["<think>", "</think>"])
+    [holder, *_] = PROFILES.build("emoji_think").logits_processors(made)
+    ids = made.encode(f"<|user|>q<|end|><|assistant|>{text}", add_special_tokens=False)
+    held = []
+    for count in range(1, len(ids)):
+        changed_1V = holder(torch.tensor([ids[:count]]), torch.zeros(1, len(made)))
+        if changed_1V[0, ids[count]] < 0:
+            held.append(made.decode(ids[: count + 1]))
+    assert len(held) == 1
+    assert held[0].rstrip().endswith("think>")
 
 
 def test_nothing_but_the_end_follows_a_closing_text() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,20 @@ def hold(spec: Path) -> int:
     model = world.enter(load(Path(job.start)).model)
     parts = [parameter.to_local().numel() for parameter in model.parameters()]
     spec.write_text(json.dumps({"held": sum(parts), "whole": sum(p.numel() for p in model.parameters())}))
+    return 0
+
+
+def load_slowly(spec: Path) -> int:
+    """Load the model that the run begins with, in this rank's turn; tell when that was."""
+    be_numbered(spec)
+    job = TrainJob.model_validate_json((spec.parent / rank.SPEC).read_bytes())
+    world = rank.join(job, spec.parent)
+    with world.loading():
+        began = time.monotonic()
+        world.enter(load(Path(job.start)).model)
+        time.sleep(0.3)
+        ended = time.monotonic()
+    spec.write_text(json.dumps({"began": began, "ended": ended}))
     return 0
 
 

@@ -65,6 +65,38 @@ def test_best_fit_loses_nothing_fills_no_pack_too_far_and_wastes_little(
     assert best_fit(units, None) == [units]
 
 
+def _sized(*sizes: int) -> list[Unit]:
+    return [
+        Unit((Encoded(np.zeros(size, np.int32), np.ones(size, np.float32), 1, size),), index)
+        for index, size in enumerate(sizes)
+    ]
+
+
+def _rows(packs: list[list[Unit]]) -> list[list[int]]:
+    return [[unit.row for unit in members] for members in packs]
+
+
+def test_a_unit_goes_where_it_leaves_the_least_room() -> None:
+    assert _rows(best_fit(_sized(6, 5, 4), 10)) == [[0, 2], [1]]
+    assert _rows(best_fit(_sized(2, 7, 6, 3, 12), 10)) == [[0, 2], [1, 3], [4]]
+
+
+@given(st.lists(st.integers(2, 30), min_size=1, max_size=40), st.integers(2, 40))
+def test_best_fit_is_the_plain_search_for_the_fullest_pack(sizes: list[int], limit: int) -> None:
+    packs: list[list[int]] = []
+    for index in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
+        rooms = [limit - sum(sizes[i] for i in members) - sizes[index] for members in packs]
+        fitting = [room for room in rooms if room >= 0]
+        if fitting:
+            packs[rooms.index(min(fitting))].append(index)
+        else:
+            packs.append([index])
+    found = _rows(best_fit(_sized(*sizes), limit))
+    assert sorted(sum(sizes[i] for i in members) for members in found) == sorted(
+        sum(sizes[i] for i in members) for members in packs
+    )
+
+
 def test_length_of_a_run() -> None:
     assert steps_in_all(100, 30, epochs=None, steps=7) == 7
     assert steps_in_all(100, 30, epochs=2.0, steps=None) == 7

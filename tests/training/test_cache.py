@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from tiny_runs import drills, texts, tokenizer
 
 from realm.core.errors import CorruptError
+from realm.core.kinds import Family
 from realm.training import encoding
 from realm.training.cache import MANIFEST, cached
 from realm.training.encoding import Settings
@@ -137,13 +139,85 @@ def test_whatever_decides_over_tokens_changes_the_name(
     ):
         _load(tmp_path, changed)
         assert places() == count
-    monkeypatch.setattr(encoding, "code_hash", lambda: "other")
+    monkeypatch.setattr(encoding, "code_hash", lambda _: "other")
     _load(tmp_path)
     assert places() == 8
     with (tmp_path / "rows.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"text":"one more"}\n')
     assert len(_load(tmp_path)) == 13
     assert places() == 9
+
+
+OWN = """
+from typing import Literal
+from realm.core.config import Config as BaseConfig
+from {package}.manner import changed
+
+class Own:
+    class Config(BaseConfig):
+        kind: Literal["own"] = "own"
+
+    def __init__(self, config):
+        self.config = config
+
+    def transform(self, example, index, seed):
+        return changed(example)
+
+    def logits_processors(self, tokenizer):
+        return []
+
+    def describe(self):
+        return "own"
+"""
+MANNER = """
+def changed(example):
+    turns = [turn.model_copy(update={{"content": turn.content + {sign!r}}}) for turn in example.messages]
+    return example.model_copy(update={{"messages": tuple(turns)}})
+"""
+
+
+def _install(folder: Path, package: str, sign: str) -> None:
+    """Lay down a package with a profile of its own, as an installer would."""
+    (folder / package).mkdir(parents=True, exist_ok=True)
+    (folder / package / "__init__.py").write_text("")
+    (folder / package / "own.py").write_text(OWN.format(package=package))
+    (folder / package / "manner.py").write_text(MANNER.format(sign=sign))
+    info = folder / f"{package}-1.dist-info"
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[realm.profile]\nown = {package}.own:Own\n")
+
+
+@pytest.fixture
+def _own_kinds() -> Iterator[None]:
+    """Let installed kinds be looked for anew, before and after."""
+    Family._foreign.cache_clear()
+    yield
+    Family._foreign.cache_clear()
+
+
+@pytest.mark.usefixtures("_own_kinds")
+def test_a_profile_of_ones_own_that_was_edited_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for sign in "?!":
+        _install(tmp_path / "site", "own_profile", sign)
+        for name in [name for name in sys.modules if name.split(".")[0] == "own_profile"]:
+            monkeypatch.delitem(sys.modules, name)
+        Family._foreign.cache_clear()
+        found = _load(tmp_path, Settings(max_tokens=90, profile={"kind": "own"}))
+        assert found.examples[0].messages[-1].content.endswith(sign)
+        assert tokenizer().decode(found.sequences[0][0].ids.tolist()).endswith(f"{sign}<|end|>")
+    assert len(_places(tmp_path / "cache")) == 2
+
+
+def test_what_decides_which_rows_a_method_takes_is_part_of_the_code() -> None:
+    from realm.models import correction, marks
+
+    files = [Path(module.__file__ or "") for module in encoding._MODULES]
+    assert {Path(str(correction.__file__)), Path(str(marks.__file__))} <= set(files)
 
 
 BUILD = """

@@ -20,7 +20,7 @@ from realm.training.world import Alone
 from training.tiny_ranks import Runs, stage_at
 from training.tiny_runs import drills, losses, qwen3, tokenizer
 
-GROUP, PROVEN = 3, 6
+GROUP, PROVEN = 3, 2
 """Answers to a prompt; answers to two prompts that every rank draws before the first step."""
 
 
@@ -61,7 +61,7 @@ def test_each_answer_is_drawn_and_graded_by_one_rank(
         model=brief(), rows=tagged(11, str(graded)), method=grpo("noted"), steps=3, saving={"every_steps": 3}
     )
     alone, one = runs.alone(job), notes(graded)
-    together, shared = runs.together(job, ranks, strategy), notes(graded)
+    together, shared = runs.together(job, ranks, strategy), notes(graded, ranks)
     assert Counter(answer for answers in shared.values() for answer in answers) == Counter(one["0"])
     assert {rank: len(answers) for rank, answers in shared.items()} == {
         str(rank): GROUP * share for rank, share in enumerate(shares)
@@ -75,14 +75,21 @@ def test_each_answer_is_drawn_and_graded_by_one_rank(
         torch.testing.assert_close(theirs[name], value, atol=1e-4, rtol=1e-3)
 
 
-def notes(graded: Path) -> dict[str, list[str]]:
-    """Take what every rank noted of the answers that it graded, but for those before the first step."""
+def notes(graded: Path, ranks: int = 1) -> dict[str, list[str]]:
+    """Take what every rank noted of the answers that it graded, but for those before the first step.
+
+    The answers to two prompts prove the masking; they are shared as those of a step are.
+    """
     found: dict[str, list[str]] = {}
     for line in graded.read_text().splitlines():
         rank, _, answer = line.partition(" ")
         found.setdefault(rank, []).append(answer)
     graded.unlink()
-    return {rank: answers[PROVEN:] for rank, answers in found.items()}
+    proven = [PROVEN * rank // ranks for rank in range(ranks + 1)]
+    return {
+        rank: answers[GROUP * (proven[int(rank) + 1] - proven[int(rank)]) :]
+        for rank, answers in found.items()
+    }
 
 
 def test_answers_go_on_bit_by_bit_and_with_other_ranks(runs: Runs) -> None:
@@ -109,7 +116,7 @@ def test_a_grade_that_is_refused_on_one_rank_ends_the_others(runs: Runs, strateg
     job = runs.job(model=brief(), rows=rows, method=grpo("refusing"), batch_rows=4, order="given", steps=1)
     _, told = runs.ended(job, 2, strategy)
     found = cause("run", 2, told, dict.fromkeys(told, 1))
-    assert (found.error, found.what) == ("RefusedError", "rank 1 of 2: this row is not graded")
+    assert (found.error, found.what) == ("RefusedError", "rank 1 of 2: row 4: this row is not graded")
     assert told[0].error != "RefusedError"
 
 

@@ -256,7 +256,8 @@ def test_the_masking_proof_comes_before_any_step(tmp_path: Path) -> None:
 def test_dropped_rows_are_told(tmp_path: Path) -> None:
     events = run(make_job(tmp_path, [*drills(4), chat("①" * 400, "⓪")], steps=1))
     proven = next(e for e in events if isinstance(e, MaskingProven))
-    assert (proven.rows, proven.dropped) == (4, {"longer than 256 tokens": 1})
+    lost = {"longer than 256 tokens": 1, "trained tokens of rows longer than 256 tokens": 2}
+    assert (proven.rows, proven.dropped) == (4, lost)
     assert len(proven.checks) == 7
 
 

@@ -105,6 +105,15 @@ def test_nothing_finite_is_looked_at_before_the_warm_up_or_when_switched_off() -
     assert judge(off, CALM, math.nan, 1.0).cause is not None
 
 
+@pytest.mark.parametrize("window", [8, 16, 32, 64])
+def test_spikes_are_looked_for_once_a_smaller_window_is_full(window: int) -> None:
+    guard = Guard(window_steps=window)
+    sound = min(window, guard.warmup_steps)
+    early, late = (_feed(_calm(steps), guard)[-1].state for steps in (sound - 1, sound))
+    assert judge(guard, early, 50.0, 5000.0).cause is None
+    assert judge(guard, late, 50.0, 5000.0).cause is not None
+
+
 # --- back, or on ---------------------------------------------------------------------------
 
 

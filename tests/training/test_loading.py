@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from safetensors.torch import load_file
 from tiny_runs import drills, losses, make_job, make_start, qwen3, run, stages
 
 from realm.core.errors import RefusedError
+from realm.core.events import Event, RunStarted
 from realm.models.adapters import base_of
 from realm.models.files import load
+from realm.training import loading
 from realm.training.engine import Trainer
 from realm.training.loading import device_of
+from realm.training.precision import choose
 
 # Of PEFT (0.21), which still asks transformers by the old name.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -79,3 +83,43 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_is_loaded() -> None:
     assert device_of("auto") == device_of("cpu") == torch.device("cpu")
     with pytest.raises(RefusedError, match="finds no GPU here"):
         device_of("cuda")
+
+
+def precision_told(tmp_path: Path, **recipe: Any) -> str:
+    told: list[Event] = []
+    Trainer(make_job(tmp_path, drills(8), **recipe), told.append).prepare()
+    return next(event.precision for event in told if isinstance(event, RunStarted))
+
+
+@pytest.fixture
+def rounding_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = tmp_path / "cpuinfo"
+    facts.write_text("flags : fpu avx512_bf16\n")
+    monkeypatch.setattr(loading, "choose", partial(choose, cpu_facts=facts))
+
+
+@pytest.mark.usefixtures("rounding_cpu")
+@pytest.mark.parametrize(
+    ("recipe", "precision"),
+    [
+        ({}, "bfloat16"),
+        ({"parameters": LORA}, "bfloat16"),
+        ({"precision": "fp32"}, "float32"),
+        ({"parameters": {**LORA, "dora": True}}, "float32"),
+        ({"parameters": {**LORA, "dora": True}, "precision": "bf16"}, "bfloat16"),
+        ({"memory": {"recompute_layers": 1}}, "float32"),
+    ],
+)
+def test_on_a_cpu_auto_rounds_only_what_the_fast_way_computes(
+    tmp_path: Path, recipe: dict[str, Any], precision: str
+) -> None:
+    assert precision_told(tmp_path, **{"precision": "auto", **recipe}) == precision
+
+
+@pytest.mark.usefixtures("rounding_cpu")
+def test_on_a_cpu_weights_of_16_bit_files_are_trained_in_fp32(tmp_path: Path) -> None:
+    make_start(tmp_path / "start", qwen3().to(torch.bfloat16))
+    trainer = prepared(tmp_path, precision="auto")
+    assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
+    assert precision_told(tmp_path, precision="auto") == "bfloat16"
+    assert "forward" in trainer.model.model.__dict__, "the fast way is not taken"

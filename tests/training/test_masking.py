@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import pytest
 from tiny_runs import chat, drills, texts, tokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
 from transformers import PreTrainedTokenizerFast
 
 from realm.core.errors import MaskingError
@@ -46,10 +49,6 @@ def test_text_rows_need_only_sane_labels() -> None:
     assert [check.split(":")[0] for check in _prove(texts(5))] == ["labels"]
 
 
-EVERYTHING = CHAT_TEMPLATE.replace(
-    "{{- '<|' + message['role'] + '|>' -}}",
-    "{%- generation -%}{{- '<|' + message['role'] + '|>' -}}{%- endgeneration -%}",
-)
 HEADER_TRAINED = (
     "{% for m in messages %}{% if m['role'] == 'assistant' %}{% generation %}"
     "{{ '<|assistant|>' + m['content'] + '<|end|>' }}{% endgeneration %}"
@@ -60,7 +59,6 @@ NO_END = (
     "{{ m['content'] }}{% endgeneration %}{{ '<|end|>' }}"
     "{% else %}{{ m['content'] + '<|end|>' }}{% endif %}{% endfor %}"
 )
-USER_TRAINED = CHAT_TEMPLATE.replace("message['role'] == 'assistant'", "message['role'] == 'user'")
 LAST_ONLY = CHAT_TEMPLATE.replace("message['role'] == 'assistant'", "loop.last")
 INSTRUCTION = (
     "{% for m in messages %}{% if m['role'] == 'assistant' %}{% generation %}"
@@ -72,7 +70,6 @@ INSTRUCTION = (
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        (EVERYTHING, "do not match"),
         (HEADER_TRAINED, "markers"),
         (NO_END, "learn to stop"),
         (LAST_ONLY, "do not match"),
@@ -87,15 +84,44 @@ def test_bad_templates_are_refused_with_the_marked_text(template: str, message: 
     assert "⟦" in str(caught.value)
 
 
-def test_a_template_that_trains_the_user_is_refused() -> None:
-    with pytest.raises(MaskingError, match="do not match"):
-        _prove(
-            [
-                Example(messages=(Message(role="user", content="q"), Message(role="user", content="r"),
-                                  Message(role="assistant", content="a")))
-            ],
-            _tokenizer(USER_TRAINED),
-        )  # fmt: skip
+def _begun(first: str) -> PreTrainedTokenizerFast:
+    """Let the assistant speak first, behind nothing of the template."""
+    answers = "{% for m in messages if m.role == 'assistant' %}"
+    block = "{% generation %}{{ m.content + '<|end|>' }}{% endgeneration %}"
+    return _tokenizer(first + answers + block + "{{ '<|user|>' }}{% endfor %}")
+
+
+def test_chats_that_begin_trained_are_refused() -> None:
+    rows = [chat("a", "⓪", "①"), *drills(2)]
+    assert "each of 3 chats begins masked" in _prove(rows, _begun("Begin."))[3]
+    with pytest.raises(MaskingError, match=r"rows begin with trained tokens \(3 of 3 rows") as caught:
+        _prove(rows, _begun(""))
+    assert "row 1: ⟦⓪<|end|>⟧<|user|>⟦①<|end|>⟧<|user|>; row 2: ⟦" in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["<|pad|>", "<mask>"])
+def test_a_special_token_inside_an_answer_is_refused(token: str) -> None:
+    made = train_tokenizer(["abc"], 300, ["⓪", "①"])
+    made.add_special_tokens({"mask_token": "<mask>"})
+    with pytest.raises(MaskingError, match=r"special tokens[^(]*inside trained text \(1 of 5 rows") as caught:
+        _prove([*drills(4), chat("a", f"b{token}c")], made)
+    assert "row 5:" in str(caught.value)
+
+
+def _with_unknown(known: str) -> PreTrainedTokenizerFast:
+    vocabulary = {name: i for i, name in enumerate(["[UNK]", "<|end|>", *known])}
+    engine = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
+    engine.pre_tokenizer = Split("", "isolated")
+    return PreTrainedTokenizerFast(tokenizer_object=engine, unk_token="[UNK]", eos_token="<|end|>")
+
+
+def test_text_that_the_tokenizer_does_not_know_is_refused() -> None:
+    rows = [Example(text="xyz" * 5)] * 20
+    with pytest.raises(MaskingError, match=r"93\.\d% of the labels are the unknown token, .*20 of 20 rows"):
+        _prove(rows, _with_unknown("abc"))
+    checks = _prove([*rows, *[Example(text="abc" * 7)] * 20], _with_unknown("abc"))
+    assert "labels: 5 different tokens" in checks[-1]
+    assert checks[-1].endswith("the commonest is 39.5% of them")
 
 
 def test_a_turn_marker_inside_an_answer_is_refused_by_row() -> None:

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 import torch
 from tiny_methods import assert_equal_gradients, gradients_of, made, step, turns, units_of
-from tiny_runs import chat, drills, make_job, make_start, qwen3, run, tokenizer
+from tiny_runs import SHAPE, chat, drills, make_job, make_start, qwen3, run, tokenizer
+from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
+)
 
 from realm.core.errors import ConfigError, DataError
 from realm.core.events import StepTaken
@@ -102,6 +108,71 @@ def test_a_teacher_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
     save(model, other, folder)
     with pytest.raises(ConfigError, match=r"another vocabulary[\s\S]*kind endpoint"):
         units_of(made(tmp_path), _config(folder), ROWS)
+
+
+def _other(tmp_path: Path, vocabulary: int, context_tokens: int) -> Path:
+    special = SpecialIds(end=tokenizer().eos_token_id, pad=tokenizer().pad_token_id)
+    model = BLANKS.build({**SHAPE, "context_tokens": context_tokens}).build(vocabulary, special, 5)
+    return make_start(tmp_path / "teacher", model)
+
+
+def test_a_teacher_with_another_output_matrix_is_refused(tmp_path: Path) -> None:
+    teacher = _other(tmp_path, len(tokenizer()) + 64, 256)
+    with pytest.raises(ConfigError, match=rf"scores {len(tokenizer()) + 64} tokens, the model"):
+        units_of(made(tmp_path), _config(teacher), ROWS)
+
+
+def test_a_teacher_that_reads_less_than_rows_have_is_refused(tmp_path: Path) -> None:
+    teacher = _other(tmp_path, len(tokenizer()), 128)
+    with pytest.raises(ConfigError, match="reads 128 tokens, rows have up to 256"):
+        units_of(made(tmp_path), _config(teacher), ROWS)
+
+
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.15,
+    "bos_token_id": None,
+}
+SCALING: dict[str, Any] = {
+    "granite": (GraniteConfig, GraniteForCausalLM, {"logits_scaling": 8.0}),
+    "cohere": (CohereConfig, CohereForCausalLM, {"logit_scale": 1 / 16}),
+}
+
+
+@pytest.mark.parametrize("name", SCALING)
+def test_a_teacher_that_scales_its_logits_is_refused(tmp_path: Path, name: str) -> None:
+    config, model, settings = SCALING[name]
+    ends = {"eos_token_id": tokenizer().eos_token_id, "pad_token_id": tokenizer().pad_token_id}
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        built = model(config(vocab_size=len(tokenizer()), **SIZES, **ends, **settings))
+    teacher = make_start(tmp_path / "teacher", built)
+    with pytest.raises(ConfigError, match=rf"scales or caps what its head gives \({name}\)"):
+        units_of(made(tmp_path), _config(teacher), ROWS)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_a_row_of_weight_two_counts_like_two_rows(tmp_path: Path, beta: float) -> None:
+    trainee = made(tmp_path)
+    config = _config(make_start(tmp_path / "teacher", qwen3(5)), beta=beta)
+    method, units = units_of(trainee, config, [ROWS[0], ROWS[-1].model_copy(update={"weight": 2.0})])
+    _, twice = units_of(trainee, config, [ROWS[0], ROWS[-1], ROWS[-1]])
+    loss, gradients, _ = step(trainee, method, units)
+    expected, reference, _ = step(trainee, method, twice)
+    assert loss == pytest.approx(expected, rel=1e-6)
+    assert_equal_gradients(gradients, reference, 1e-6)
+
+
+@pytest.mark.parametrize("setting", ["beta", "temperature"])
+def test_a_divergence_from_words_alone_is_refused(setting: str) -> None:
+    with pytest.raises(ConfigError, match="beta and temperature belong to a teacher that gives its logits"):
+        METHODS.config({"kind": "distillation", "teacher": WRITTEN, setting: 0.9})
+    METHODS.config(METHODS.config({"kind": "distillation", "teacher": WRITTEN}).model_dump())
 
 
 def test_words_of_a_teacher_are_trained_as_they_are(tmp_path: Path) -> None:

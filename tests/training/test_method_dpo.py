@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 from realm.core.errors import ConfigError, DataError
 from realm.core.events import Event, StepTaken
 from realm.core.records import ArtifactKind, Example
+from realm.models.chat import Encoded
 from realm.storage.store import Store
 from realm.training.batching import Unit
 from realm.training.method import METHODS
@@ -102,6 +103,26 @@ def test_loss_and_gradients_equal_trl(
         names = {"rewards_chosen": "chosen", "rewards_rejected": "rejected", "margin": "margins"}
         for name, other in {**names, "accuracy": "accuracies"}.items():
             assert figures[name] == pytest.approx(metrics[f"rewards/{other}"], rel=1e-4, abs=1e-6)
+
+
+def test_ipo_without_normalised_lengths_is_the_printed_formula(tmp_path: Path) -> None:
+    """Against the sums of log-probabilities of the two models, one ending at a time."""
+    trainee = made(tmp_path)
+    method, units = units_of(trainee, {"kind": "dpo", "loss": "ipo", "beta": 0.7}, ALIKE)
+    loss, _, _ = step(trainee, method, units)
+    squares = []
+    for unit in units:
+        better, worse = (_summed(qwen3(0), part) - _summed(qwen3(1), part) for part in unit.sequences)
+        squares.append((better - worse - 1 / (2 * 0.7)) ** 2)
+    assert loss == pytest.approx(sum(squares) / len(squares), rel=1e-4)
+
+
+def _summed(model: PreTrainedModel, sequence: Encoded) -> float:
+    """Return the log-probability of what is trained of a sequence."""
+    ids = torch.from_numpy(sequence.ids).long()
+    with torch.no_grad():
+        log_p = model(input_ids=ids[None]).logits[0, :-1].log_softmax(-1)
+    return float(log_p.gather(-1, ids[1:, None])[torch.from_numpy(sequence.trained)[1:]].sum())
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,22 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import training_rewards
 from tiny_methods import GRPO, Gradients, assert_equal_gradients, gradients_of, made, step, turns, units_of
-from tiny_runs import chat, drills, make_job, qwen3, run, stages, tokenizer
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from tiny_runs import chat, drills, make_job, qwen3, run, tokenizer
 
-from realm.core.errors import DataError, NotFoundError, RefusedError
-from realm.core.events import Emit, Event, RolledBack, StepTaken, ignore
+from realm.core.errors import ConfigError, DataError, NotFoundError, RefusedError
+from realm.core.events import StepTaken
 from realm.core.records import Example
 from realm.models.chat import prompt_ids
 from realm.training.batching import Unit
-from realm.training.engine import Trainer, train
-from realm.training.job import TrainJob
 from realm.training.method import METHODS
 from realm.training.rollouts import Sampling, sample
 
 PROMPTS = [*drills(3), Example(messages=turns("the quick brown"))]
 LIMIT = 4
+MASKED = {"truncated": "masked", "truncated_reward": 0.0}
 LETTERS = [{"reward": {"kind": "python", "function": "training_rewards:letters"}}]
 
 
@@ -75,7 +72,7 @@ def _trl(trainer: Any, units: list[Unit], loss_type: str, kl_weight: float) -> t
         ids, size = torch.from_numpy(row.ids).long(), len(row.ids) - n
         inputs["prompt_ids"][place, p - n :], inputs["prompt_mask"][place, p - n :] = ids[:n], 1
         inputs["completion_ids"][place, :size], written[place, :size] = ids[n:], 1
-        inputs["completion_mask"][place, :size] = int(unit.facts["trained"][0])
+        inputs["completion_mask"][place, :size] = int(not unit.silent)
         inputs["old_per_token_logps"][place, :size] = torch.from_numpy(unit.facts["log_probs"])
     inputs["advantages"] = torch.tensor([float(unit.facts["advantage"][0]) for unit in units])
     inputs["num_items_in_batch"] = inputs["completion_mask"].sum()
@@ -109,16 +106,21 @@ def _disturbed(units: list[Unit]) -> list[Unit]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("truncated", "kl_weight"), [("masked", 0.1), ("penalised", 0.0)])
+@pytest.mark.parametrize(("truncated", "kl_weight"), [(MASKED, 0.1), ({}, 0.0)])
 @pytest.mark.parametrize(
     ("aggregation", "loss_type"),
     [("sequence", "grpo"), ("token", "bnpo"), ("token", "dapo"), ("constant", "dr_grpo")],
 )
 def test_loss_and_gradients_equal_trl(
-    tmp_path: Path, trainer: Any, aggregation: str, loss_type: str, truncated: str, kl_weight: float
+    tmp_path: Path,
+    trainer: Any,
+    aggregation: str,
+    loss_type: str,
+    truncated: dict[str, Any],
+    kl_weight: float,
 ) -> None:
     trainee = made(tmp_path)
-    settings = {"aggregation": aggregation, "kl_weight": kl_weight, "truncated": truncated}
+    settings = {"aggregation": aggregation, "kl_weight": kl_weight, **truncated}
     sampling = {"temperature": 0.8, "max_answer_tokens": LIMIT, "clip_high": 0.3}
     method, units = units_of(trainee, {**GRPO, **settings, **sampling}, PROMPTS)
     units = _disturbed(_ended(units))
@@ -157,14 +159,14 @@ def test_a_second_update_on_the_same_answers_equals_trls(tmp_path: Path, trainer
 def _ended(units: list[Unit]) -> list[Unit]:
     """Call every other answer ended, however it did, so that masking has something to tell apart."""
     one, none = np.ones(1, np.float32), np.zeros(1, np.float32)
-    trained = {"trained": one, "truncated": none, "advantage": 2 * one}
-    return [replace(u, facts={**u.facts, **trained}) if i % 2 else u for i, u in enumerate(units)]
+    ended = {"truncated": none, "advantage": 2 * one}
+    return [replace(u, facts={**u.facts, **ended}, silent=False) if i % 2 else u for i, u in enumerate(units)]
 
 
 @pytest.mark.parametrize("scale", ["group", "none"])
 def test_advantages_are_taken_within_groups(tmp_path: Path, scale: str) -> None:
     trainee = made(tmp_path)
-    config = {**GRPO, "scale": scale, "group_size": 4, "rewards": LETTERS, "truncated": "masked"}
+    config = {**GRPO, "scale": scale, "group_size": 4, "rewards": LETTERS, **MASKED}
     _, units = units_of(trainee, config, PROMPTS)
     assert [unit.row for unit in units] == [row for row in range(4) for _ in range(4)]
     rewards = np.array([unit.facts["reward"][0] for unit in units]).reshape(4, 4)
@@ -174,6 +176,87 @@ def test_advantages_are_taken_within_groups(tmp_path: Path, scale: str) -> None:
         expected /= rewards.std(1, ddof=1, keepdims=True) + 1e-4
     found = np.array([unit.facts["advantage"][0] for unit in units]).reshape(4, 4)
     assert np.allclose(found, expected, atol=1e-4)
+
+
+def _answer(unit: Unit) -> str:
+    row = unit.sequences[0]
+    return str(tokenizer().decode(row.ids[row.trained], skip_special_tokens=True))
+
+
+def test_rewards_are_added_up_by_weight(tmp_path: Path) -> None:
+    functions = {"letters": 2.0, "ones": -0.5}
+    rewards = [
+        {"reward": {"kind": "python", "function": f"training_rewards:{name}"}, "weight": weight}
+        for name, weight in functions.items()
+    ]
+    config = {**GRPO, "rewards": rewards, "max_answer_tokens": 30, **MASKED}
+    _, units = units_of(made(tmp_path), config, PROMPTS)
+    expected = [
+        sum(
+            weight * getattr(training_rewards, name)((), _answer(u), None)
+            for name, weight in functions.items()
+        )
+        for u in units
+    ]
+    assert any("①" in _answer(unit) for unit in units)
+    assert np.allclose([unit.facts["reward"][0] for unit in units], expected, atol=1e-6)
+
+
+def test_a_truncated_answer_has_the_truncated_reward_whatever_it_says(tmp_path: Path) -> None:
+    config = {**GRPO, "rewards": LETTERS, "max_answer_tokens": 60, "group_size": 6, "truncated_reward": -3.5}
+    _, units = units_of(made(tmp_path), config, PROMPTS)
+    cut = [bool(unit.facts["truncated"][0]) for unit in units]
+    assert 0 < sum(cut) < len(cut)
+    assert [float(unit.facts["reward"][0]) == -3.5 for unit in units] == cut
+
+
+@pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
+def test_a_prompt_of_weight_two_counts_like_two_prompts(tmp_path: Path, aggregation: str) -> None:
+    trainee = made(tmp_path)
+    config = {**GRPO, "rewards": LETTERS, "aggregation": aggregation, "max_answer_tokens": 20}
+    rows = [PROMPTS[0], PROMPTS[-1].model_copy(update={"weight": 2.0})]
+    method, units = units_of(trainee, config, rows)
+    single = [replace(u, facts={**u.facts, "weight": np.ones(1, np.float32)}) for u in units]
+    loss, gradients, _ = step(trainee, method, units)
+    expected, reference, _ = step(trainee, method, [*single, *single[3:]])
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert_equal_gradients(gradients, reference)
+    assert step(trainee, method, single)[0] != pytest.approx(expected, rel=1e-3)
+
+
+def test_constant_aggregation_divides_by_the_longest_answer_allowed(tmp_path: Path) -> None:
+    trainee = made(tmp_path)
+    config = {**GRPO, "rewards": LETTERS, "max_answer_tokens": 60, "group_size": 6}
+    constant, units = units_of(trainee, {**config, "aggregation": "constant"}, PROMPTS)
+    by_token = METHODS.build({**config, "aggregation": "token"})
+    by_token.begin(trainee)
+    short = [unit for unit in units if unit.trained_tokens < 50]
+    tokens = sum(unit.trained_tokens for unit in short)
+    found, expected = step(trainee, constant, short)[0], step(trainee, by_token, short)[0]
+    assert found * 60 * len(short) == pytest.approx(expected * tokens, rel=1e-5)
+    assert abs(found) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"truncated": "masked"}, "truncated_reward belongs to truncated: penalised"),
+        ({"temperature": 1e-300}, "greater than or equal to 0.01"),
+        ({"truncated_reward": 1e308}, "less than or equal to 1000000"),
+        ({"rewards": [{**LETTERS[0], "weight": -1e308}]}, "greater than or equal to -1000000"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        METHODS.config({**GRPO, **settings})
+
+
+def test_the_lowest_temperature_writes_the_likeliest_tokens(tmp_path: Path) -> None:
+    trainee = made(tmp_path)
+    (ids,) = prompt_ids(tokenizer(), [turns("a")])
+    likeliest = int(qwen3(0)(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+    found = sample(trainee, [np.asarray(ids, np.int32)], [[1, 2, 3]], Sampling(1, 0.01, 1.0))
+    assert {int(rollout.ids[0]) for rollout in found[0]} == {likeliest}
 
 
 def test_the_sampler_gives_the_log_probabilities_of_the_trained_model(tmp_path: Path) -> None:
@@ -274,110 +357,7 @@ def test_a_reward_that_is_missing_is_refused() -> None:
 
 
 def test_a_reward_that_is_no_number_is_refused(tmp_path: Path) -> None:
-    config = {**GRPO, "truncated": "masked"}
+    config = {**GRPO, **MASKED}
     rewards = [{"reward": {"kind": "python", "function": "training_rewards:broken"}}]
-    with pytest.raises(RefusedError, match="gave nan"):
+    with pytest.raises(RefusedError, match=r"^row 1: the reward training_rewards:broken gave nan"):
         units_of(made(tmp_path), {**config, "rewards": rewards}, PROMPTS)
-
-
-SEVERAL = {
-    **GRPO,
-    "rewards": LETTERS,
-    "group_size": 4,
-    "max_answer_tokens": 60,
-    "updates_per_batch": 3,
-}
-
-
-def _several(tmp_path: Path, **method: Any) -> TrainJob:
-    return make_job(
-        tmp_path,
-        drills(6),
-        steps=2,
-        method={**SEVERAL, **method},
-        saving={"every_steps": 1},
-        optimizer={"learning_rate": 2e-2},
-        schedule={"kind": "constant", "warmup_steps": 0},
-        clip_norm=None,
-    )
-
-
-def _prepared(job: TrainJob, emit: Emit = ignore) -> Trainer:
-    trainer = Trainer(job, emit)
-    trainer.prepare()
-    return trainer
-
-
-def _weights(stage: str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in Path(stage).glob("*.safetensors")}
-
-
-def test_a_step_of_several_updates_clips_and_tells_of_all(tmp_path: Path) -> None:
-    """What it does is what as many updates on its answers do."""
-    job = _several(tmp_path, kl_weight=0.0)
-    trainer, other = _prepared(job), _prepared(job)
-    units = other._batches.units(0)
-    other._set_rate()
-    clipped = []
-    for _ in range(3):
-        _, _, figures = step(other.trainee, METHODS.build(job.recipe.method), units)
-        clipped.append(figures["clipped"])
-        other._optimizer.step()
-    trainer.take_step()
-    for found, expected in zip(trainer.model.parameters(), other.model.parameters(), strict=True):
-        assert torch.equal(found, expected)
-    assert clipped[0] == 0 < clipped[1]
-    assert trainer.progress.tokens == 3 * sum(unit.tokens for unit in units)
-    assert trainer._statistics.summary()["clipped"] == pytest.approx(sum(clipped) / 3)
-
-
-def test_a_run_that_ends_between_two_updates_is_resumed_exactly(tmp_path: Path) -> None:
-    job = _several(tmp_path)
-    expected = _weights(stages(run(job))[-1].stage)
-    for updates in (1, 2, 4, 5):
-        events: list[Event] = []
-        with pytest.raises(KeyboardInterrupt), _killed_after(updates):
-            train(job, events.append, lambda: False)
-        saved = stages(events)
-        assert len(saved) == (updates - 1) // 3
-        start = saved[-1].stage if saved else job.start
-        found = stages(run(job.model_copy(update={"start": start})))[-1]
-        assert _weights(found.stage) == expected, updates
-
-
-@contextmanager
-def _killed_after(updates: int) -> Iterator[None]:
-    """Interrupt the process once the optimizer has stepped so often."""
-    left = [updates]
-
-    def count(*_: object) -> None:
-        left[0] -= 1
-        if not left[0]:
-            raise KeyboardInterrupt
-
-    hook = register_optimizer_step_post_hook(count)
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-def test_a_second_update_that_would_do_harm_is_left_out_alone(tmp_path: Path) -> None:
-    job = _several(tmp_path, kl_weight=0.0)
-    events: list[Event] = []
-    trainer = _prepared(job, events.append)
-    first = next(trainer.model.parameters())
-
-    def spoil(gradient: torch.Tensor) -> torch.Tensor:
-        passes.append(1)
-        return gradient * float("nan") if len(passes) == 2 else gradient
-
-    passes: list[int] = []
-    first.register_hook(spoil)
-    trainer.take_step()
-    [back] = [event for event in events if isinstance(event, RolledBack)]
-    assert (back.step, back.to_step) == (1, 1)
-    assert (trainer.progress.step, trainer.progress.batch, trainer.progress.discarded) == (1, 1, 1)
-    trainer.take_step()
-    assert trainer.progress.step == 2
-    assert all(torch.isfinite(parameter).all() for parameter in trainer.model.parameters())

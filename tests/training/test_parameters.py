@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
+from transformers import AfmoeConfig, AfmoeForCausalLM
 
 from realm.core.errors import ConfigError, MissingExtraError, StateError
 from realm.core.records import ArtifactKind
@@ -57,6 +58,16 @@ def test_full_trains_all_but_routers_and_vision(shape: str) -> None:
     left_out = ROUTERS.get(shape, []) + vision
     assert trained == [name for name in everything if name not in left_out]
     assert bool(vision) == (shape == "qwen3_vl")
+
+
+def test_a_bias_that_evens_out_experts_belongs_to_the_router() -> None:
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "moe_intermediate_size": 8, "vocab_size": 32}
+    layers = {"num_hidden_layers": 2, "num_dense_layers": 1, "num_experts": 4, "num_experts_per_tok": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
+    made = AfmoeForCausalLM(AfmoeConfig(**sizes, **layers, **heads))
+    trained = PARAMETERS.build("full").trained(PARAMETERS.build("full").apply(made, 0))
+    left_out = [name for name, _ in made.named_parameters() if name not in trained]
+    assert left_out == ["model.layers.1.mlp.expert_bias", "model.layers.1.mlp.router.gate.weight"]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_runs import chat, drills, texts, tokenizer
 
-from realm.core.errors import DataError, MaskingError
+from realm.core.errors import ConfigError, DataError, MaskingError
 from realm.core.records import Example, Message
 from realm.models.chat import encode
+from realm.models.words import First, Words
 from realm.training.encoding import Settings
 from realm.training.job import RowsFile
 from realm.training.methods.dpo import ending_only
@@ -101,6 +103,22 @@ def test_an_exchange_that_fits_nowhere_is_lost_and_counted() -> None:
     assert len(found) == 2
 
 
+@pytest.mark.parametrize("roles", [("user",), ("user", "tool")])
+def test_long_chats_of_which_no_answer_is_trained_are_cut_before_the_user(roles: tuple[str, ...]) -> None:
+    asked = [Message(role="user", content="⓪①"), Message(role="assistant", content="①")]
+    called = [asked[0], asked[1], Message(role="tool", content="⓪"), asked[1]]
+    row = Example(messages=(Message(role="system", content="Be short."), *asked, *called * 3, asked[0]))
+    limits = Settings(max_tokens=45, over_long="split", roles=roles)
+    found = rows_of([row], tokenizer(), limits)
+    shown = [tokenizer().decode(r[0].ids.tolist()) for r in found.sequences]
+    assert len(shown) > 1
+    assert all(text.startswith("<|system|>Be short.<|end|><|user|>") for text in shown)
+    assert sum(text.count("<|user|>⓪①<|end|>") for text in shown) == 5
+    assert found.account.lost == {}
+    assert found.trained_tokens == encode(tokenizer(), row, 999, roles).trained_tokens
+    assert [r[0].turns for r in found.sequences] == found.flat().expected_S.tolist()
+
+
 def test_a_system_turn_that_is_trained_is_trained_once() -> None:
     options = {"max_tokens": 45, "over_long": "split", "roles": ("system", "assistant")}
     found = rows_of([chat("ab", *["⓪①"] * 6)], tokenizer(), Settings(**options))
@@ -112,7 +130,11 @@ def test_over_long_rows_are_dropped_and_counted_with_their_tokens() -> None:
     silent = Example(messages=(Message(role="user", content="only a question"),))
     rows = [*drills(3), silent, chat("①" * 300, "⓪"), silent]
     found = rows_of(rows, tokenizer(), Settings(max_tokens=256))
-    assert found.dropped == {"no trained token": 2, "longer than 256 tokens": 1}
+    assert found.dropped == {
+        "no trained token": 2,
+        "longer than 256 tokens": 1,
+        "trained tokens of rows longer than 256 tokens": 2,
+    }
     assert found.account.lost == {"longer than 256 tokens": 2}
     assert list(found.numbers) == ["1", "2", "3"]
     with pytest.raises(MaskingError, match="2 longer than 5 tokens"):
@@ -165,6 +187,11 @@ def test_weights_of_files_and_a_mixture_decide_what_an_epoch_draws(tmp_path: Pat
     mixture = Mixture(by="domain", weights={"code": 3.0})
     mixed = load_rows([light], tokenizer(), Settings(max_tokens=99), _whole, mixture=mixture)
     assert mixed.sources == {"one/domain=code": 4, "one/domain=talk": 4}
+    assert mixed.chosen([2, 3]).sources == {"one/domain=talk": 2}, "held-out rows may be all of a value's"
+    with pytest.raises(ConfigError, match=r"the tag 'domian', which no row has\n.*did you mean 'domain'"):
+        load_rows(
+            [light], tokenizer(), Settings(max_tokens=99), _whole, mixture=Mixture(by="domian", weights={})
+        )
 
 
 def test_only_the_endings_of_a_preference_are_trained() -> None:
@@ -184,7 +211,30 @@ def test_only_the_endings_of_a_preference_are_trained() -> None:
         rows_of([same], tokenizer(), Settings(max_tokens=99), ending_only)
     long = row.model_copy(update={"rejected": (*asked, Message(role="assistant", content="⓪" * 90))})
     both = rows_of([row, long], tokenizer(), Settings(max_tokens=50, over_long="split"), ending_only)
-    assert both.dropped == {"longer than 50 tokens": 1}
+    assert both.dropped == {"longer than 50 tokens": 1, "trained tokens of rows longer than 50 tokens": 94}
+
+
+def _loses_a_word(words: Words, texts: Sequence[str]) -> list[list[int]]:
+    return LATER(words, texts[:-1])
+
+
+def _masks_a_token(words: Words, right: str, cut: int, word: str) -> First:
+    ids, masked = FIRST(words, right, cut, word)
+    return First(ids, masked + 1)
+
+
+LATER, FIRST = Words.later, Words.first
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("later", _loses_a_word), ("first", _masks_a_token)])
+def test_the_quick_way_is_held_against_the_plain_one(
+    monkeypatch: pytest.MonkeyPatch, name: str, wrong: Callable[..., object]
+) -> None:
+    rows = [chat("a question", f"an answer {number} to it") for number in range(200)]
+    assert len(rows_of(rows, tokenizer(), Settings(max_tokens=99))) == 200
+    monkeypatch.setattr(Words, name, wrong)
+    with pytest.raises(MaskingError, match="other tokens when it is rendered and tokenised as a whole"):
+        rows_of(rows, tokenizer(), Settings(max_tokens=99))
 
 
 def test_prompts_to_answer_are_encoded_up_to_the_answer() -> None:

@@ -39,6 +39,14 @@ def test_wsd_is_stable_then_decays() -> None:
     assert factors == pytest.approx([1, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0, 0])
 
 
+def test_wsd_reaches_the_full_rate_whatever_its_decay() -> None:
+    with pytest.raises(ValidationError, match=r"decay_steps \(100\) lie within horizon_steps \(10\)"):
+        Wsd(warmup_steps=5, horizon_steps=10, decay_steps=100)
+    # Of a run that is shorter than its decay nobody knew beforehand.
+    schedule = Wsd(warmup_steps=5, decay_steps=100)
+    assert [schedule.factor(p, 15) for p in (4, 5, 10, 15)] == pytest.approx([1, 1, 0.5, 0])
+
+
 def test_without_a_horizon_the_run_ends_at_the_floor() -> None:
     schedule = Linear(warmup_steps=2, floor=0.5)
     assert schedule.factor(12, 12) == pytest.approx(0.5)

@@ -59,7 +59,9 @@ def _step(step: int, loss: float = 2.0) -> StepTaken:
 
 def _run(tmp_path: Path, step: int = 0) -> TrackedRun:
     settings: dict[str, str | int | float | bool] = {"rules.batch_rows": 64, "method.kind": "supervised"}
-    return TrackedRun(run="r1", group="dio", settings=settings, folder=str(tmp_path), step=step)
+    return TrackedRun(
+        run="r1", id="first-r1-1a2b", group="dio", settings=settings, folder=str(tmp_path), step=step
+    )
 
 
 # --- names ---------------------------------------------------------------------------------
@@ -133,7 +135,7 @@ def _read_tensorboard(folder: Path) -> Found:
 def _read_trackio(folder: Path) -> Found:
     with sqlite3.connect(folder / "trackio" / "realm.db") as database:
         rows = database.execute(
-            "select step, metrics from metrics where run_name = 'r1' order by id"
+            "select step, metrics from metrics where run_name = 'first-r1-1a2b' order by id"
         ).fetchall()
     return [(step, json.loads(metrics)["train/loss"]) for step, metrics in rows]
 
@@ -156,7 +158,9 @@ def _read_wandb(folder: Path) -> Found:
 
     wandb.teardown()  # its service writes the last figures on its own time, or now
     found: Found = []
-    for path in sorted((folder / "wandb").glob("r1-*/wandb/offline-run-*-r1/run-r1.wandb")):
+    for path in sorted(
+        (folder / "wandb").glob("r1-*/wandb/offline-run-*-first-r1-1a2b/run-first-r1-1a2b.wandb")
+    ):
         for data in _wandb_records(path.read_bytes()):
             history = Record.FromString(data).history.item
             values = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in history}

@@ -81,7 +81,7 @@ def _teacher(server: Server, **settings: Any) -> Any:
 
 
 def _fetch(server: Server, cache: Path, rows: list[Example] | None = None, **settings: Any) -> Answered:
-    return fetch_answers(_teacher(server, **settings), rows or ROWS, cache)
+    return fetch_answers(_teacher(server, **settings), rows or ROWS, cache, file="rows.jsonl")
 
 
 def test_rows_end_with_what_the_teacher_wrote(server: Server, tmp_path: Path) -> None:
@@ -147,6 +147,13 @@ def test_answers_that_end_nowhere_are_left_out_and_counted(server: Server, tmp_p
     assert dropped == {"the teacher's answer was cut off": 2, "the teacher answered nothing": 1}
 
 
+def test_an_answer_without_words_is_left_out_and_holds_up_no_other(server: Server, tmp_path: Path) -> None:
+    server.replies = [(200, b'{"choices": [{"message": {"content": null}}]}', {})]
+    rows, dropped = _fetch(server, tmp_path)
+    assert [row.messages[-1].content for row in rows] == ["two!"]
+    assert dropped == {"the teacher answered nothing": 2}
+
+
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
@@ -154,7 +161,6 @@ def test_answers_that_end_nowhere_are_left_out_and_counted(server: Server, tmp_p
         ((401, b"who\x1b[31m are you", {}), "status 401: who"),
         ((200, b"not json", {}), "in another form"),
         ((200, b'{"choices": []}', {}), "in another form"),
-        ((200, b'{"choices": [{"message": {"content": null}}]}', {}), "without text"),
         ((200, b"[" * 100_000, {}), "in another form"),
     ],
 )
@@ -204,7 +210,7 @@ def test_proxies_of_the_environment_are_not_used(
 def test_a_teacher_out_of_reach_is_told_as_such(tmp_path: Path, server: Server) -> None:
     teacher = _teacher(server, url="http://127.0.0.1:1/v1", attempts=1)
     with pytest.raises(UnavailableError, match="no answer in 1 attempts: ConnectionRefusedError"):
-        fetch_answers(teacher, ROWS, tmp_path)
+        fetch_answers(teacher, ROWS, tmp_path, file="rows.jsonl")
 
 
 def test_a_broken_cache_entry_is_named(server: Server, tmp_path: Path) -> None:
@@ -215,8 +221,9 @@ def test_a_broken_cache_entry_is_named(server: Server, tmp_path: Path) -> None:
 
 
 def test_rows_that_ask_nothing_are_refused(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="a text asks nothing"):
-        _fetch(server, tmp_path, [Example(text="a")])
+    with pytest.raises(DataError, match=r"^rows\.jsonl:2: a text asks nothing"):
+        _fetch(server, tmp_path, [ROWS[0], Example(text="a")])
+    assert server.asked == []
 
 
 @pytest.mark.parametrize(

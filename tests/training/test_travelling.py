@@ -25,13 +25,14 @@ UNITS = st.builds(
     st.lists(encoded(), max_size=3).map(tuple),
     st.integers(0, 1 << 40),
     st.dictionaries(st.text(max_size=5), FLOATS, max_size=3),
+    st.booleans(),
 )
 
 
 @given(st.lists(UNITS, max_size=4))
 def test_units_arrive_bit_by_bit(units: list[Unit]) -> None:
     found = from_bytes(to_bytes(units))
-    assert [unit.row for unit in found] == [unit.row for unit in units]
+    assert [(unit.row, unit.silent) for unit in found] == [(unit.row, unit.silent) for unit in units]
     for there, here in zip(found, units, strict=True):
         assert list(there.facts) == list(here.facts)
         for name, values in here.facts.items():

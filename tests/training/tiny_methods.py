@@ -91,7 +91,7 @@ def rows_of(method: Method, examples: Sequence[Example]) -> list[Row]:
             found = [_prompt(ids) for ids in prompt_ids(tokenizer(), [part.messages for part in parts])]
         else:
             found = encode_many(tokenizer(), parts, 256)
-        rows.append(Row(index, example, tuple(found)))
+        rows.append(Row(index, example, tuple(found), str(index + 1)))
     return rows
 
 

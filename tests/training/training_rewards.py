@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
 
 from realm.core.errors import RefusedError
 from realm.core.records import Example, Message
@@ -27,6 +32,35 @@ def echo(prompt: Sequence[Message], answer: str, row: Example) -> float:
 
 def broken(prompt: Sequence[Message], answer: str, row: Example) -> float:
     return float("nan")
+
+
+def raising(prompt: Sequence[Message], answer: str, row: Example) -> float:
+    return 1 / 0
+
+
+def leaving(prompt: Sequence[Message], answer: str, row: Example) -> float:
+    raise SystemExit(3)
+
+
+def given(prompt: Sequence[Message], answer: str, row: Example) -> Any:
+    """Return what the answer names."""
+    return GIVEN[answer]
+
+
+GIVEN: dict[str, Any] = {
+    "float32": np.float32(8.0),
+    "bool": np.bool_(True),
+    "tensor": torch.tensor(0.5),
+    "fraction": Fraction(1, 4),
+    "largest": -1_000_000,
+    "huge": 10**400,
+    "unprintable": 10**5000,
+    "float": 1e308,
+    "infinity": float("inf"),
+    "words": "8.0",
+    "none": None,
+    "several": np.ones(2),
+}
 
 
 def noted(prompt: Sequence[Message], answer: str, row: Example) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from statistics import median
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -26,6 +27,24 @@ SPARKS = "▁▂▃▄▅▆▇█"
 CURVE = 40
 """Columns of the curves."""
 NEWS_SHOWN = 3
+PACE_STEPS = 20
+"""Steps whose median tells the time that is left."""
+
+
+class Pace:
+    """How long a run still takes, by its last steps: one that was slow or quick moves it little."""
+
+    def __init__(self) -> None:
+        self._seconds: deque[float] = deque(maxlen=PACE_STEPS)
+        self._run = ""
+
+    def left_s(self, step: events.StepTaken) -> float:
+        """Take a step; return the seconds to the end of its run."""
+        if step.run != self._run:
+            self._run = step.run
+            self._seconds.clear()
+        self._seconds.append(step.seconds)
+        return (step.steps_total - step.step) * median(self._seconds)
 
 
 class Battle:
@@ -39,6 +58,8 @@ class Battle:
         self.doing = "getting ready"
         self.run = ""
         self.step: events.StepTaken | None = None
+        self.eta_s: float | None = None
+        """Seconds to the end of this run."""
         self.losses: deque[float] = deque(maxlen=CURVE)
         self.shares: deque[float] = deque(maxlen=CURVE)
         self.rates: deque[float] = deque(maxlen=20)
@@ -46,11 +67,13 @@ class Battle:
         self.trial: events.TrialAdvanced | None = None
         self.news: deque[Text] = deque(maxlen=NEWS_SHOWN)
         self._level_info = level_info
+        self._pace = Pace()
 
     def take(self, event: Event) -> None:
         """Fold one event in."""
         if isinstance(event, events.StepTaken):
             self.run, self.step, self.doing = event.run, event, "training"
+            self.eta_s = self._pace.left_s(event)
             self.losses.append(event.loss)
             self.rates.append(event.tokens / max(event.seconds, 1e-9))
         elif isinstance(event, events.AnswersGraded):
@@ -66,13 +89,6 @@ class Battle:
         told = isinstance(event, events.Evaluated | events.DatasetAdded | events.TrialAdvanced)
         if (line := plain(event)) is not None and not told:
             self.news.append(line)
-
-    @property
-    def eta_s(self) -> float | None:
-        """Seconds to the end of this run, from the mean of its last steps."""
-        if self.step is None:
-            return None
-        return (self.step.steps_total - self.step.step) * self.step.seconds
 
     def render(self) -> RenderableType:
         """Draw the view."""
@@ -150,12 +166,11 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def progress(step: events.StepTaken) -> str:
+def progress(step: events.StepTaken, left_s: float) -> str:
     """Write one line about a step: how far, loss, rate, time left."""
-    left = (step.steps_total - step.step) * step.seconds
     return (
         f"{step.run} step {step.step}/{step.steps_total} loss {step.loss:.4f} "
-        f"{step.tokens / max(step.seconds, 1e-9):,.0f} tokens/s ETA {clock(left)}"
+        f"{step.tokens / max(step.seconds, 1e-9):,.0f} tokens/s ETA {clock(left_s)}"
     )
 
 
@@ -213,8 +228,10 @@ def plain(event: Event) -> Text | None:
         case events.MaskingProven() if event.dropped:
             reasons = ", ".join(f"{count} {reason}" for reason, count in event.dropped.items())
             return Text(f"! {event.run} leaves rows out: {printable(reasons)}", style="yellow")
-        case events.RunStarted() if any(": merged" in line or ": no" in line for line in event.servable):
+        case events.RunStarted() if not all(": as is (" in line for line in event.servable):
             return Text(f"! {event.run} leaves: {'; '.join(event.servable)}", style="yellow")
+        case events.RunStarted() if event.trained_parameters != event.parameters and event.servable:
+            return Text(f"  {event.run} leaves: {'; '.join(event.servable)}", style="dim")
         case events.MaskingProven(packed=False):
             return Text(f"! {event.run} trains every row apart: packs would mix them", style="yellow")
         case events.ValidationMeasured():

@@ -30,7 +30,7 @@ def estimate(
     recipe: str = typer.Option("study", help="A recipe's name, or its .yaml file."),
     model: str | None = typer.Option(None, help="A model's folder or name; else the recipe's shape."),
     device: str | None = typer.Option(None, help="Other hardware: h100, 8xh100, rtx4090, cpu, cuda."),
-    memory_gb: float | None = typer.Option(None, min=0.1, help="Memory of each device, 10⁹ bytes."),
+    memory_gb: float | None = typer.Option(None, min=0.1, max=1e6, help="Memory of each device, 10⁹ bytes."),
     measure: bool | None = typer.Option(None, help="Take a real step here; else only where it is quick."),
 ) -> None:
     """Tell what a run takes in memory and time, and what would make it fit.

@@ -82,7 +82,7 @@ def show_events(realm: Realm, options: Options) -> Iterator[contextlib.ExitStack
     """Show events: a live panel on a terminal, lines otherwise, on stderr with --json."""
     from rich.console import Console
 
-    from realm.cli.battle import Battle, plain, progress
+    from realm.cli.battle import Battle, Pace, plain, progress
     from realm.core.events import StepTaken
 
     console = Console(stderr=options.json)
@@ -91,14 +91,15 @@ def show_events(realm: Realm, options: Options) -> Iterator[contextlib.ExitStack
         title, lambda name, level: realm.skill(name).level(level), realm.config.curriculum.evaluations
     )
 
-    next_progress = time.monotonic()
+    next_progress, pace = time.monotonic(), Pace()
 
     def line(event: Event) -> None:
         nonlocal next_progress
+        left_s = pace.left_s(event) if isinstance(event, StepTaken) else 0.0
         if (text := plain(event)) is not None:
             console.print(text, highlight=False, soft_wrap=True)
         elif isinstance(event, StepTaken) and time.monotonic() >= next_progress:
-            console.print(progress(event), highlight=False, soft_wrap=True)
+            console.print(progress(event, left_s), highlight=False, soft_wrap=True)
             next_progress = time.monotonic() + PROGRESS_S
 
     with contextlib.ExitStack() as stack:

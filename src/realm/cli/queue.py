@@ -82,14 +82,20 @@ def move(
         _report(options, realm.move(job, Priority(priority)), f"is now {priority}")
 
 
-def retry(ctx: typer.Context, job: str = typer.Argument(help="A failed or dropped job.")) -> None:
+def retry(
+    ctx: typer.Context,
+    job: str = typer.Argument(help="A failed or dropped job."),
+    processes: int | None = typer.Option(
+        None, min=1, help="Ranks to go on with, where the recipe's launcher is torchrun."
+    ),
+) -> None:
     """Queue a failed or dropped job again; it goes on from its run's last checkpoint.
 
     Example: realm queue retry run-0003
     """
     options: Options = ctx.obj
     with options.realm() as realm:
-        _report(options, realm.retry(job), "queued again")
+        _report(options, realm.retry(job, processes=processes), "queued again")
 
 
 def drop(ctx: typer.Context, job: str = typer.Argument(help="A queued, paused or failed job.")) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from realm.lab import Realm
 
 RUN = typer.Argument(None, help="The run's id; without one the run that is meant, if there is only one.")
+PROCESSES = typer.Option(None, min=1, help="Ranks to go on with, where the recipe's launcher is torchrun.")
 PAUSE_WAIT_S = 90.0
 
 
@@ -65,14 +66,18 @@ def show(ctx: typer.Context, run: str = typer.Argument(help="The run's id.")) ->
 
     Example: realm run show run-0003
     """
+    from realm.core.events import RunStarted
+
     options: Options = ctx.obj
     with options.realm() as realm:
         record = realm.lab.ledger.runs.get(run)
         saved = [checkpoint for checkpoint in realm.checkpoints() if checkpoint.run == run]
+        begun = (event for event in realm.watch(run, follow=False) if isinstance(event, RunStarted))
+        started = next(begun, None)
+    servable = started.servable if started else ()
     if options.json:
-        print_json(
-            {**record.model_dump(mode="json"), "checkpoints": [c.model_dump(mode="json") for c in saved]}
-        )
+        checkpoints = [checkpoint.model_dump(mode="json") for checkpoint in saved]
+        print_json({**record.model_dump(mode="json"), "servable": list(servable), "checkpoints": checkpoints})
         return
     for key, value in record.model_dump(mode="json").items():
         if key != "spec":
@@ -81,6 +86,8 @@ def show(ctx: typer.Context, run: str = typer.Argument(help="The run's id.")) ->
     for name in ("overrides", "migrated"):
         for line in record.spec[name]:
             print_line(f"{name:12} {line}")
+    for line in servable:
+        print_line(f"{'servable':12} {line}")
     for checkpoint in saved:
         print_line(f"{'checkpoint':12} {checkpoint.name}  {checkpoint.hash[:19]}")
 
@@ -125,7 +132,7 @@ def _watch_live(realm: Realm, run: str | None) -> None:
 
 
 def _watch_plain(realm: Realm, run: str | None, follow: bool) -> None:
-    from realm.cli.battle import plain, progress
+    from realm.cli.battle import Pace, plain, progress
     from realm.core.events import (
         AnswersGraded,
         CheckpointStaged,
@@ -136,9 +143,10 @@ def _watch_plain(realm: Realm, run: str | None, follow: bool) -> None:
         StepTaken,
     )
 
+    pace = Pace()
     for event in realm.watch(run, follow=follow):
         if isinstance(event, StepTaken):
-            print_line(progress(event))
+            print_line(progress(event, pace.left_s(event)))
         elif isinstance(event, MaskingProven):
             share = event.trained_tokens / event.tokens
             print_line(f"{event.run} {event.rows} rows, {event.tokens} tokens, {share:.0%} of them trained")
@@ -178,14 +186,14 @@ def pause(ctx: typer.Context, run: str | None = RUN) -> None:
         _ask(options, realm, realm.pause(run), "paused", lambda job: job.state.value != "running")
 
 
-def resume(ctx: typer.Context, run: str | None = RUN) -> None:
+def resume(ctx: typer.Context, run: str | None = RUN, processes: int | None = PROCESSES) -> None:
     """Go on with a paused run, bit for bit where it was.
 
     Example: realm run resume
     """
     options: Options = ctx.obj
     with options.realm() as realm:
-        job = realm.resume(run)
+        job = realm.resume(run, processes=processes)
     if options.json:
         print_json(job)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from realm.core.errors import ConfigError, NotFoundError
 from realm.core.paths import expanded
-from realm.core.text import printable
+from realm.core.text import printable, there_are
 from realm.core.yamltext import StrictLoader
 
 if TYPE_CHECKING:
@@ -23,14 +24,16 @@ C = TypeVar("C", bound=BaseModel)
 
 _TOLD = 8
 """Problems that one message holds."""
+_QUOTED = re.compile(r"'([^']*)'")
 _KEY_LIMIT = 200
 """Characters shown of a key; a file may hold longer ones."""
 
 
 class Config(BaseModel):
-    """Base of every config: frozen, no unknown keys, docstrings under attributes kept."""
+    """Base of every config: frozen, no unknown keys, finite numbers, docstrings under attributes kept."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # JSON has no infinity and no NaN: what a run was planned with could not be read back.
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def load(model: type[C], path: Path, overrides: Iterable[str] = ()) -> C:
@@ -172,6 +175,9 @@ def _inside(annotation: Any, part: int | str) -> Any:
 
 
 def _said(problem: ErrorDetails) -> str:
+    if problem["type"] == "union_tag_invalid":
+        tag, known = str(problem["ctx"]["tag"]), _QUOTED.findall(problem["ctx"]["expected_tags"])
+        return f"no kind is called {printable(tag, _KEY_LIMIT)!r}: {there_are(known, tag)}"
     # A validator of ours says what is wrong in its own words; pydantic puts its own before them.
     return str(problem["ctx"]["error"]) if problem["type"] == "value_error" else problem["msg"]
 

@@ -8,7 +8,6 @@ module that carries a nested frozen `Config` with `kind: Literal["<name>"]`.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -20,6 +19,7 @@ from pydantic import BaseModel
 
 from realm.core.config import Config, validate
 from realm.core.errors import ConfigError, NotFoundError
+from realm.core.text import there_are
 
 T = TypeVar("T")
 
@@ -42,11 +42,7 @@ class Family(Generic[T]):
         foreign = self._foreign()
         if kind in foreign:
             return cast("type[T]", foreign[kind].load())
-        near = difflib.get_close_matches(kind, self.names(), n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise NotFoundError(
-            f"no {self.name} is called {kind!r}", hint=f"{hint}there are: {', '.join(self.names())}"
-        )
+        raise NotFoundError(f"no {self.name} is called {kind!r}", hint=there_are(self.names(), kind))
 
     def config(self, data: Any) -> Config:
         """Validate `{"kind": …, …}` (or a bare kind name) as that kind's config."""

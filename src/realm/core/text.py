@@ -1,10 +1,14 @@
-"""Foreign text made safe to show: in messages, logs and on a terminal."""
+"""Text made fit to show, in messages, logs and on a terminal: foreign text, and names that exist."""
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
+from collections.abc import Collection
 from itertools import islice
 
+_NAME_LIMIT = 200
+"""Characters of a wanted name that are compared; a file may hold longer ones."""
 _BLANKS = frozenset("\t\n\r\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029")
 
 
@@ -18,3 +22,10 @@ def printable(text: str, limit: int = 120) -> str:
     shown = (" " if char in _BLANKS else char for char in text)
     kept = "".join(islice((c for c in shown if unicodedata.category(c)[0] != "C"), limit + 1))
     return kept if len(kept) <= limit else kept[: max(limit - 1, 0)] + "…"[:limit]
+
+
+def there_are(names: Collection[str], wanted: str) -> str:
+    """Write which names there are, and before them the one that was probably meant."""
+    near = difflib.get_close_matches(wanted[:_NAME_LIMIT], names, n=1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"{meant}there are: {', '.join(names) or 'none'}"

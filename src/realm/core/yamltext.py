@@ -1,7 +1,7 @@
 """Ways to read YAML: safe types only, and no key twice in one mapping.
 
 What strangers may have written has no aliases either and a bounded depth, since a small file with aliases can
-stand for a huge one. What a realm's owner writes (`realm.yaml`, recipes, suites) is read by `core.config`.
+stand for a huge one. What a realm's owner writes (`realm.yaml`, recipes, suites) is read with `StrictLoader`.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 | `chat_sft_v1` | `messages` | the chat; every assistant turn is trained |
 | `prompt_completion_v1` | `prompt`, `completion`: both strings or both message lists | one chat |
 | `preference_v1` | `prompt`, `chosen`, `rejected`: strings or message lists | two chats |
+| `prompt_v1` | `prompt`: a string or a message list, `expected`: a string | a chat to be answered |
 | `completion_v1` | `text` | the text; every token of it is trained |
 | `self_correction_v1` | `problem`, `proposed`, `question`, `reply`, `type` | one chat: `models.correction` |
 
@@ -111,6 +112,9 @@ def verify(spec: str, example: Example) -> None:
         raise refusal(f"not a row of {spec}")
     if example.text is not None:
         _refuse_blank(example.text, "the text")
+    if spec == "prompt_v1":
+        _refuse_unasked([Turn(turn.role, turn.content) for turn in example.messages], example.expected)
+        return
     for chat in (example.messages, example.rejected):
         if chat:
             _refuse_order([Turn(message.role, message.content, int(message.weight > 0)) for message in chat])
@@ -140,6 +144,25 @@ def _read_prompt(row: Mapping[str, Any]) -> Example:
     if not asked or any(turn.role not in ("assistant", "tool") for turn in answered):
         raise refusal("a prompt must have turns, and a completion only assistant and tool turns")
     return _chat([*asked, *answered], row)
+
+
+def _read_question(row: Mapping[str, Any]) -> Example:
+    prompt, expected = row["prompt"], row["expected"]
+    if not isinstance(expected, str):
+        raise refusal(f"expected is {kind_of(expected)}, not a string")
+    if not isinstance(prompt, str | list):
+        raise refusal(f"the prompt is {kind_of(prompt)}", "it must be a string, or a message list")
+    asked = [Turn("user", prompt)] if isinstance(prompt, str) else _messages(prompt, "prompt")
+    _refuse_unasked(asked, expected)
+    return _example(asked, row).model_copy(update={"expected": expected})
+
+
+def _refuse_unasked(turns: Sequence[Turn], expected: str | None) -> None:
+    """Raise DataError unless a chat ends with a question whose right answer is told."""
+    _refuse_turns(turns)
+    if not turns or turns[-1].role not in ("user", "tool"):
+        raise refusal("a prompt ends with a user's or a tool's turn", "the right answer is `expected`")
+    _refuse_blank(expected or "", "the expected answer")
 
 
 def _read_preference(row: Mapping[str, Any]) -> Example:
@@ -200,6 +223,7 @@ SPECS: dict[str, Spec] = {
     "chat_sft_v1": Spec(frozenset({"messages"}), _read_chat),
     "prompt_completion_v1": Spec(frozenset({"prompt", "completion"}), _read_prompt),
     "preference_v1": Spec(frozenset({"prompt", "chosen", "rejected"}), _read_preference),
+    "prompt_v1": Spec(frozenset({"prompt", "expected"}), _read_question),
     "completion_v1": Spec(frozenset({"text"}), _read_text),
     "self_correction_v1": Spec(
         frozenset({"problem", "proposed", "question", "reply", "type"}), _read_correction
@@ -266,6 +290,10 @@ def _chat(turns: list[Turn], row: Mapping[str, Any], *, rejected: Sequence[Turn]
     _refuse_order(turns)
     if rejected:
         _refuse_order(rejected)
+    return _example(turns, row, rejected=rejected)
+
+
+def _example(turns: Sequence[Turn], row: Mapping[str, Any], *, rejected: Sequence[Turn] = ()) -> Example:
     return Example.model_validate(
         {
             "messages": [turn._asdict() for turn in turns],
@@ -276,12 +304,16 @@ def _chat(turns: list[Turn], row: Mapping[str, Any], *, rejected: Sequence[Turn]
     )
 
 
-def _refuse_order(turns: Sequence[Turn]) -> None:
+def _refuse_turns(turns: Sequence[Turn]) -> None:
     for index, turn in enumerate(turns):
         if turn.role == "system" and index:
             raise refusal(f"turn {index + 1} is a system turn", "a system turn may only be the first")
         if turn.role in ("assistant", "user"):
             _refuse_blank(turn.content, f"turn {index + 1} ({turn.role})")
+
+
+def _refuse_order(turns: Sequence[Turn]) -> None:
+    _refuse_turns(turns)
     if not any(turn.role == "assistant" for turn in turns):
         raise refusal("no assistant turn, so nothing would be trained")
     if turns[-1].role != "assistant":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
+from realm.core.errors import HeldError
 from realm.core.events import Event
 from realm.flows import control
 from realm.flows.context import Lab
@@ -29,15 +31,19 @@ def carried_out(lab: Lab, job: Job, *, follow: bool = True) -> Job:
     """Carry a queued job out here, or follow the lab that is up, until it has ended.
 
     What the job tells goes to the lab's watchers either way. Without `follow`, a lab that is up is left
-    alone with it. Returns the job as it is then: still queued or running where the lab was left alone
-    with it, or went down meanwhile.
+    alone with it. A lab that goes down before it began the job leaves it to this process. Returns the job
+    as it is then: still queued where the lab was left alone with it, running where it went down meanwhile.
     """
-    if holder(lab.home.root) is None:
-        return carry_out(lab, job.id)
-    if follow:
-        for event in _told(lab, job):
-            lab.show(event)
-    return lab.queue.get(job.id)
+    while True:
+        if holder(lab.home.root) is None:
+            with suppress(HeldError):  # somebody else was quicker, and is followed
+                return carry_out(lab, job.id)
+        if follow:
+            for event in _told(lab, job):
+                lab.show(event)
+        found = lab.queue.get(job.id)
+        if not follow or found.state is not JobState.QUEUED:
+            return found
 
 
 def carry_out(lab: Lab, job: str) -> Job:

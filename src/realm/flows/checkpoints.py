@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from realm.core.clock import iso
-from realm.core.errors import CorruptError, NotFoundError, UsageError
+from realm.core.errors import ConfigError, CorruptError, NotFoundError, UsageError
 from realm.core.events import CheckpointSaved, CheckpointStaged
 from realm.core.records import ArtifactKind, ArtifactRef, Fence
 from realm.flows.appraisal import asked_as
 from realm.flows.context import Lab
 from realm.ledger.records import CheckpointRecord, NewCheckpoint
+from realm.models.adapters import read_base
 
 ACCURACY = "accuracy"
 
@@ -73,6 +75,27 @@ def verified_checkpoint(lab: Lab, checkpoint: CheckpointRecord) -> str:
             f"{checkpoint.name}: {error.what}",
             hint="restore its folder from a copy, or go on from another one: see `realm ledger list`",
         ) from None
+
+
+def refuse_foreign(lab: Lab, frozen: Sequence[str], base: str) -> None:
+    """Raise ConfigError unless these adapters are in the vault and belong to the checkpoint `base`.
+
+    What a run saves names them by hash alone, and is loaded from the vault.
+    """
+    for content in frozen:
+        try:
+            below = read_base(lab.store.path(ArtifactKind.CHECKPOINT, content))
+        except NotFoundError:
+            raise ConfigError(
+                f"parameters.frozen: {content} is not in this realm's vault",
+                hint="name an adapter that a run of this realm has saved",
+            ) from None
+        if below is None or below.base != base:
+            belongs = "is a whole model" if below is None else f"is an adapter of {below.base}"
+            raise ConfigError(
+                f"parameters.frozen: {content} {belongs}, and this run begins from {base}",
+                hint="name an adapter that was trained on that base",
+            )
 
 
 def chosen(lab: Lab, reference: str | None) -> CheckpointRecord:

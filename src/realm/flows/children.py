@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from realm.core.errors import ChildDiedError, OutOfMemoryError, RealmError
 from realm.core.events import Event, Failed
 from realm.flows.context import Lab
 from realm.jobs.children import Child, WarmLauncher
-from realm.jobs.memory import kernel_kills, killed_for_memory
+from realm.jobs.memory import kernel_kills, killed_for_memory, starved
 from realm.jobs.queue import Request
 from realm.jobs.tail import EventTail
 from realm.training import child as training
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 PRELOAD = (*training.PRELOAD, "realm.evaluation.child", "realm.flows.birth")
 """Imported once by the warm launcher, so that a child starts in milliseconds."""
+_LAST_BYTES = 16 << 10
+"""Of a child's output, what tells how it ended; traces of other ranks may follow."""
 
 
 def no_request() -> Request:
@@ -86,22 +89,18 @@ class Supervisor:
         events_path = self.lab.home.events(run)
         offset = events_path.stat().st_size if events_path.exists() else 0
         tail = EventTail(events_path, offset)
+        log_path = folder / "log.txt"
+        begin = log_path.stat().st_size if log_path.exists() else 0
         kills = kernel_kills()
-        child = await asyncio.to_thread(self.launcher.launch, entry, spec_path, folder / "log.txt")
+        child = await asyncio.to_thread(self.launcher.launch, entry, spec_path, log_path)
         try:
             code, failure = await self._loop(child, tail, on_event, request, tick)
         except BaseException:
             child.kill()
             raise
-        if failure is not None:
-            raise _rebuilt(failure)
-        if killed_for_memory(code, kills, kernel_kills()):
-            raise OutOfMemoryError(
-                f"the process of {run} was killed by the system because memory ran out",
-                hint="`realm estimate` says what would fit; rules.memory.tokens_at_once makes packs smaller",
-            )
-        if code != 0:
-            raise _death(code, run, folder / "log.txt")
+        if failure is not None or code != 0:
+            killed = killed_for_memory(code, kills, kernel_kills())
+            raise _ending(run, code, failure, log_path, said=_last_of(log_path, begin), killed=killed)
 
     async def _loop(
         self,
@@ -138,9 +137,33 @@ def _rebuilt(failure: Failed) -> RealmError:
     return RealmError(failure.what if cls else f"{failure.error}: {failure.what}", hint=failure.hint)
 
 
-def _death(code: int, run: str, log: Path) -> ChildDiedError:
+def _ending(run: str, code: int, failure: Failed | None, log: Path, *, said: str, killed: bool) -> RealmError:
+    """Return why a child failed: what it raised on purpose, want of memory, or its death."""
+    raised = None if failure is None else _rebuilt(failure)
+    if raised is not None and not isinstance(raised, ChildDiedError):
+        return raised
+    if killed or starved(code, said):
+        how = "was killed by the system" if killed else "ended"
+        return OutOfMemoryError(
+            f"the process of {run} {how} because memory ran out",
+            hint="`realm estimate` says what would fit; rules.memory.tokens_at_once makes packs smaller",
+        )
+    return raised or _death(run, code, log, said)
+
+
+def _last_of(log: Path, begin: int) -> str:
+    """Return the last of what a child wrote since its log had a size; nothing where it wrote none."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(begin, size - _LAST_BYTES))
+        return file.read(_LAST_BYTES).decode("utf-8", errors="replace")
+
+
+def _death(run: str, code: int, log: Path, said: str) -> ChildDiedError:
     how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-3:] if log.exists() else []
+    tail = said.splitlines()[-3:]
     return ChildDiedError(
         f"the process of {run} {how}" + (": " + " | ".join(tail) if tail else ""),
         hint=f"see {log}; `realm queue retry {run}` goes on from the last checkpoint",

@@ -15,6 +15,7 @@ from realm.core.config import Config, load, rooted, validate
 from realm.core.errors import ConfigError, NotFoundError
 from realm.core.hashing import hash_json
 from realm.core.records import Name
+from realm.core.text import there_are
 from realm.evaluation.drift import DriftConfig
 from realm.evaluation.gate import GateConfig
 from realm.evaluation.ranking import RegressionConfig
@@ -31,7 +32,7 @@ from realm.training.launcher import LAUNCHERS
 from realm.training.method import METHODS
 from realm.training.optimizer import OPTIMIZERS
 from realm.training.parameter import PARAMETERS
-from realm.training.recipe import Recipe, Resolved, resolve, shipped_text
+from realm.training.recipe import Recipe, Resolved, resolve, shipped_names, shipped_text
 from realm.training.reward import REWARDS
 from realm.training.sink import SINKS
 from realm.training.teacher import TEACHERS
@@ -175,8 +176,12 @@ def load_recipe(home: Home | None, name: str) -> Resolved:
         if own is not None and own.is_file() and wanted not in read:
             read.add(wanted)
             return own.read_text(encoding="utf-8")
+        if wanted not in shipped_names():
+            known = sorted({*own_names, *shipped_names()} - read)
+            raise NotFoundError(f"no recipe is called {wanted!r}", hint=there_are(known, wanted))
         return shipped_text(wanted)
 
+    own_names = [path.stem for path in home.recipes.glob("*.yaml")] if home is not None else []
     read: set[str] = set()
     return resolve(file.stem if file else name, text_of)
 

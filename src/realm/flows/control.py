@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 
 from realm.core.errors import NotFoundError, StateError, UnavailableError
 from realm.core.events import Event
+from realm.core.hashing import hash_json
+from realm.core.records import Fence
 from realm.flows.context import Lab
 from realm.flows.examination import EVALUATE
+from realm.flows.plan import RunPlan, with_processes
 from realm.flows.runs import TRAIN
 from realm.jobs.queue import Job, JobState
 from realm.jobs.tail import EventTail
@@ -42,9 +45,12 @@ def pause(lab: Lab, run: str | None = None) -> Job:
     return lab.queue.pause(job.id)
 
 
-def resume(lab: Lab, run: str | None = None) -> Job:
-    """Queue a paused run again; it goes on from where it paused."""
+def resume(lab: Lab, run: str | None = None, *, processes: int | None = None) -> Job:
+    """Queue a paused run again; it goes on from where it paused, also in another number of processes."""
     job = job_of(lab, run, (JobState.PAUSED,))
+    if processes is not None and job.state is JobState.PAUSED:
+        plan = _in_processes(lab, job, processes)
+        _replan(lab, job.id, plan, lab.ledger.fences.take(f"run/{job.id}"))
     return lab.queue.resume(job.id)
 
 
@@ -67,13 +73,33 @@ def stop(lab: Lab, run: str | None = None) -> Job:
     return lab.queue.get(job.id)
 
 
-def retry(lab: Lab, job: str) -> Job:
-    """Queue a failed or dropped job again; its run goes on from its last checkpoint."""
+def retry(lab: Lab, job: str, *, processes: int | None = None) -> Job:
+    """Queue a failed or dropped job again; its run goes on from its last checkpoint.
+
+    `processes` is the number of ranks it goes on with; none leaves it. Raises StateError for a job that
+    does not train in ranks.
+    """
     found = lab.queue.get(job)
-    if found.kind == TRAIN and found.state in (JobState.FAILED, JobState.DROPPED):
-        # Only then: a new fencing number would shut out the worker of a run that goes on.
-        lab.ledger.runs.reopen(job, lab.ledger.fences.take(f"run/{job}"))
+    if found.state in (JobState.FAILED, JobState.DROPPED):
+        plan = None if processes is None else _in_processes(lab, found, processes)
+        if found.kind == TRAIN:
+            # Only then: a new fencing number would shut out the worker of a run that goes on.
+            fence = lab.ledger.fences.take(f"run/{job}")
+            lab.ledger.runs.reopen(job, fence)
+            if plan is not None:
+                _replan(lab, job, plan, fence)
     return lab.queue.retry(job)
+
+
+def _in_processes(lab: Lab, job: Job, processes: int) -> RunPlan:
+    if job.kind != TRAIN:
+        raise StateError(f"{job.id} is no training run", hint="leave --processes out")
+    return with_processes(lab.ledger.runs.get(job.id), processes)
+
+
+def _replan(lab: Lab, run: str, plan: RunPlan, fence: Fence) -> None:
+    spec = plan.model_dump(mode="json")
+    lab.ledger.runs.replan(run, spec, hash_json(spec), fence)
 
 
 def drop(lab: Lab, job: str, reason: str) -> Job:

@@ -10,50 +10,43 @@ from __future__ import annotations
 
 import heapq
 import json
-import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from realm.core import events as event_lines
 from realm.core.config import override, validate
-from realm.core.errors import ChildDiedError, NotFoundError, RealmError
-from realm.core.events import Failed, RunPredicted, StepTaken
+from realm.core.errors import NotFoundError, RealmError, RefusedError
 from realm.core.hashing import PREFIX
 from realm.core.records import Example, Record
 from realm.corpus.dataset import INFO, read_examples
 from realm.corpus.intake import normalise
 from realm.flows.config import load_recipe
 from realm.flows.context import Lab
+from realm.flows.drystep import BLANK, corrected, measure
 from realm.flows.home import Home, find_home
-from realm.jobs.children import launch_cold
-from realm.ledger.ledger import Ledger
+from realm.flows.learnt import learnt, taught
 from realm.models.adapters import read_base
 from realm.models.blank import BLANKS
-from realm.training import calibration, dryrun, hardware, lengths, remedies, shapes
-from realm.training.calibration import Factors, Observation, Prediction
-from realm.training.dryrun import DryRun, Measured
-from realm.training.estimate import PROCESS_BYTES, Estimate, Plan, estimate
+from realm.training import calibration, hardware, lengths, remedies, shapes
+from realm.training.calibration import Factors, Prediction
+from realm.training.dryrun import Measured
+from realm.training.estimate import Estimate, Plan, estimate
 from realm.training.hardware import Hardware
 from realm.training.job import TrainJob
+from realm.training.launcher import LAUNCHERS
 from realm.training.lengths import Lengths
 from realm.training.method import METHODS
 from realm.training.recipe import Recipe, Resolved
 from realm.training.remedies import Remedy
 from realm.training.shapes import Shape
 
-_BLANK = "qwen3"
 _BLANK_VOCABULARY = 512
 _SAMPLED_ROWS = 2000
 _LONGEST_ROWS = 20
 _DRY_LIMIT_S = 120.0
 """A step is measured unless the four of a dry run are predicted to take longer."""
-_POLL_S = 0.05
-_EVENTS_BYTES = 1 << 20
-_RUNS = 8
 _DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -100,7 +93,7 @@ def answer(asked: Asked, home: Home) -> Answer:
     figures = _figures(asked, recipe, shape)
     found, here, more = _hardware(asked, recipe)
     notes += more
-    factors = _learnt(home, found)
+    factors = learnt(home, found)
     plan = Plan(
         recipe=recipe,
         shape=shape,
@@ -114,10 +107,16 @@ def answer(asked: Asked, home: Home) -> Answer:
     told = estimate(plan)
     measured = None
     why_not = _unmeasurable(plan, told, asked, here=here)
-    if why_not:
+    if not why_not:
+        try:
+            measured = measure(plan, asked.model)
+        except RealmError as error:
+            if asked.measure:
+                raise
+            why_not = error.what
+    if measured is None:
         notes.append(f"no step was measured: {why_not}")
     else:
-        measured = measure(plan, asked.model)
         plan, factors = corrected(plan, measured), Factors()
         told = estimate(plan)
         notes.append(f"measured on this machine: a step of {measured.long_tokens:,} tokens")
@@ -140,7 +139,7 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
     """Return what a queued run is predicted to take here. Raises RefusedError where it cannot fit.
 
     The message names the change that would make it fit. The prediction belongs into the run's spec,
-    from where later estimates learn.
+    from where later estimates learn. A run that asks for a GPU is refused where there is none.
     """
     recipe = job.recipe
     if job.tokens_at_once is not None:
@@ -149,9 +148,13 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
     folder = _whole(Path(job.start))
     shape, weight_bytes = _shape_of(folder)
     limit = min(recipe.rules.max_tokens, shape.context_tokens)
-    found = hardware.this_machine(recipe.rules.device) or hardware.cpu(hardware.free_memory())
+    found = _here(recipe)
+    if found is None:
+        raise RefusedError(
+            "device cuda: nvidia-smi finds no GPU here", hint="set rules.device to auto or cpu"
+        )
     machine = calibration.machine_key(found.kind, found.name)
-    factors = calibration.factors(observations(lab.home, lab.ledger), machine)
+    factors = taught(lab.home, lab.ledger, machine)
     plan = Plan(
         recipe=recipe,
         shape=shape,
@@ -166,48 +169,6 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
     told = estimate(plan)
     remedies.refuse(plan, told)
     return calibration.prediction(told, machine=machine, factors=factors)
-
-
-def observations(home: Home, ledger: Ledger) -> list[Observation]:
-    """Return what past runs were predicted to take and took, oldest first."""
-    told = {
-        event.run: event
-        for _, _, event in ledger.events.list(["run_predicted"])
-        if isinstance(event, RunPredicted)
-    }
-    found = [_observation(home, event) for event in list(told.values())[-_RUNS:]]
-    return [seen for seen in found if seen is not None]
-
-
-def measure(plan: Plan, model: Path | None) -> Measured:
-    """Take a dry step in a child process. Raises what the child reported."""
-    with tempfile.TemporaryDirectory(prefix="realm-estimate-") as scratch:
-        folder = Path(scratch)
-        spec = folder / "spec.json"
-        spec.write_text(_dry_run(plan, model, folder).model_dump_json(), encoding="utf-8")
-        child = launch_cold(dryrun.ENTRY, spec, folder / "log.txt")
-        try:
-            while (code := child.poll()) is None:
-                time.sleep(_POLL_S)
-        finally:
-            child.kill()
-        result = folder / "result.json"
-        if code == 0 and result.is_file():
-            return Measured.model_validate_json(result.read_bytes())
-        raise _failure(folder, code)
-
-
-def corrected(plan: Plan, measured: Measured) -> Plan:
-    """Return the plan with factors that make the formula agree with what was measured."""
-    bare = estimate(plan.model_copy(update={"saves": False, "memory_factor": 1.0, "seconds_factor": 1.0}))
-    process = PROCESS_BYTES if plan.hardware.kind == "cpu" else 0
-    seconds = bare.step_seconds / bare.step_tokens * measured.step_tokens
-    return plan.model_copy(
-        update={
-            "memory_factor": measured.peak_bytes / max(1, bare.peak_bytes - process),
-            "seconds_factor": measured.step_seconds / seconds,
-        }
-    )
 
 
 def recipes_home(given: Path | None) -> Home:
@@ -237,12 +198,12 @@ def _model(recipe: Recipe, folder: Path | None) -> tuple[Shape, int, str, list[s
         shape, weight_bytes = _shape_of(whole)
         return shape, weight_bytes, str(folder), []
     rules = recipe.model
-    blank = rules.shape or BLANKS.config(_BLANK)
+    blank = rules.shape or BLANKS.config(BLANK)
     shape = shapes.of_blank(blank, rules.vocabulary_size or _BLANK_VOCABULARY)
     if rules.base is not None:
         return shape, 2, rules.base, ["weights in bf16, as the base is published"]
     if rules.shape is None:
-        return shape, 4, f"blank {_BLANK}", [f"the recipe names no model: a blank {_BLANK} is taken"]
+        return shape, 4, f"blank {BLANK}", [f"the recipe names no model: a blank {BLANK} is taken"]
     return shape, 4, f"blank {shape.model_type}", []
 
 
@@ -325,19 +286,26 @@ def _every(path: Path, stride: int) -> Iterator[bytes]:
 
 def _hardware(asked: Asked, recipe: Recipe) -> tuple[Hardware, bool, list[str]]:
     """Return the hardware that is asked about, whether it is this machine, and what was assumed."""
-    rules = recipe.rules
     if asked.device is not None:
         return hardware.named(asked.device, asked.memory_gb), False, []
-    processes = rules.launcher.model_dump().get("processes", 1)
-    found = hardware.this_machine(rules.device, processes)
+    found = _here(recipe)
     if asked.memory_gb is not None:
         kind = "cpu" if found is not None and found.kind == "cpu" else "cuda"
         return hardware.named(kind, asked.memory_gb), False, []
     if found is not None:
         return found, True, []
-    usual = f"{processes}x{hardware.USUAL}"
+    usual = f"{_processes(recipe)}x{hardware.USUAL}"
     note = f"no GPU is here: answered for {usual}; name yours with --device or --memory-gb"
     return hardware.named(usual), False, [note]
+
+
+def _here(recipe: Recipe) -> Hardware | None:
+    """Return what a run of this recipe has here; none where it asks for a GPU and there is none."""
+    return hardware.this_machine(recipe.rules.device, _processes(recipe))
+
+
+def _processes(recipe: Recipe) -> int:
+    return LAUNCHERS.build(recipe.rules.launcher).processes
 
 
 # --- the dry step -------------------------------------------------------------------------
@@ -351,74 +319,10 @@ def _unmeasurable(plan: Plan, told: Estimate, asked: Asked, *, here: bool) -> st
         return "the hardware is not this machine"
     if not told.fits:
         return "it does not fit"
+    if _processes(plan.recipe) > 1:
+        return "several processes are not tried dry"
     if METHODS.load(plan.recipe.method.model_dump()["kind"]).generates:
         return "the method generates its rows"
     if asked.measure is None and 4 * told.step_seconds > _DRY_LIMIT_S:
         return f"a step is predicted to take {told.step_seconds:.0f} s; say --measure to wait for it"
     return ""
-
-
-def _dry_run(plan: Plan, model: Path | None, folder: Path) -> DryRun:
-    rows = plan.recipe.rules.batch_rows
-    usual = max(2, round(plan.lengths.mean_tokens))
-    unlucky = min(plan.lengths.longest_tokens, max(2, round(plan.lengths.of_step(rows) / rows)))
-    return DryRun(
-        recipe=plan.recipe,
-        model=str(model) if model else None,
-        shape=None if model else (plan.recipe.model.shape or BLANKS.config(_BLANK)),
-        vocabulary_size=plan.shape.vocabulary,
-        usual_tokens=(usual,),
-        long_tokens=(unlucky,),
-        trained_share=plan.lengths.trained_share,
-        folder=str(folder),
-    )
-
-
-def _failure(folder: Path, code: int) -> RealmError:
-    path = folder / "events.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        event = event_lines.read(line)
-        if isinstance(event, Failed):
-            return ChildDiedError(
-                f"the measured step failed: {event.what}", hint=event.hint or "say --no-measure to do without"
-            )
-    return ChildDiedError(
-        f"the process of the measured step ended with code {code}", hint="say --no-measure to do without"
-    )
-
-
-# --- what past runs took ------------------------------------------------------------------
-
-
-def _learnt(home: Home, found: Hardware) -> Factors:
-    """Return what past runs teach of a machine; nothing where there is no realm or it never ran."""
-    if not home.ledger.is_file():
-        return Factors()
-    with Ledger.open(home.ledger) as ledger:
-        past = observations(home, ledger)
-    return calibration.factors(past, calibration.machine_key(found.kind, found.name))
-
-
-def _observation(home: Home, told: RunPredicted) -> Observation | None:
-    path = home.events(told.run)
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _EVENTS_BYTES))
-        steps = [event for line in file for event in _step(line)]
-    if not steps:
-        return None
-    return Observation(
-        predicted=Prediction.model_validate(told.model_dump(include=set(Prediction.model_fields))),
-        peak_bytes=max(step.memory_bytes for step in steps),
-        step_seconds=statistics.median(step.seconds for step in steps),
-        step_tokens=round(statistics.mean(step.tokens for step in steps)),
-    )
-
-
-def _step(line: bytes) -> Iterator[StepTaken]:
-    """Yield the step that a line tells of; the first line may be half of one."""
-    if line.startswith(b"{") and b'"step_taken"' in line and line.endswith(b"\n"):
-        event = event_lines.read(line.decode())
-        if isinstance(event, StepTaken):
-            yield event

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from realm.core.config import Config
+from realm.core.config import Config, validate
 from realm.core.errors import NotFoundError, RefusedError, StateError
-from realm.core.hashing import hash_json
 from realm.core.records import Priority, Record, Sha256
 from realm.corpus.assembly.partition import TAG
+from realm.flows.binding import Binding, bind
 from realm.flows.context import Lab
+from realm.flows.teaching import with_answers
 from realm.ledger.records import CheckpointRecord, DatasetRecord, RunRecord
 from realm.models.profile import PROFILES
 from realm.training.recipe import Recipe, Resolved
@@ -26,7 +26,10 @@ class PlannedRows(Record):
 
 
 class RunPlan(Config):
-    """The spec of a run: fixed when it is queued, whatever happens to files of recipes later."""
+    """The spec of a run: fixed when it is queued, whatever happens to files of recipes later.
+
+    Only the number of its processes may change, while nobody works on it.
+    """
 
     source: str
     """`drill`, `file` or `sparring`."""
@@ -39,8 +42,12 @@ class RunPlan(Config):
     validation: tuple[PlannedRows, ...] = ()
     locked: Locked
     """What the campaign is bound to."""
+    own: Locked | None = None
+    """What the hero was when this was planned; none in plans that do not tell it apart from the above."""
     migrated: tuple[str, ...] = ()
-    """What of that was changed on purpose with this run."""
+    """What the campaign is bound to otherwise, on purpose, since this run."""
+    begins_anew: bool = False
+    """Whether the hero begins again from its new base, since its weights or tokens changed."""
     made_with: Sha256 | None = None
     """The checkpoint whose mistakes the rows show; stale once a newer one is saved."""
 
@@ -49,24 +56,19 @@ class RunPlan(Config):
         """Return what a run in the ledger was planned to do."""
         return cls.model_validate(run.spec)
 
-    @property
-    def begins_anew(self) -> bool:
-        """Whether the hero begins again from its new base, since its weights or tokens changed."""
-        return any(change.startswith(("base ", "tokenizer ")) for change in self.migrated)
-
 
 def make_plan(
     lab: Lab, resolved: Resolved, dataset: DatasetRecord, source: str, priority: Priority, *, migrate: bool
 ) -> RunPlan:
-    """Plan a run of the lab's hero.
+    """Plan a run of the lab's hero; a served teacher answers its rows now, once nothing else is refused.
 
     Raises NotFoundError for an unknown dataset, StateError for a lock, RefusedError for partitions that are
-    too small.
+    too small, and what `with_answers` raises.
     """
     _refuse_small(dataset)
     recipe = _weighed(resolved.recipe, dataset)
     others = [
-        PlannedRows(dataset=found.hash, name=found.name, weight=wanted.weight)
+        (found, wanted.weight)
         for wanted in recipe.where.datasets
         for found in [find_dataset(lab, wanted.dataset)]
         if found.hash != dataset.hash
@@ -76,11 +78,10 @@ def make_plan(
             known = ", ".join(lab.hero.skills) or "none"
             raise NotFoundError(f"where.suites: no skill is called {skill!r}", hint=f"there are: {known}")
     measured = [find_dataset(lab, name) for name in recipe.where.validation.sets]
-    locked = _locked(lab, recipe)
-    changes = tuple(_changes(_bound(lab), locked))
-    if changes and not migrate:
+    binding = bind(lab, recipe.model, _bound(lab))
+    if binding.changes and not migrate:
         raise StateError(
-            f"campaign {lab.campaign} is bound to its model: {'; '.join(changes)}",
+            f"campaign {lab.campaign} is bound to its model: {'; '.join(binding.changes)}",
             hint="begin a new campaign, or say --migrate to change it from this run on",
         )
     return RunPlan(
@@ -89,11 +90,34 @@ def make_plan(
         recipe=recipe,
         overrides=resolved.overrides,
         priority=priority,
-        rows=(PlannedRows(dataset=dataset.hash, name=dataset.name), *others),
-        validation=tuple(PlannedRows(dataset=found.hash, name=found.name) for found in measured),
-        locked=locked,
-        migrated=changes,
+        rows=tuple(planned(lab, recipe, found, weight) for found, weight in ((dataset, 1.0), *others)),
+        validation=tuple(planned(lab, recipe, found) for found in measured),
+        locked=binding.locked,
+        own=binding.own,
+        migrated=binding.changes,
+        begins_anew=binding.begins_anew,
     )
+
+
+def planned(lab: Lab, recipe: Recipe, dataset: DatasetRecord, weight: float = 1.0) -> PlannedRows:
+    """Return what a run takes of a dataset: its rows, or what a served teacher answered to them."""
+    answered = with_answers(lab, recipe, dataset)
+    return PlannedRows(dataset=answered.hash, name=answered.name, weight=weight)
+
+
+def with_processes(run: RunRecord, processes: int) -> RunPlan:
+    """Return a run's plan with another number of ranks. StateError where it trains in one process."""
+    plan = RunPlan.of(run)
+    rules = plan.recipe.rules
+    settings = rules.launcher.model_dump()
+    if "processes" not in settings:
+        raise StateError(
+            f"{run.id} trains in one process, by launcher: {settings['kind']}",
+            hint="only a run whose recipe says rules.launcher: {kind: torchrun} has a number of processes",
+        )
+    changed = validate(type(rules.launcher), {**settings, "processes": processes}, where=f"run {run.id}")
+    rules = rules.model_copy(update={"launcher": changed})
+    return plan.model_copy(update={"recipe": plan.recipe.model_copy(update={"rules": rules})})
 
 
 def _refuse_small(dataset: DatasetRecord) -> None:
@@ -140,19 +164,7 @@ def find_dataset(lab: Lab, name: str) -> DatasetRecord:
     raise NotFoundError(f"no dataset is called {name!r}", hint=f"there are: {listed}")
 
 
-def _locked(lab: Lab, recipe: Recipe) -> Locked:
-    """Return what a run of this recipe is bound to: what it says, else what the hero is."""
-    hero = lab.hero
-    blank = hero.blank.model_dump(mode="json", exclude={"context_tokens"}) if hero.blank else None
-    own = f"blank {hash_json(blank)}" if blank else f"folder {hero.base}"
-    return Locked(
-        base=recipe.model.base or own,
-        context_tokens=recipe.model.context_tokens or getattr(hero.blank, "context_tokens", None),
-        tokenizer=recipe.model.tokenizer or (f"vocabulary of {hero.vocabulary_size}" if blank else own),
-    )
-
-
-def _bound(lab: Lab) -> Locked | None:
+def _bound(lab: Lab) -> Binding | None:
     """Return what the hero's newest run in this campaign was bound to.
 
     A run that ended before it began, such as a dropped migration, has bound nothing.
@@ -160,15 +172,6 @@ def _bound(lab: Lab) -> Locked | None:
     for run in lab.ledger.runs.list():
         never_began = run.outcome is not None and run.start is None
         if run.campaign == lab.campaign and run.hero == lab.hero_name and not never_began:
-            return RunPlan.of(run).locked
+            plan = RunPlan.of(run)
+            return Binding(locked=plan.locked, own=plan.own or plan.locked)
     return None
-
-
-def _changes(bound: Locked | None, wanted: Locked) -> Iterable[str]:
-    if bound is None:
-        return []
-    return [
-        f"{field} {getattr(bound, field)} → {getattr(wanted, field)}"
-        for field in Locked.model_fields
-        if getattr(bound, field) != getattr(wanted, field)
-    ]

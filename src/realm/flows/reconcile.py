@@ -6,7 +6,7 @@ from functools import partial
 
 from realm.core.records import ArtifactKind, Record
 from realm.flows.context import Lab
-from realm.flows.runs import FILE, find_run, queue_run, requeue_owed
+from realm.flows.runs import requeue_owed
 
 
 class Reconciled(Record):
@@ -27,18 +27,17 @@ class Reconciled(Record):
 
 
 def reconcile(lab: Lab) -> Reconciled:
-    """Put right what a crash left behind. Only the holder of the home's lock may call this."""
+    """Put right what a crash left behind. Only the holder of the home's lock may call this.
+
+    A dataset without a run is owed none: its command was refused, or its file still lies in the inbox.
+    """
     _finish_deletions(lab)
     disk = lab.store.reconcile(lab.ledger.knows)
-    requeued = requeue_owed(lab)
-    for dataset in lab.ledger.datasets.list():
-        if dataset.source.startswith("inbox:") and find_run(lab, dataset.hash) is None:
-            requeued.append(queue_run(lab, dataset, title=dataset.name, source=FILE).id)
     return Reconciled(
         quarantined=tuple(str(path) for path in disk.quarantined),
         stages_removed=len(disk.stages_removed),
         missing=tuple(_missing(lab)),
-        requeued=tuple(requeued),
+        requeued=tuple(requeue_owed(lab)),
     )
 
 

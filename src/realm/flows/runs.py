@@ -10,7 +10,8 @@ from realm.core.hashing import hash_json
 from realm.core.records import Priority, Sha256
 from realm.flows.config import load_recipe
 from realm.flows.context import Lab
-from realm.flows.plan import PlannedRows, RunPlan, make_plan
+from realm.flows.plan import RunPlan, make_plan, planned
+from realm.flows.teaching import refuse_served
 from realm.jobs.queue import Job
 from realm.ledger.records import DatasetRecord, RunRecord
 from realm.training.recipe import Resolved
@@ -51,8 +52,11 @@ def queue_run(
     name = own.get(source, hero.file_recipe)
     run = find_run(lab, dataset.hash)
     if run is None:
-        plan = make_plan(lab, load_recipe(lab.home, name), dataset, source, priority, migrate=False)
-        rows = (*plan.rows, *(PlannedRows(dataset=each.hash, name=each.name) for each in beside))
+        resolved = load_recipe(lab.home, name)
+        if source != FILE:
+            refuse_served(resolved)
+        plan = make_plan(lab, resolved, dataset, source, priority, migrate=False)
+        rows = (*plan.rows, *(planned(lab, plan.recipe, each) for each in beside))
         plan = plan.model_copy(update={"made_with": made_with, "rows": rows})
         run = _add(lab, dataset, plan, title)
     return queue_job(lab, run)

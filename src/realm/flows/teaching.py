@@ -6,35 +6,50 @@ Done here, where the network and the teacher's key are; the training process has
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from realm.core.errors import DataError
+from realm.core.errors import ConfigError, DataError
 from realm.core.records import ArtifactKind, Example
 from realm.corpus.dataset import DatasetInfo, write_examples
 from realm.flows.context import Lab
 from realm.flows.datasets import publish_dataset
 from realm.ledger.records import DatasetRecord
-from realm.training.recipe import Recipe
+from realm.training.recipe import Recipe, Resolved
 from realm.training.teacher import TEACHERS, Answered, Writer, fetch_answers
 
 
 def with_answers(lab: Lab, recipe: Recipe, dataset: DatasetRecord) -> DatasetRecord:
     """Return the dataset with a served teacher's answers, or as it is where none is asked for.
 
-    Answers are kept as they come: a call that was cut off goes on where it stood. Raises DataError
-    where not one row was answered.
+    Answers are kept as they come: a call that was cut off goes on where it stood. Raises DataError for
+    a row that asks nothing and where not one was answered, and what the teacher raises.
     """
-    settings = getattr(recipe.method, "teacher", None)
-    if settings is None or TEACHERS.load(settings.kind).token_level:
+    settings = _served(recipe)
+    if settings is None:
         return dataset
     teacher = TEACHERS.build(settings)
     source = lab.store.verified(ArtifactKind.DATASET, dataset.hash) / "rows.jsonl"
     with source.open("rb") as file:
         rows = [Example.model_validate_json(line) for line in file]
-    answered = fetch_answers(cast("Writer", teacher), rows, lab.home.cache / "teacher")
+    answered = fetch_answers(cast("Writer", teacher), rows, lab.home.cache / "teacher", file=dataset.name)
     if not answered.rows:
         raise DataError("the teacher has answered no row whole", file=dataset.name)
     return _publish(lab, dataset, answered, settings.model_dump(mode="json"))
+
+
+def refuse_served(resolved: Resolved) -> None:
+    """Raise ConfigError where a recipe for generated rows, which hold right answers, names such a teacher."""
+    if _served(resolved.recipe) is not None:
+        raise ConfigError(
+            f"recipe {resolved.name}: a served teacher answers files and datasets, not generated rows",
+            hint="name it in a recipe for `realm train`, or in the hero's file_recipe",
+        )
+
+
+def _served(recipe: Recipe) -> Any:
+    """Return the settings of a teacher that is asked before the run."""
+    settings = getattr(recipe.method, "teacher", None)
+    return None if settings is None or TEACHERS.load(settings.kind).token_level else settings
 
 
 def _publish(

@@ -54,7 +54,7 @@ class TokensReport(Record):
     dropped: dict[str, int]
     """Rows left out or cut, and trained tokens lost, by reason."""
     checks: tuple[str, ...] = ()
-    """Those of checks 1 to 5 that hold, with their figures."""
+    """Those of checks 1 to 5 that hold, with their figures; none of prompts that a method answers itself."""
     refusal: str = ""
     """Why training would refuse the file; empty where it would not."""
     problems: tuple[Problem, ...] = ()
@@ -73,6 +73,7 @@ def look(path: Path, folder: Path, *, rows: int, recipe: Recipe | None = None) -
     require_training_extra()
     from realm.models.chat import load_tokenizer
     from realm.training.masking import prove_rows
+    from realm.training.method import METHODS
     from realm.training.rules import Masking
 
     tokenizer = load_tokenizer(folder)
@@ -89,10 +90,12 @@ def look(path: Path, folder: Path, *, rows: int, recipe: Recipe | None = None) -
         )
     found = _encoded(examples, numbers, tokenizer, shown, recipe)
     masking = recipe.rules.masking if recipe else Masking()
+    # Rows that are prompts to answer hold nothing that is trained yet.
+    proven = len(found) and not (recipe and METHODS.build(recipe.method).generates)
     checks: tuple[str, ...] = ()
     refusal = "" if len(found) else "no row is left to train on"
     try:
-        if len(found):
+        if proven:
             checks = prove_rows(found.flat(), tokenizer, len(tokenizer), masking)
     except MaskingError as error:
         refusal = error.what

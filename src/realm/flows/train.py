@@ -10,7 +10,6 @@ from realm.flows.context import Lab
 from realm.flows.intake import register_file
 from realm.flows.plan import find_dataset
 from realm.flows.runs import queue_training
-from realm.flows.teaching import with_answers
 from realm.jobs.queue import Job
 
 
@@ -19,8 +18,7 @@ def plan_training(lab: Lab, rows: str, *, recipe: str | None = None, migrate: bo
 
     `recipe` is a name or a YAML file; without one the hero's recipe for files is taken.
     """
+    resolved = load_recipe(lab.home, recipe or lab.hero.file_recipe)
     path = Path(rows)
     dataset = register_file(lab, path) if path.is_file() else find_dataset(lab, rows)
-    resolved = load_recipe(lab.home, recipe or lab.hero.file_recipe)
-    dataset = with_answers(lab, resolved.recipe, dataset)
     return queue_training(lab, dataset, resolved, title=printable(dataset.name), migrate=migrate)

@@ -24,7 +24,7 @@ from realm.core.records import ArtifactKind, Fence
 from realm.core.seeds import seed
 from realm.flows.appraisal import appraise_run
 from realm.flows.birth import bear, ensure_base
-from realm.flows.checkpoints import publish_checkpoint, verified_checkpoint
+from realm.flows.checkpoints import publish_checkpoint, refuse_foreign, verified_checkpoint
 from realm.flows.children import Supervisor, persist
 from realm.flows.context import KEPT, Lab
 from realm.flows.estimate import check_run
@@ -40,7 +40,7 @@ from realm.ledger.records import CheckpointRecord, RunRecord
 from realm.models.adapters import read_base
 from realm.training.job import RowsFile, TrainJob
 from realm.training.launcher import LAUNCHERS
-from realm.training.parameter import PARAMETERS
+from realm.training.parameter import PARAMETERS, Parameters
 
 MEMORY_RETRIES = 2
 """How often a run is started again with smaller packs after memory ran out."""
@@ -79,20 +79,24 @@ async def train_step(supervisor: Supervisor, context: StepContext) -> Outcome:
 
 
 class Packs:
-    """How large the packs of a run may be, after memory ran out with larger ones."""
+    """How large the packs of a run may be, after memory ran out with larger ones.
+
+    Packs are of one rank: where several share a step, none ever holds more than its part.
+    """
 
     def __init__(self, lab: Lab, run: str) -> None:
         self.tokens_at_once: int | None = None
         self._lab = lab
         self._run = run
         rules = RunPlan.of(lab.ledger.runs.get(run)).recipe.rules
-        self._step_tokens = rules.memory.tokens_at_once or rules.batch_rows * rules.max_tokens
-        self._batch_rows = rules.batch_rows
+        ranks = LAUNCHERS.build(rules.launcher).processes
+        self._rank_rows = -(-rules.batch_rows // ranks)
+        self._rank_tokens = rules.memory.tokens_at_once or self._rank_rows * rules.max_tokens
 
     def learn(self, proven: MaskingProven) -> None:
-        """Take what a step holds from the rows that were proven."""
-        mean = -(-proven.tokens * self._batch_rows // max(1, proven.rows))
-        self._step_tokens = min(self._step_tokens, mean)
+        """Take what a rank holds of a step from the rows that were proven."""
+        mean = -(-proven.tokens * self._rank_rows // max(1, proven.rows))
+        self._rank_tokens = min(self._rank_tokens, mean)
 
     async def fitting(self, attempt: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Try again with packs of half the size, at most twice; the steps stay the same."""
@@ -100,7 +104,7 @@ class Packs:
             try:
                 return await attempt()
             except OutOfMemoryError as error:
-                self.tokens_at_once = max(2, (self.tokens_at_once or self._step_tokens) // 2)
+                self.tokens_at_once = max(2, (self.tokens_at_once or self._rank_tokens) // 2)
                 lowered = MemoryLowered(run=self._run, tokens_at_once=self.tokens_at_once, cause=error.what)
                 self._lab.emit(lowered)
         return await attempt()
@@ -172,12 +176,15 @@ def _job(lab: Lab, run: RunRecord, plan: RunPlan, start: CheckpointRecord) -> Tr
     origin = lab.ledger.checkpoints.get(run.start) if run.start is not None else start
     folder = Path(verified_checkpoint(lab, start))
     verified = str(folder) if origin.hash == start.hash else verified_checkpoint(lab, origin)
+    parameters = PARAMETERS.build(plan.recipe.rules.parameters)
+    base = _base(parameters, Path(verified), origin)
+    refuse_foreign(lab, parameters.frozen, base)
     return TrainJob(
         run=run.id,
         seed=seed("run", lab.campaign, lab.hero_name, lab.hero.seed, run.dataset),
         start=str(folder),
         origin=verified,
-        base=_base(plan, Path(verified), origin),
+        base=base,
         rows=tuple(_rows_file(lab, source) for source in plan.rows),
         validation=tuple(_rows_file(lab, source) for source in plan.validation),
         recipe=plan.recipe,
@@ -193,8 +200,7 @@ def _rows_file(lab: Lab, source: PlannedRows) -> RowsFile:
     return RowsFile(path=str(folder / "rows.jsonl"), name=source.name, weight=source.weight)
 
 
-def _base(plan: RunPlan, folder: Path, origin: CheckpointRecord) -> str:
+def _base(parameters: Parameters, folder: Path, origin: CheckpointRecord) -> str:
     """Return what an adapter of this run belongs to: the same base where it goes on with one."""
     below = read_base(folder)
-    continues = PARAMETERS.build(plan.recipe.rules.parameters).continues(folder)
-    return below.base if below is not None and continues else origin.hash
+    return below.base if below is not None and parameters.continues(folder) else origin.hash

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from realm.core.errors import RealmError
 from realm.core.events import AlertRaised, Event, PreviewWritten, StepTaken, ValidationMeasured
+from realm.core.hashing import hash_json
 from realm.core.seeds import seed
 from realm.flows.checkpoints import verified_checkpoint
 from realm.flows.children import Supervisor
@@ -41,10 +42,13 @@ class RunWatch:
         self._stepped_at: float | None = None
         self._step = 0
         self._previews: asyncio.Task[None] | None = None
+        self._next: CheckpointRecord | None = None
+        """The newest that was saved while one before it still answered."""
         self._relays = relay_all(
             self._watch.sinks,
             TrackedRun(
                 run=run.id,
+                id=tracked_id(run),
                 group=run.hero,
                 settings={
                     "recipe_name": plan.recipe_name,
@@ -94,21 +98,36 @@ class RunWatch:
     # --- previews -------------------------------------------------------------------------
 
     def saved(self, checkpoint: CheckpointRecord) -> None:
-        """Have a saved checkpoint answer the fixed prompts, unless one before it still does."""
+        """Have a saved checkpoint answer the fixed prompts, after the one that still does.
+
+        Where several are saved meanwhile, the newest of them comes next: previews may fall behind training,
+        and never by more than one checkpoint.
+        """
         previews = self._watch.previews
-        busy = self._previews is not None and not self._previews.done()
-        if previews.prompts and previews.made_by != "training" and not busy:
-            made = self._asked_for(checkpoint) if previews.endpoint else self._made(checkpoint)
-            self._previews = asyncio.get_running_loop().create_task(self._preview(checkpoint, made))
+        if not previews.prompts or previews.made_by == "training":
+            return
+        if self._previews is not None and not self._previews.done():
+            self._next = checkpoint
+            return
+        self._previews = asyncio.get_running_loop().create_task(self._answered(checkpoint))
 
     async def finished(self) -> None:
         """Wait for the last previews."""
         if self._previews is not None:
             await self._previews
 
-    async def _preview(self, checkpoint: CheckpointRecord, made: Awaitable[None]) -> None:
+    async def _answered(self, checkpoint: CheckpointRecord) -> None:
+        following: CheckpointRecord | None = checkpoint
+        while following is not None:
+            ask_service = self._watch.previews.endpoint is not None
+            await self._preview(following, self._asked_for if ask_service else self._made)
+            following, self._next = self._next, None
+
+    async def _preview(
+        self, checkpoint: CheckpointRecord, make: Callable[[CheckpointRecord], Awaitable[None]]
+    ) -> None:
         try:
-            await made
+            await make(checkpoint)
         except RealmError as error:  # a run does not end for its previews' sake
             log.warning("%s: no previews of step %d: %s", self._run, checkpoint.step, error.what)
 
@@ -143,6 +162,15 @@ class RunWatch:
     def _previewed(self, event: Event) -> None:
         if isinstance(event, PreviewWritten):
             self._lab.emit(event)
+
+
+def tracked_id(run: RunRecord) -> str:
+    """Name a run as no other is, of this lab or another that reports to the same service.
+
+    It stays when the lab is moved or called otherwise, so that a run finds its record again.
+    """
+    made = hash_json([run.campaign, run.hero, run.dataset, run.id, run.created_at.isoformat()])
+    return f"{run.campaign[:64]}-{run.id}-{made.removeprefix('sha256:')[:12]}"
 
 
 def _flat(data: Any, path: str = "") -> dict[str, str | int | float | bool]:

@@ -122,9 +122,17 @@ class Filler:
         if not self.lab.config.drills.automatic or not self._low():
             return False
         if time.monotonic() >= self._look_at:
-            fruitless = not waiting_for(self.lab) and not queue_drills(self.lab)
+            fruitless = not waiting_for(self.lab) and not self._queued()
             self._look_at = time.monotonic() + (FRUITLESS_S if fruitless else WAITING_S)
         return False
+
+    def _queued(self) -> bool:
+        """Queue drills; where they cannot be planned, say why and leave the lab to what else it has."""
+        try:
+            return bool(queue_drills(self.lab))
+        except RealmError as error:
+            log.warning("no drills are made: %s", error)
+            return False
 
     def _low(self) -> bool:
         if self.below == 1:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from realm.core.errors import StateError
-from realm.core.records import Fence
+from realm.core.records import Fence, Sha256
 from realm.ledger.database import Database
 from realm.ledger.fences import require
 from realm.ledger.lookup import not_found
@@ -82,6 +84,16 @@ class Runs:
             for name, value in changes.items():
                 if value is not None:
                     setattr(row, name, value)
+            return _record(row)
+
+    def replan(self, run: str, spec: Mapping[str, Any], spec_hash: Sha256, fence: Fence | None) -> RunRecord:
+        """Give an open run that nobody works on another plan. Raises StateError when it has ended."""
+        with self._database.writing() as session:
+            require(session, fence)
+            row = _row(session, run)
+            if row.outcome is not None:
+                raise StateError(f"{run} has ended: {row.outcome}", hint="plan a new run on its dataset")
+            row.spec, row.spec_hash = dict(spec), spec_hash
             return _record(row)
 
     def end(self, run: str, outcome: RunOutcome, reason: str, fence: Fence | None) -> RunRecord:

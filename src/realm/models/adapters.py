@@ -59,7 +59,7 @@ class AdapterShape(BaseModel):
 
     peft_type: Literal["LORA"] = "LORA"
     r: Annotated[int, Field(ge=1)]
-    lora_alpha: Annotated[int | float, Field(gt=0)]
+    lora_alpha: Annotated[int | float, Field(gt=0, allow_inf_nan=False)]
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     use_rslora: bool = False
     use_dora: bool = False
@@ -265,10 +265,16 @@ def read_shape(folder: Path) -> AdapterShape:
 def attach(model: PreTrainedModel, folder: Path) -> PeftModel:
     """Add a folder's adapter to its base, ready to be trained on. Raises CorruptError if it does not fit."""
     from peft import set_peft_model_state_dict
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     wrapped = wrap(model, read_shape(folder), seed=0)
-    found, expected = load_file(folder / WEIGHTS), state_to_save(wrapped)
+    try:
+        found, expected = load_file(folder / WEIGHTS), state_to_save(wrapped)
+    except SafetensorError as error:
+        raise CorruptError(
+            f"{folder / WEIGHTS}: not readable as safetensors: {error}", hint="copy the file again"
+        ) from None
     for name in sorted(found.keys() | expected.keys()):
         if name not in found or name not in expected or found[name].shape != expected[name].shape:
             raise CorruptError(

@@ -37,7 +37,7 @@ def adopt(source: Path, stage: Path) -> None:
     if not source.is_dir():
         raise NotFoundError(f"{source}: no such folder", hint="hero.base names a folder with safetensors")
     for path in sorted(source.iterdir()):
-        if path.suffix in _CODE:
+        if path.suffix.lower() in _CODE:
             raise UnsafeFileError(
                 f"{path}: files of this kind can run code and are never loaded",
                 hint="convert the weights to safetensors and remove this file",

@@ -13,11 +13,12 @@ from __future__ import annotations
 import json
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
-from realm.core.errors import NotFoundError, RefusedError, StateError, UnsafeFileError
+from realm.core.errors import CorruptError, NotFoundError, RefusedError, StateError, UnsafeFileError
 from realm.core.hashing import PREFIX
 from realm.core.records import ArtifactKind
 from realm.models.adapters import (
@@ -60,6 +61,14 @@ _CODE_KEYS = frozenset(
         "code_revision",
         "_target_",
         "transformers_weights",
+        # Attention and experts may be native code from a hub; a map of attributes gives them other names.
+        "_attn_implementation",
+        "attn_implementation",
+        "_experts_implementation",
+        "experts_implementation",
+        "kernel_config",
+        "use_kernels",
+        "attribute_map",
     }
 )
 _MAX_JSON_BYTES = 64 << 20
@@ -186,18 +195,59 @@ def _load_whole(folder: Path, attention: str) -> PreTrainedModel:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    reads_text_alone = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    kind = AutoModelForCausalLM if reads_text_alone else AutoModelForImageTextToText
-    model: PreTrainedModel = kind.from_pretrained(
-        folder,
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=False,
-        dtype="auto",
-        attn_implementation=attention,
-    )
+    with _told_of(folder):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        reads_text_alone = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+        kind = AutoModelForCausalLM if reads_text_alone else AutoModelForImageTextToText
+        model: PreTrainedModel = kind.from_pretrained(
+            folder,
+            # Read by itself, the file's own choice of attention would win over the one given here.
+            config=config,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype="auto",
+            attn_implementation=attention,
+            experts_implementation=None,
+        )
     return model
+
+
+@contextmanager
+def _told_of(folder: Path) -> Iterator[None]:
+    """Say of which folder it is that the library could not load it, and of broken weights of which file.
+
+    Raises CorruptError for those, and RefusedError for settings that cannot be followed here.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise CorruptError(
+            f"{_broken_weights(folder) or folder}: not readable as safetensors: {error}",
+            hint="copy the file again, or convert weights of another format to safetensors",
+        ) from None
+    except (StrictDataclassError, AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
+        raise RefusedError(
+            f"{folder / 'config.json'}: no model can be loaded by it: {type(error).__name__}: {error}",
+            hint="of settings that need another package or version, such as quantization_config, take a "
+            "checkpoint without them",
+        ) from error
+
+
+def _broken_weights(folder: Path) -> Path | None:
+    """Return the first file of weights that cannot be opened; none where all can."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except SafetensorError:
+            return path
+    return None
 
 
 def refuse_unsafe(folder: Path) -> None:

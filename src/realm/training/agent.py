@@ -92,7 +92,7 @@ def cause(
             run=run,
             error=(errors.OutOfMemoryError if starved else errors.ChildDiedError).__name__,
             what=f"rank {silent[0]} of {ranks} (the first is 0) of {run} {how}{why}",
-            hint="the run goes on from its last checkpoint, also with another number of processes",
+            hint=f"`realm queue retry {run} --processes N` goes on from its last checkpoint, in N ranks",
         )
     first = (meant or others)[0]
     where = f"rank {first} of {ranks}: " if first else ""

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import torch
 
-from realm.training.batching import Unit, best_fit, pack
+from realm.training.batching import Unit, best_fit, pack, with_groups
 from realm.training.job import TrainJob
-from realm.training.method import Loss, Method, Row
+from realm.training.method import Loss, Method
 from realm.training.precision import Chosen, autocast
 from realm.training.rows import Rows
 from realm.training.trainee import Trainee
+from realm.training.unpacked import is_apart
 from realm.training.world import Round, World
 
 
@@ -41,7 +42,7 @@ class Batches:
         """Return what a batch of rows trains on, the same on every rank."""
         rules = self._rules
         chosen = self._rows.of_batch(batch, rules.batch_rows, order=rules.order, seed=self._job.seed)
-        rows = [Row(i, self._rows.examples[i], self._rows.sequences[i]) for i in chosen]
+        rows = [self._rows.row(i) for i in chosen]
         make = partial(self._method.units, self._trainee, batch)
         if self._method.generates:
             return self._world.pooled(make, rows)
@@ -64,7 +65,7 @@ class Batches:
             total / whole,
             len(mine),
             sum(unit.tokens for unit in mine),
-            sum(unit.trained_tokens for unit in mine),
+            sum(unit.learnt_tokens for unit in mine),
             *(figures[name] for name in names),
         )
         means = {name: value / count for name, value in zip(names, sums, strict=True)}
@@ -89,5 +90,7 @@ class Batches:
     def _loss(self, members: Sequence[Unit]) -> Loss:
         """Return one pack's part of the loss."""
         batch = pack(members, self._trainee.device)
+        if is_apart(self._trainee.model):
+            batch = with_groups(batch, self._world.passes(len(batch.groups)))
         with autocast(self._precision, self._trainee.device):
             return self._world.run(partial(self._method.loss, self._trainee, batch))

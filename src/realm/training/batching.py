@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
@@ -31,6 +31,8 @@ class Unit:
     """Index of the row it comes from."""
     facts: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """What the method has to remember of it, such as an advantage."""
+    silent: bool = False
+    """It moves no weight and is computed for its figures alone, as an answer that was cut off."""
 
     @property
     def tokens(self) -> int:
@@ -39,6 +41,10 @@ class Unit:
     @property
     def trained_tokens(self) -> int:
         return sum(sequence.trained_tokens for sequence in self.sequences)
+
+    @property
+    def learnt_tokens(self) -> int:
+        return 0 if self.silent else self.trained_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +108,16 @@ def best_fit(units: Sequence[Unit], max_tokens: int | None) -> list[list[Unit]]:
     return [[units[i] for i in sorted(members)] for members in sorted(packs, key=min)]
 
 
+def laid(rows: Sequence[Encoded]) -> list[int]:
+    """Return in which order sequences lie in a pack: shortest first, of equal ones the earlier."""
+    return sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+
+
 def pack(units: Sequence[Unit | Encoded], device: torch.device | str = "cpu") -> Batch:
     """Lay sequences behind each other, shortest first. Each needs at least two tokens."""
     wrapped = tuple(unit if isinstance(unit, Unit) else Unit((unit,)) for unit in units)
     rows = [sequence for unit in wrapped for sequence in unit.sequences]
-    ordered = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+    ordered = laid(rows)
     sizes = [len(rows[i].ids) - 1 for i in ordered]
     begins = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     places = [np.flatnonzero(rows[i].weights[1:]) for i in ordered]
@@ -126,6 +137,20 @@ def pack(units: Sequence[Unit | Encoded], device: torch.device | str = "cpu") ->
         units=wrapped,
         tokens=sum(len(row.ids) for row in rows),
         trained_tokens=sum(trained),
+    )
+
+
+def with_groups(batch: Batch, count: int) -> Batch:
+    """Return a pack of so many groups: those behind its own are of a single token, and predict nothing."""
+    more = count - len(batch.groups)
+    if more <= 0:
+        return batch
+    zeros = batch.inputs_N.new_zeros(more)
+    return replace(
+        batch,
+        inputs_N=torch.cat([batch.inputs_N, zeros]),
+        positions_N=torch.cat([batch.positions_N, zeros]),
+        groups=(*batch.groups, *((1, 1) for _ in range(more))),
     )
 
 

@@ -18,8 +18,6 @@ from pydantic import Field
 from realm.core.records import Record
 from realm.training.estimate import PROCESS_BYTES, Estimate
 
-_LAST = 25
-"""Runs that are looked at; older ones are of older code."""
 _PRIOR = 2.0
 """Runs that agreed with the formula, imagined before the first."""
 _BOUNDS = (0.5, 2.0)
@@ -81,8 +79,8 @@ def prediction(found: Estimate, *, machine: str, factors: Factors | None = None)
 
 
 def factors(observations: Iterable[Observation], machine: str) -> Factors:
-    """Return the factors of a machine; observations come oldest first."""
-    own = [seen for seen in observations if seen.predicted.machine == machine][-_LAST:]
+    """Return the factors of a machine; what others took counts for nothing."""
+    own = [seen for seen in observations if seen.predicted.machine == machine]
     memory = [ratio for seen in own if (ratio := _memory_ratio(seen)) is not None]
     seconds = [ratio for seen in own if (ratio := _seconds_ratio(seen)) is not None]
     return Factors(

@@ -9,8 +9,8 @@ References: Li et al. 2020 (DDP), Rajbhandari et al. 2020 (ZeRO), Zhao et al. 20
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import groupby
 from typing import TypeVar
@@ -116,9 +116,13 @@ class Replicated(_Ranks):
         super().__init__(device)
         self._buffers = dict[torch.dtype, torch.Tensor]()
 
+    def loading(self) -> AbstractContextManager[None]:
+        """Wait for nobody."""
+        return nullcontext()
+
     def enter(self, model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
-        """Return the model as it is: all ranks loaded the same files and drew from the same seeds."""
-        return model
+        """Bring the whole model to the device; all ranks loaded the same files, drew from the same seeds."""
+        return model.to(self._device)
 
     def rounds(self, packs: Iterable[Sequence[Unit]], units: Sequence[Unit]) -> list[Round]:
         """Return this rank's packs; a rank without any computes the smallest unit for nothing.
@@ -126,6 +130,10 @@ class Replicated(_Ranks):
         So every rank knows the step's figures, and which parameters it has gradients of.
         """
         return _rounds(packs, units, at_least=1)
+
+    def passes(self, wanted: int) -> int:
+        """Return as many as are needed: no rank's pass needs another rank."""
+        return wanted
 
     def run(self, compute: Callable[[], T]) -> T:
         """Compute."""
@@ -193,18 +201,38 @@ class Sharded(_Ranks):
     What lies outside of the layers (embeddings, head) is whole for the whole of forward and backward.
     """
 
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self._mesh = init_device_mesh(device.type, (self.size,))  # all ranks at once: not in a turn
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Wait for the ranks before this one, so that the machine holds the whole model once at a time.
+
+        A mapped file's pages are shared, but not those of weights that are put together from several tensors
+        of a file, as those of experts are, or brought to another format.
+        """
+        for _ in range(self.rank):
+            self.agree(False)
+        yield
+        for _ in range(self.rank, self.size):
+            self.agree(False)
+
     def enter(self, model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
-        """Shard a model in place, layer by layer. Raises RefusedError for weights of 4 bits."""
+        """Shard a model in place, layer by layer, each from where it was loaded.
+
+        Never more than a layer, or what lies outside of the layers, is whole on the device. Raises
+        RefusedError for weights of 4 bits.
+        """
         coarse = [name for name, value in model.named_parameters() if not value.is_floating_point()]
         if coarse:
             raise RefusedError(
                 f"fsdp2 cannot share out weights of 4 bits, such as {coarse[0]}", hint="use strategy: ddp"
             )
-        mesh = init_device_mesh(self._device.type, (self.size,))
         for layer in decoder(model).layers:  # type: ignore[union-attr]
-            _summing(fully_shard(layer, mesh=mesh))
+            _summing(fully_shard(layer, mesh=self._mesh))
         self._root = _Root(model)
-        self._root_group = fully_shard(self._root, mesh=mesh)
+        self._root_group = fully_shard(self._root, mesh=self._mesh)
         _summing(self._root_group)
         return model
 
@@ -212,6 +240,10 @@ class Sharded(_Ranks):
         """Return as many packs on every rank: all take part whenever a layer is made whole."""
         mine = [pack for pack in packs if pack]
         return _rounds(mine, units, at_least=self._most(len(mine)))
+
+    def passes(self, wanted: int) -> int:
+        """Return as many on every rank: all take part whenever a layer is made whole."""
+        return self._most(wanted)
 
     def run(self, compute: Callable[[], T]) -> T:
         """Compute with the weights outside of the layers whole. All ranks call this alike."""

@@ -11,6 +11,7 @@ Shapes: N tokens, S sequences, R rows of the file.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,17 +23,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from realm.core import records, seeds
 from realm.core.errors import DataError, MaskingError
 from realm.core.hashing import hash_bytes, hash_file, hash_json
 from realm.core.records import Example, Record
 from realm.core.seeds import rng
-from realm.models import chat, profile, renderchild, template, words
+from realm.models import chat, correction, marks, profile, renderchild, renderer, shape, template, words
 from realm.models.chat import Encodings, encode_flat, joined, prompt_ids
 from realm.models.profile import PROFILES
 from realm.models.template import ASSISTANT
 from realm.training import jsonl, reward, splitting, table
 from realm.training.cache import cached
 from realm.training.jsonl import read_examples
+from realm.training.method import METHODS
 from realm.training.rules import Encoding, OverLong
 from realm.training.splitting import cut_chats, cut_text
 from realm.training.table import Account, Table, predicted
@@ -42,6 +45,11 @@ if TYPE_CHECKING:
 
 PartsOf = Callable[[Example], tuple[Example, ...]]
 """What a method encodes of a row; `Method.sequences`."""
+_MODULES = (
+    *(chat, marks, renderchild, renderer, shape, template, words, correction, profile),
+    *(jsonl, reward, splitting, table, records, seeds),
+)
+"""What decides over the tokens of a row, beside profiles and methods."""
 _UNCUT = 1 << 40
 _COMPARED_ROWS = 64
 
@@ -108,7 +116,7 @@ def load_table(
 
     if cache is None:
         return make()
-    parts = {"rows": hash_file(path), "tokenizer": tokenizer_hash(tokenizer), "code": code_hash()}
+    parts = {"rows": hash_file(path), "tokenizer": tokenizer_hash(tokenizer), "code": code_hash(settings)}
     stored = cached(
         cache, {**parts, "settings": settings.model_dump(mode="json")}, lambda: make().flattened()
     )
@@ -122,15 +130,21 @@ def tokenizer_hash(tokenizer: PreTrainedTokenizerFast) -> str:
     return hash_json({"tokenizer": whole, "template": tokenizer.chat_template, "special": special})
 
 
-def code_hash() -> str:
-    """Return the hash of what turns rows into tokens: our modules, and the versions of the libraries."""
-    modules = (chat, profile, renderchild, template, words, jsonl, reward, splitting, table)
-    files = [Path(__file__), *[Path(module.__file__ or "") for module in modules]]
-    # What a method encodes of a row is decided in its module.
-    for family in (Path(profile.__file__).parent / "profiles", Path(__file__).parent / "methods"):
-        files += sorted(family.glob("*.py"))
+def code_hash(settings: Settings) -> str:
+    """Return the hash of what turns rows into tokens: modules, and the versions of the libraries."""
+    files = [Path(__file__), *[Path(module.__file__ or "") for module in _MODULES]]
+    # Own kinds of other packages too: a profile rewrites rows, a method decides what of them is encoded.
+    files += _beside(PROFILES.load(settings.profile["kind"]))
+    files += _beside(METHODS.load(settings.method["kind"]))
     libraries = {name: version(name) for name in ("jinja2", "tokenizers", "transformers")}
     return hash_json({"files": [hash_file(path) for path in files], "libraries": libraries})
+
+
+def _beside(kind: type[object]) -> list[Path]:
+    """Return the file of a kind's module, and those that lie beside it in its package."""
+    module = sys.modules[kind.__module__]
+    file = Path(module.__file__ or "")
+    return sorted(file.parent.glob("*.py")) if module.__package__ else [file]
 
 
 def manner_of(settings: Settings) -> Callable[[Example, int], Example]:

@@ -28,8 +28,9 @@ from realm.core.events import (
     ValidationMeasured,
     ignore,
 )
+from realm.core.hashing import PREFIX
 from realm.core.seeds import seed as seed_of
-from realm.models.adapters import Base, base_of
+from realm.models.adapters import Base, base_of, read_base
 from realm.training import guard
 from realm.training.batches import Batches
 from realm.training.batching import Unit, steps_in_all
@@ -39,7 +40,6 @@ from realm.training.loading import device_of, load_trainee
 from realm.training.method import METHODS, Method
 from realm.training.optimizer import OPTIMIZERS
 from realm.training.parameter import PARAMETERS
-from realm.training.precision import choose
 from realm.training.proof import prove
 from realm.training.recipe import Recipe
 from realm.training.rows import read
@@ -69,7 +69,7 @@ def train(job: TrainJob, emit: Emit, stop: Callable[[], bool], world: World | No
     """
     began = time.monotonic()
     try:
-        _carry(job, emit, stop, world or Alone(), began)
+        _carry(job, emit, stop, world or Alone(device_of(job.recipe.rules.device)), began)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise _out_of_memory(job, error) from error
     except RuntimeError as error:
@@ -142,15 +142,14 @@ class Trainer:
         self.stopped = False
         """It was asked to stop, and has saved."""
         self._after = begin.after if begin else None
-        self._world = world or Alone()
+        device = device_of(self.rules.device)
+        self._world = world or Alone(device)
         self.emit: Emit = emit if self._world.rank == 0 else ignore
         good = begin.start if begin else Path(job.start)
         self._stages = Stages(job, good, self.emit, writes=self._world.rank == 0)
-        device = device_of(self.rules.device)
-        self._precision = choose(self.rules.precision, device)
         self._method: Method = METHODS.build(job.recipe.method)
         self._parameters = PARAMETERS.build(self.rules.parameters)
-        self.trainee = load_trainee(job, self.good, self._parameters, device, self._precision)
+        self.trainee, self._precision = load_trainee(job, self.good, self._parameters, device, self._world)
         self._statistics = Statistics()
         self._watcher = Watcher(job, self.emit)
 
@@ -173,8 +172,7 @@ class Trainer:
         self.steps_total = steps_in_all(
             len(self.rows), rules.batch_rows, epochs=rules.epochs, steps=rules.steps
         )
-        proof = prove(self.trainee, self._method, self.rows, rules)
-        self._world.enter(self.trainee.model)
+        proof = prove(self.trainee, self._method, self.rows, rules, self._world)
         self._batches = Batches(job, self._method, self.trainee, self.rows, self._world, self._precision)
         self._optimizer = OPTIMIZERS.build(rules.optimizer).build(self.trainee.model)
         with self._world.mixing():
@@ -219,12 +217,11 @@ class Trainer:
     def _servable(self) -> tuple[str, ...]:
         """Say which engines can serve what the run will leave."""
         facts = ModelFacts(model_type=base_of(self.model).config.model_type)
-        merged = self.rules.saving.merge
-        return tuple(
-            f"{found.engine}: {'as is, merged at the end' if merged and found.how == 'merged' else found.how}"
-            f" ({found.reason})"
-            for found in servable(self.rules.parameters, facts, self.rules.saving.vllm_max_rank)
-        )
+        base, rules = self._base(), self.rules
+        below = Path(self.job.start).parent / base.base.removeprefix(PREFIX) if base else None
+        stacked = below is not None and read_base(below) is not None
+        found = servable(rules.parameters, facts, rules.saving, on_adapter=stacked)
+        return tuple(f"{each.engine}: {each.how} ({each.reason})" for each in found)
 
     def _begin(self) -> Progress:
         """Go on where the last state stands if it is of this run, else begin the run."""

@@ -17,18 +17,17 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from realm.models.adapters import decoder, head, text_config
-from realm.training.attention import PACKED
 from realm.training.batching import Batch
 from realm.training.fast import head as fast_head
 from realm.training.pieces import LOGITS_AT_ONCE, read_logits
-from realm.training.unpacked import predictions_apart
+from realm.training.unpacked import is_apart, predictions_apart
 
 
 def predictions(model: PreTrainedModel | PeftModel, batch: Batch) -> torch.Tensor:
     """Return the last hidden states (M, C) at the places where a trained token is predicted."""
-    inner: Any = decoder(model)
-    if inner.config._attn_implementation != PACKED:
+    if is_apart(model):
         return predictions_apart(model, batch)
+    inner: Any = decoder(model)
     output = inner(
         input_ids=batch.inputs_N[None],
         position_ids=batch.positions_N[None],

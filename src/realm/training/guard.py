@@ -53,11 +53,16 @@ class Guard(Config):
     window_steps: Annotated[int, Field(ge=8)] = 64
     """Sound steps that a step is compared with."""
     warmup_steps: Annotated[int, Field(ge=1)] = 32
-    """Sound steps before spikes are looked for."""
+    """Sound steps before spikes are looked for; a smaller window is enough once it is full."""
     patience: Annotated[int, Field(ge=1)] = 3
     """So many discarded steps in a row take the run back to its last saved state."""
     max_discarded: Annotated[int, Field(ge=0)] = 12
     """So many discarded steps end the run."""
+
+    @property
+    def first_steps(self) -> int:
+        """Sound steps that are taken unseen."""
+        return min(self.warmup_steps, self.window_steps)
 
 
 class GuardState(Record):
@@ -106,7 +111,7 @@ def judge(
     """
     if not math.isfinite(loss) or not math.isfinite(norm):
         return _discarded(guard, state, f"the loss is {loss} and the gradient's norm {norm}")
-    if guard.spike_sigmas is None or len(state.losses) < guard.warmup_steps:
+    if guard.spike_sigmas is None or len(state.losses) < guard.first_steps:
         return Verdict(_after(guard, state, loss, norm, batch), None, False)
     high = loss - median(state.losses) > _rise_allowed(guard, state)
     cause = _spike(state, loss, norm, high=high)

@@ -21,5 +21,10 @@ class Launcher(Protocol):
         """
         ...
 
+    @property
+    def processes(self) -> int:
+        """How many ranks share the rows of a step."""
+        ...
+
 
 LAUNCHERS: Family[Launcher] = Family("launcher", "realm.training.launchers")

@@ -11,12 +11,15 @@ from transformers import PreTrainedModel
 from realm.core.errors import RefusedError
 from realm.models import files
 from realm.models.adapters import base_of, text_config
+from realm.training import fast
 from realm.training.job import TrainJob
 from realm.training.parameter import Parameters
-from realm.training.precision import Chosen
+from realm.training.precision import Chosen, choose
+from realm.training.recipe import Rules
 from realm.training.rules import Device
 from realm.training.state import read_progress
 from realm.training.trainee import Trainee
+from realm.training.world import World
 
 
 def device_of(wanted: Device) -> torch.device:
@@ -31,16 +34,22 @@ def device_of(wanted: Device) -> torch.device:
 
 
 def load_trainee(
-    job: TrainJob, good: Path, parameters: Parameters, device: torch.device, precision: Chosen
-) -> Trainee:
-    """Load the state in `good`, choose what of it is trained, and put it on the device."""
+    job: TrainJob, good: Path, parameters: Parameters, device: torch.device, world: World
+) -> tuple[Trainee, Chosen]:
+    """Load the state in `good`, choose what of it is trained, and let the world take it to the device.
+
+    Returns it with what its products are to be computed in.
+    """
     rules, context = job.recipe.rules, job.recipe.model.context_tokens
-    model, tokenizer = _load(job, good, parameters)
-    applied = parameters.apply(model, job.seed).to(device)
-    if context:
-        text_config(applied).max_position_embeddings = context
-    _hold(applied, precision)
-    return Trainee(
+    with world.loading():
+        model, tokenizer = _load(job, good, parameters)
+        applied = parameters.apply(model, job.seed)
+        if context:
+            text_config(applied).max_position_embeddings = context
+        precision = _precision(job.recipe.rules, applied, device)
+        _hold(applied, precision, device)
+        applied = world.enter(applied)
+    trainee = Trainee(
         model=applied,
         tokenizer=tokenizer,
         device=device,
@@ -48,6 +57,20 @@ def load_trainee(
         origin=Path(job.origin),
         max_tokens=min(rules.max_tokens, text_config(applied).max_position_embeddings),
     )
+    return trainee, precision
+
+
+def _precision(rules: Rules, model: PreTrainedModel | PeftModel, device: torch.device) -> Chosen:
+    """Return what products are computed in; on a CPU `auto` takes bf16 only where the fast way computes them.
+
+    Anything else would have the CPU's library make machine code for the rows of each pack.
+    """
+    chosen = choose(rules.precision, device)
+    if rules.precision != "auto" or device.type == "cuda" or chosen.dtype is torch.float32:
+        return chosen
+    if not (rules.compile or rules.memory.recompute_layers) and fast.computes(model):
+        return chosen
+    return Chosen(torch.float32, f"{chosen.reason}, which only the fast way uses well")
 
 
 def _load(job: TrainJob, good: Path, parameters: Parameters) -> files.LoadedApart:
@@ -59,16 +82,17 @@ def _load(job: TrainJob, good: Path, parameters: Parameters) -> files.LoadedApar
     return files.LoadedApart(*files.load(good, vault=vault))
 
 
-def _hold(model: PreTrainedModel | PeftModel, precision: Chosen) -> None:
+def _hold(model: PreTrainedModel | PeftModel, precision: Chosen, device: torch.device) -> None:
     """Bring weights to the format that training holds them in.
 
-    In fp32 all of them. In bf16 those beside which an adapter is trained, which no checkpoint repeats;
-    other weights stay as their files have them, since a checkpoint of the whole model holds the frozen
-    ones too.
+    bf16 for those beside which an adapter is trained, where products are: no checkpoint repeats them. fp32
+    for others on a CPU, and for all where products are computed in it; else they stay as their files have
+    them.
     """
     whole = base_of(model) is model
+    exact = precision.dtype is torch.float32 or (whole and device.type == "cpu")
     for parameter in model.parameters():
-        if precision.dtype is torch.float32:
+        if exact:
             if parameter.dtype in (torch.bfloat16, torch.float16):
                 parameter.data = parameter.data.float()
         elif not whole and not parameter.requires_grad and parameter.dtype is torch.float32:

@@ -4,7 +4,7 @@
 2. every chat has as many trained regions as turns that are to be trained, those of weight 0 left out;
 3. a trained region ends with its one end token and holds no other turn or instruction marker;
 4. rows begin masked, so that masked and trained tokens alternate in packs as in the rows;
-5. labels are in the vocabulary and not all the same token;
+5. labels are in the vocabulary, not all the same token, and at most half of them the unknown token;
 6. on a sample, the pack's loss equals the sum of the rows' losses computed alone by the untouched
    model, and changing one row changes no other row's loss.
 
@@ -45,6 +45,8 @@ MARKERS = (
     "<｜Assistant｜>",
 )
 """Written beginnings of turns (ChatML, Llama, Gemma, Mistral, Alpaca, Phi and Zephyr, DeepSeek)."""
+_MOST_UNKNOWN = 0.5
+"""Share of the labels that may be the unknown token: above it the tokenizer is not one for these rows."""
 _SHOWN_ROWS = 3
 _SHOWN_CHARACTERS = 400
 
@@ -123,9 +125,12 @@ class _Proof:
                 "a trained region does not end with its one end token, so the model would not learn to stop"
             )
             raise self._refusal(wrong, self._sequence_G[endless_G])
-        marked = [*self._sequence_G[self._forbidden(ends)], *self._sequence_G[self._written()]]
-        if marked:
-            raise self._refusal("turn or instruction markers are inside trained text", np.asarray(marked))
+        for wrong, inside in (
+            ("turn or instruction markers are inside trained text", np.asarray(self._written(), np.int64)),
+            ("special tokens that end nothing are inside trained text", self._forbidden(ends)),
+        ):
+            if len(inside):
+                raise self._refusal(wrong, self._sequence_G[inside])
         return f"markers: none in {len(self._begins_G)} trained regions, each ends with the end token"
 
     def alternation(self) -> str:
@@ -133,12 +138,7 @@ class _Proof:
         open_rows = self.chats[self._trained_N[self._found.begins_S[self.chats]]]
         if len(open_rows):
             raise self._refusal("rows begin with trained tokens", open_rows)
-        packed_N = self._trained_N[np.repeat(self._rows.expected_S >= 0, self._found.sizes_S)]
-        rises = int(np.count_nonzero(np.diff(packed_N.astype(np.int8), prepend=0) == 1))
-        regions = int(self._found.turns_S[self.chats].sum())
-        if rises != regions:
-            raise self._refusal(f"{rises} trained regions in packs, {regions} in rows", self.chats)
-        return f"alternation: {rises} changes from masked to trained in packs, as in the rows"
+        return f"alternation: each of {len(self.chats)} chats begins masked, in packs too"
 
     def labels(self, vocabulary: int) -> str:
         """Check 5."""
@@ -147,10 +147,26 @@ class _Proof:
         if len(outside_N):
             wrong = f"token ids lie outside the model's vocabulary of {vocabulary}"
             raise self._refusal(wrong, np.searchsorted(self._found.begins_S, outside_N, side="right") - 1)
-        labels = int(np.count_nonzero(np.bincount(ids_N[self._trained_N], minlength=1)))
+        counts_V = np.bincount(ids_N[self._trained_N], minlength=1)
+        labels, commonest = int(np.count_nonzero(counts_V)), float(counts_V.max() / max(1, counts_V.sum()))
         if labels == 1:
             raise self._refusal("every label is the same token", np.arange(len(self._found)))
-        return f"labels: {labels} different tokens, all within the vocabulary of {vocabulary}"
+        self._known(counts_V)
+        return (
+            f"labels: {labels} different tokens, all within the vocabulary of {vocabulary}; "
+            f"the commonest is {commonest:.1%} of them"
+        )
+
+    def _known(self, counts_V: NDArray[np.int64]) -> None:
+        """Refuse labels that are mostly the unknown token, which says nothing of the text."""
+        unknown = self._tokenizer.unk_token_id
+        if unknown is None or unknown in end_ids(self._tokenizer) or unknown >= len(counts_V):
+            return
+        share = counts_V[unknown] / max(1, counts_V.sum())
+        if share > _MOST_UNKNOWN:
+            wrong = f"{share:.1%} of the labels are the unknown token, at most {_MOST_UNKNOWN:.0%} may be"
+            found_N = np.flatnonzero(self._trained_N & (self._found.ids_N == unknown))
+            raise self._refusal(wrong, np.searchsorted(self._found.begins_S, found_N, side="right") - 1)
 
     def _forbidden(self, ends: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return which regions hold special tokens that are no end."""

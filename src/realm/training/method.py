@@ -33,6 +33,8 @@ class Row:
     example: Example
     sequences: tuple[Encoded, ...]
     """What `Method.sequences` gave, encoded."""
+    number: str
+    """Its line in its file, from 1, with the file's name where there are several."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ class AdapterFacts(Record):
     dora: bool = False
     experts: bool = False
     """Fused experts are adapted, beside linear layers."""
+    stacked: bool = False
+    """Other adapters lie between it and the whole model."""
 
 
 class ParametersConfig(Config):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from realm.models.adapters import text_config
-from realm.models.chat import Encoded
 from realm.training import fast
 from realm.training.attention import use_packed
 from realm.training.batching import Unit
@@ -14,12 +13,13 @@ from realm.training.compiled import compile_layers
 from realm.training.isolation import Leak, cut, prove_isolation, sample, single_losses
 from realm.training.masking import prove_rows
 from realm.training.memory import recompute_layers
-from realm.training.method import Method, Row
+from realm.training.method import Method
 from realm.training.recipe import Rules
 from realm.training.rows import Rows
 from realm.training.trainee import Trainee
 from realm.training.trimming import trim_last_layer
 from realm.training.unpacked import set_apart
+from realm.training.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +32,31 @@ class Proof:
     """Whether sequences may share a pack."""
 
 
-def prove(trainee: Trainee, method: Method, rows: Rows, rules: Rules) -> Proof:
-    """Run all six checks; afterwards the model is set up for training. Raises MaskingError."""
+def prove(trainee: Trainee, method: Method, rows: Rows, rules: Rules, world: World) -> Proof:
+    """Run all six checks; afterwards the model is set up for training. Raises MaskingError.
+
+    The model has entered the world: all processes compute the same, with its weights as they lie there.
+    """
     vocabulary = text_config(trainee.model).vocab_size
     checks: tuple[str, ...] = ()
     if not method.generates:
         checks = prove_rows(rows.flat(), trainee.tokenizer, vocabulary, rules.masking)
-    chosen = _sampled(trainee, method, rows)
+    chosen = _sampled(trainee, method, rows, world)
     sequences = [cut(sequence) for unit in chosen for sequence in unit.sequences]
     numbers = [rows.numbers[unit.row] for unit in chosen for _ in unit.sequences]
-    alone = single_losses(trainee.model, sequences)
+    alone = world.run(lambda: single_losses(trainee.model, sequences))
     use_packed(trainee.model)
     # The fast decoder takes no layer's own way, which is what these two rules change.
     if rules.compile or rules.memory.recompute_layers or not fast.fit(trainee.model):
         trim_last_layer(trainee.model)
-    found = prove_isolation(trainee.model, sequences, alone, numbers)
+    found = prove_isolation(trainee.model, sequences, alone, numbers, world)
     packed = not isinstance(found, Leak)
     if isinstance(found, Leak):
         set_apart(trainee.model)
-        found = (f"packing: none, because {found.what}", *_apart(trainee, sequences, alone, numbers))
+        apart = prove_isolation(trainee.model, sequences, alone, numbers, world)
+        if isinstance(apart, Leak):
+            raise apart.error()
+        found = (f"packing: none, because {found.what}", *apart)
     if rules.compile:
         compile_layers(trainee.model)
     if rules.memory.recompute_layers:
@@ -58,20 +64,11 @@ def prove(trainee: Trainee, method: Method, rows: Rows, rules: Rules) -> Proof:
     return Proof((*checks, *found), packed)
 
 
-def _sampled(trainee: Trainee, method: Method, rows: Rows) -> list[Unit]:
+def _sampled(trainee: Trainee, method: Method, rows: Rows, world: World) -> list[Unit]:
     """Return the units that are compared; of a method that generates, some it generates now."""
     if not method.generates:
         lengths = [row[0] for row in rows.sequences]
         return [Unit(rows.sequences[i], i) for i in sample(lengths)]
-    few = [Row(i, rows.examples[i], rows.sequences[i]) for i in range(min(2, len(rows)))]
-    return [unit for unit in method.units(trainee, 0, few) if unit.trained_tokens]
-
-
-def _apart(
-    trainee: Trainee, sequences: Sequence[Encoded], alone: Sequence[float], numbers: Sequence[int | str]
-) -> tuple[str, ...]:
-    """Prove the same of sequences that share no pack. Raises MaskingError."""
-    found = prove_isolation(trainee.model, sequences, alone, numbers)
-    if isinstance(found, Leak):
-        raise found.error()
-    return found
+    few = [rows.row(i) for i in range(min(2, len(rows)))]
+    made = world.pooled(partial(method.units, trainee, 0), few)
+    return [unit for unit in made if unit.trained_tokens]

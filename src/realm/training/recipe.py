@@ -12,12 +12,14 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from realm.core.config import Config, validate
 from realm.core.errors import ConfigError, NotFoundError
 from realm.core.kinds import Family
 from realm.core.records import Name, Record
+from realm.core.text import there_are
+from realm.core.yamltext import StrictLoader
 from realm.models.blank import BLANKS
 from realm.training.guard import Guard
 from realm.training.launcher import LAUNCHERS
@@ -161,7 +163,7 @@ def shipped_names() -> list[str]:
 def shipped_text(name: str) -> str:
     """Return the YAML of a recipe that comes with the package."""
     if name not in shipped_names():
-        raise NotFoundError(f"no recipe is called {name!r}", hint=f"there are: {', '.join(shipped_names())}")
+        raise NotFoundError(f"no recipe is called {name!r}", hint=there_are(shipped_names(), name))
     return files("realm.training.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
@@ -169,7 +171,9 @@ def resolve(name: str, text_of: Callable[[str], str]) -> Resolved:
     """Read a recipe and what it extends. Raises ConfigError, also where they extend each other."""
     data, below = _layered(name, text_of, ())
     recipe = validate(Recipe, data, where=f"recipe {name}")
-    overrides = tuple(_differences(below, data)) if below is not None else ()
+    overrides: tuple[str, ...] = ()
+    if below is not None:
+        overrides = tuple(_differences(below, data, _with_defaults(below), recipe.model_dump(mode="json")))
     return Resolved(name=name, recipe=recipe, overrides=overrides)
 
 
@@ -180,8 +184,11 @@ def _layered(
     if above.count(name) > 1:
         raise ConfigError(f"recipes extend each other: {' → '.join((*above, name))}")
     try:
-        own = yaml.safe_load(text_of(name)) or {}
-    except yaml.YAMLError as error:
+        own = yaml.load(text_of(name), StrictLoader) or {}  # noqa: S506 - a safe loader
+    except NotFoundError as error:
+        extends = f"recipe {above[-1]} extends: " if above else ""
+        raise NotFoundError(f"{extends}{error.what}", hint=error.hint) from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"recipe {name}: not readable as YAML: {error}") from None
     if not isinstance(own, dict):
         raise ConfigError(f"recipe {name}: a mapping was expected at the top")
@@ -209,15 +216,43 @@ def _same_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
     return "kind" not in above or above["kind"] == below.get("kind", above["kind"])
 
 
-def _differences(below: Any, above: Any, path: str = "") -> list[str]:
+def _with_defaults(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return settings with the defaults of what they leave out, if they make a recipe by themselves."""
+    try:
+        return Recipe.model_validate(data).model_dump(mode="json")
+    except (ValidationError, ConfigError, NotFoundError):
+        return data
+
+
+def _differences(below: Any, above: Any, before: Any, after: Any, path: str = "") -> list[str]:
+    """Return where settings differ, as they are written or, where nothing is, by what holds then.
+
+    `before` and `after` are the same places with all defaults.
+    """
+    if below == above or before == after:
+        return []
+    if below is None and isinstance(above, Mapping) and isinstance(before, Mapping):
+        below = {}
     if isinstance(below, Mapping) and isinstance(above, Mapping):
         keys = [key for key in dict.fromkeys([*below, *above]) if path or key not in ("extends", "title")]
         return [
             line
             for key in keys
-            for line in _differences(below.get(key), above.get(key), f"{path}.{key}" if path else str(key))
+            for line in _differences(
+                below.get(key),
+                above.get(key),
+                _at(before, key),
+                _at(after, key),
+                f"{path}.{key}" if path else str(key),
+            )
         ]
-    return [] if below == above else [f"{path}: {_short(below)} → {_short(above)}"]
+    return [
+        f"{path}: {_short(before if below is None else below)} → {_short(after if above is None else above)}"
+    ]
+
+
+def _at(settings: Any, key: str) -> Any:
+    return settings.get(key) if isinstance(settings, Mapping) else None
 
 
 def _short(value: Any) -> str:

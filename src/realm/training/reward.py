@@ -26,6 +26,10 @@ class Question(NamedTuple):
     example: Example
 
 
+LARGEST = 1e6
+"""Of a reward and of its weight, either way: products and their squares stay far within fp32."""
+
+
 class Reward(Protocol):
     """A way to grade answers."""
 
@@ -36,7 +40,7 @@ class Reward(Protocol):
         ...
 
     def score(self, question: Question, answer: str) -> float:
-        """Return how good the answer is: a finite number, the larger the better."""
+        """Return how good the answer is: within ±`LARGEST`, the larger the better."""
         ...
 
 
@@ -48,7 +52,7 @@ class WeightedReward(Config):
     """One reward and how much it counts beside others."""
 
     reward: Annotated[SerializeAsAny[Config], BeforeValidator(REWARDS.config)]
-    weight: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    weight: Annotated[float, Field(ge=-LARGEST, le=LARGEST)] = 1.0
 
 
 def question_of(example: Example) -> Question:

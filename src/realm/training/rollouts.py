@@ -56,14 +56,14 @@ class Rollout(NamedTuple):
     """It ended by itself; otherwise it was cut off at the limit."""
 
 
-def as_unit(row: Row, rollout: Rollout, **facts: float) -> Unit:
+def as_unit(row: Row, rollout: Rollout, *, silent: bool = False, **facts: float) -> Unit:
     """Return an answer behind its prompt, trained on the answer alone, with what is noted of it."""
     prompt = row.sequences[0].ids
     ids = np.concatenate([prompt, rollout.ids])
     weights = np.concatenate([np.zeros(len(prompt), np.float32), np.ones(len(rollout.ids), np.float32)])
     noted = {name: np.asarray([value], np.float32) for name, value in facts.items()}
     sequence = Encoded(ids, weights, turns=1, full_tokens=len(ids))
-    return Unit((sequence,), row.index, {**noted, "log_probs": rollout.log_probs})
+    return Unit((sequence,), row.index, {**noted, "log_probs": rollout.log_probs}, silent)
 
 
 def sample(

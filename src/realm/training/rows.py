@@ -22,7 +22,7 @@ from realm.training.jsonl import Lines
 from realm.training.masking import Sequences
 from realm.training.method import Method, Row
 from realm.training.rules import Encoding, Mixture
-from realm.training.sampling import Order, Sampler, mixed
+from realm.training.sampling import Order, Sampler, mixed, refuse_unmet
 from realm.training.table import Account, Table
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ class Rows:
 
     @property
     def sources(self) -> dict[str, int]:
-        """Rows of an epoch by their dataset, and by the mixture's tag where there is one."""
-        return self.sampler("given", 0).quotas
+        """Rows of the first epoch by their dataset, and by the mixture's tag where there is one."""
+        return self.sampler("given", 0).quotas(0)
 
     @property
     def sizes(self) -> list[int]:
@@ -94,7 +94,7 @@ class Rows:
 
     def row(self, index: int) -> Row:
         """Return a row as methods see it."""
-        return Row(index, self.examples[index], self.sequences[index])
+        return Row(index, self.examples[index], self.sequences[index], self.numbers[index])
 
     def raw(self, index: int) -> Example:
         """Return the row a row or piece comes from, as it lies in the file."""
@@ -129,8 +129,8 @@ class Rows:
         if self._mixture is None:
             sources = [unique[file] for file in self._file_R]
             return Sampler(sources, [weights[file] for file in self._file_R], order=order, seed=seed)
-        tags = [str(self.raw(index).tags.get(self._mixture.by, "")) for index in range(len(self))]
-        return Sampler(*mixed(unique, weights, self._file_R, tags, self._mixture), order=order, seed=seed)
+        tagged = mixed(unique, weights, self._file_R, self._tags(self._mixture.by), self._mixture)
+        return Sampler(*tagged, order=order, seed=seed)
 
     def chosen(self, indices: Sequence[int]) -> Rows:
         """Return some of the rows, such as those that are held out; in the order of the files."""
@@ -138,6 +138,17 @@ class Rows:
         wanted_R[np.asarray(indices, np.int64)] = True
         parts = [table.chosen(wanted_R[self._file_R == file]) for file, table in enumerate(self.tables)]
         return Rows(parts, self._files, self._raw_of, self._manner, self._mixture)
+
+    def refuse_unmet(self) -> None:
+        """Raise ConfigError where the mixture weighs by what no row has, so that it would weigh nothing."""
+        if self._mixture is not None:
+            names = (name for index in range(len(self)) for name in self.raw(index).tags)
+            refuse_unmet(self._mixture, self._tags(self._mixture.by), names)
+
+    @lru_cache(maxsize=1)  # noqa: B019 - rows live as long as their run
+    def _tags(self, name: str) -> tuple[str, ...]:
+        """Return each row's value of a tag; empty where it has none."""
+        return tuple(str(self.raw(index).tags.get(name, "")) for index in range(len(self)))
 
     def _before(self) -> list[int]:
         counts = [len(table.lines_R) for table in self.tables]
@@ -241,7 +252,7 @@ def load_rows(
     """Read and encode files of rows, or map what was encoded before.
 
     Raises DataError naming file and line for a bad row, MaskingError where no row is left or what is
-    trained cannot be told, and what `cached` raises.
+    trained cannot be told, ConfigError for a mixture by what no row has, and what `cached` raises.
     """
     tables = [load_table(Path(file.path), tokenizer, settings, parts_of, cache) for file in files]
     texts = [Lines(Path(file.path)) for file in files]
@@ -249,6 +260,7 @@ def load_rows(
         tables, files, lambda file, _, offset: texts[file].example(offset), manner_of(settings), mixture
     )
     refuse_empty(rows.account)
+    rows.refuse_unmet()
     return rows
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from realm.core.config import Config
 from realm.models.profile import PROFILES, ProfileConfig
 
+Weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -30,6 +31,10 @@ class Memory(Config):
     """Every so manieth layer keeps only its input and is computed again in the backward pass; 1 means all."""
 
 
+VllmRank = Literal[1, 8, 16, 32, 64, 128, 256, 320, 512]
+"""Values that vLLM's `--max-lora-rank` may take; its default is 16."""
+
+
 class Saving(Config):
     """When a checkpoint is staged, and how."""
 
@@ -38,7 +43,7 @@ class Saving(Config):
     """Write while training goes on; only copying the weights holds it up. Takes memory for the copy."""
     merge: bool = False
     """Leave a whole model at the end, the adapter added to its base's weights, for engines that need it."""
-    vllm_max_rank: Annotated[int, Field(ge=1, le=512)] = 16
+    vllm_max_rank: VllmRank = 16
     """The `--max-lora-rank` that vLLM will be started with; higher ranks must be merged for it."""
 
 
@@ -47,7 +52,7 @@ class Source(Config):
 
     dataset: str
     """Its name, or its content hash."""
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    weight: Weight = 1.0
     """How often its rows are drawn against those of the others, relative to its size."""
 
 
@@ -97,5 +102,5 @@ class Mixture(Config):
 
     by: str
     """Name of the tag, such as `domain` or `role`."""
-    weights: dict[str, Annotated[float, Field(gt=0)]]
+    weights: dict[str, Weight]
     """By the tag's value, relative to how many rows have it; others, and rows without the tag, weigh 1."""

@@ -67,8 +67,9 @@ class Writer:
         if not self._asynchronous:
             write()
             return
-        self._thread = threading.Thread(target=self._run, args=(write,), name="checkpoint")
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(write,), name="checkpoint")
+        thread.start()  # may be refused; then there is nothing to wait for
+        self._thread = thread
 
     def wait(self) -> None:
         """Wait until everything is written. Raises what the write raised."""

@@ -74,13 +74,25 @@ class Cosine(_Falling):
 
 
 class Wsd(_Falling):
-    """Warm up, stay stable, decay in a straight line over the last `decay_steps`."""
+    """Warm up, stay stable, decay in a straight line over the last `decay_steps`.
+
+    A run that is shorter than these decays from the end of its warm-up.
+    """
 
     kind: Literal["wsd"] = "wsd"
     decay_steps: Annotated[int, Field(ge=1)]
 
+    @model_validator(mode="after")
+    def _decays_within_the_horizon(self) -> Self:
+        if self.horizon_steps is not None and self.decay_steps > self.horizon_steps:
+            raise ValueError(
+                f"decay_steps ({self.decay_steps}) lie within horizon_steps ({self.horizon_steps}): "
+                "more of them never reach the full rate"
+            )
+        return self
+
     def _fall(self, progress: float, horizon: int) -> float:
-        return min(1.0, (1 - progress) * horizon / self.decay_steps)
+        return min(1.0, (1 - progress) * horizon / min(self.decay_steps, horizon))
 
 
 Schedule = Annotated[Constant | Linear | Cosine | Wsd, Field(discriminator="kind")]

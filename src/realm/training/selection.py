@@ -22,7 +22,9 @@ from transformers import PreTrainedModel
 from realm.core.errors import ConfigError
 from realm.models.adapters import base_of, decoder, head
 
-_ROUTERS = frozenset({"gate", "shared_expert_gate", "wg", "moe_statics", "e_score_correction_bias"})
+_ROUTERS = frozenset(
+    {"gate", "shared_expert_gate", "wg", "moe_statics", "e_score_correction_bias", "expert_bias"}
+)
 _ADAPTED = frozenset(
     {
         *("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj", "out_proj"),

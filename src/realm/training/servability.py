@@ -2,24 +2,24 @@
 
 From public sources of the engines: vLLM (vllm/lora/peft_helper.py, vllm/config/lora.py, 0.27)
 refuses DoRA, ranks above its `--max-lora-rank` and saved modules; llama.cpp's converter
-(convert_lora_to_gguf.py) knows matrices A and B with alpha / rank alone. What cannot be served as
-it is can be merged into its base. Not covered: whether an engine's release knows every build of
-a family; loading it is the proof.
+(convert_lora_to_gguf.py) knows matrices A and B with alpha / rank alone. All take one adapter a
+prompt, beside a whole base. What cannot be served as it is can be merged into its base. Not covered:
+whether an engine's release knows every build of a family; loading it is the proof.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 from realm.core.records import Record
 from realm.training.parameter import AdapterFacts, ParametersConfig
+from realm.training.rules import Saving, VllmRank
 
 Engine = Literal["transformers", "vllm", "llama.cpp"]
-How = Literal["as is", "merged", "no"]
+How = Literal["as is", "only merged", "no"]
 
-VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Values that vLLM's `--max-lora-rank` may take; its default is 16."""
+VLLM_RANKS: tuple[int, ...] = get_args(VllmRank)
 _ENGINES: dict[Engine, frozenset[str] | None] = {
     "transformers": None,
     "vllm": frozenset({"llama", "qwen2", "qwen3", "qwen3_moe", "qwen3_next", "qwen3_vl"}),
@@ -48,6 +48,10 @@ _Check = Callable[[AdapterFacts, int], str | None]
 """Says why an adapter must be merged, given vLLM's highest rank; none where it need not."""
 
 
+def _stacked(adapter: AdapterFacts, most: int) -> str | None:
+    return "its base is itself an adapter, and it takes one a prompt" if adapter.stacked else None
+
+
 def _dora(adapter: AdapterFacts, most: int) -> str | None:
     return "it does not serve DoRA" if adapter.dora else None
 
@@ -69,31 +73,36 @@ def _scale(adapter: AdapterFacts, most: int) -> str | None:
 
 
 _CHECKS: dict[Engine, tuple[_Check, ...]] = {
-    "transformers": (),
-    "vllm": (_dora, _experts, _high_rank),
-    "llama.cpp": (_dora, _experts, _scale),
+    "transformers": (_stacked,),
+    "vllm": (_stacked, _dora, _experts, _high_rank),
+    "llama.cpp": (_stacked, _dora, _experts, _scale),
 }
 
 
 def servable(
-    parameters: ParametersConfig, model: ModelFacts, vllm_max_rank: int = 16
+    parameters: ParametersConfig, model: ModelFacts, saving: Saving, *, on_adapter: bool = False
 ) -> tuple[Servable, ...]:
-    """Say for each engine whether it serves the result as it is, merged, or not at all.
+    """Say for each engine whether it serves the result as it is, only once it is merged, or not at all.
 
-    `vllm_max_rank` is the `--max-lora-rank` that vLLM is started with.
+    `on_adapter` says that the checkpoint which an adapter will belong to is itself one.
     """
-    return tuple(_of(engine, parameters.adapter, model, vllm_max_rank) for engine in _ENGINES)
+    adapter = None if saving.merge else parameters.adapter
+    if adapter is not None and on_adapter:
+        adapter = adapter.model_copy(update={"stacked": True})
+    merged = ", merged at the end" if saving.merge and parameters.adapter is not None else ""
+    return tuple(_of(engine, adapter, model, saving.vllm_max_rank, merged) for engine in _ENGINES)
 
 
-def _of(engine: Engine, adapter: AdapterFacts | None, model: ModelFacts, most: int) -> Servable:
+def _of(engine: Engine, adapter: AdapterFacts | None, model: ModelFacts, most: int, merged: str) -> Servable:
     known = _ENGINES[engine]
     if known is not None and model.model_type not in known:
         return Servable(engine=engine, how="no", reason=f"not known to run models of type {model.model_type}")
     if adapter is None:
-        return Servable(engine=engine, how="as is", reason=_whole(engine, model))
+        return Servable(engine=engine, how="as is", reason=_whole(engine, model) + merged)
     reasons = [reason for check in _CHECKS[engine] if (reason := check(adapter, most))]
     if reasons:
-        return Servable(engine=engine, how="merged", reason="; ".join(reasons))
+        told = "; ".join([*reasons, "set rules.saving.merge: true"])
+        return Servable(engine=engine, how="only merged", reason=told)
     return Servable(engine=engine, how="as is", reason=f"an adapter of rank {adapter.rank} beside its base")
 
 

@@ -47,7 +47,9 @@ class TrackedRun(Record):
     """What a tracker is told about a run before its first figure."""
 
     run: Name
-    """Identifies the run's record in the tracker, so that a resumed run goes on with it."""
+    """What the run is called in its lab."""
+    id: Name
+    """Identifies its record among those of all labs, so that a resumed run goes on with it and no other."""
     group: str = ""
     """The hero; trackers that group runs do so by it."""
     settings: dict[str, str | int | float | bool] = Field(default_factory=dict)

@@ -1,7 +1,8 @@
 """Cut rows that are too long: chats between exchanges, texts between tokens.
 
 Pieces of a chat are whole exchanges that end with a trained answer, each with the chat's system turn
-before it. Pieces of a text overlap by one token, which is masked in the later one, so that every token
+before it; where answers are not trained, an exchange begins with the user and holds something trained.
+Pieces of a text overlap by one token, which is masked in the later one, so that every token
 is predicted once and from a token before it.
 """
 
@@ -97,16 +98,33 @@ class _Cut:
 
 
 def _exchanges(turns: Sequence[Message], roles: tuple[str, ...]) -> list[tuple[Message, ...]]:
-    """Cut turns behind every trained answer that another speaker follows; the rest is left out."""
+    """Cut turns into exchanges with something trained in each; what follows the last one is left out."""
+    ends = _behind_answers(turns) if "assistant" in roles else _before_questions(turns)
     result: list[tuple[Message, ...]] = []
-    begun: list[Message] = []
-    for place, turn in enumerate(turns):
-        begun.append(turn)
-        followed = place + 1 < len(turns) and turns[place + 1].role == "assistant"
-        if turn.role == "assistant" and turn.weight and "assistant" in roles and not followed:
-            result.append(tuple(begun))
-            begun = []
+    begin = 0
+    for end in ends:
+        ends_trained = turns[end - 1].weight > 0 or "assistant" not in roles
+        if ends_trained and any(turn.role in roles and turn.weight for turn in turns[begin:end]):
+            result.append(tuple(turns[begin:end]))
+            begin = end
     return result
+
+
+def _behind_answers(turns: Sequence[Message]) -> list[int]:
+    """Return where another speaker, or none, follows the assistant."""
+    roles = [turn.role for turn in turns] + ["user"]
+    return [i for i in range(1, len(roles)) if roles[i - 1] == "assistant" != roles[i]]
+
+
+def _before_questions(turns: Sequence[Message]) -> list[int]:
+    """Return where the user begins to speak behind another, and the end.
+
+    Where no answers are trained, pieces have them nevertheless: templates want a chat to begin with the user.
+    """
+    roles = [turn.role for turn in turns] + ["user"]
+    return [
+        i for i in range(1, len(roles)) if roles[i] == "user" and (roles[i - 1] != "user" or i == len(turns))
+    ]
 
 
 def _masked(turn: Message) -> Message:

@@ -54,7 +54,10 @@ class Account(Record):
     def lines(self) -> dict[str, int]:
         """Return what was left out or cut, by reason, for the event that tells of it."""
         cut = {"cut into pieces": self.split} if self.split else {}
-        lost = {f"trained tokens {why}": count for why, count in self.lost.items() if why not in self.dropped}
+        lost = {
+            f"trained tokens {'of rows ' if why in self.dropped else ''}{why}": count
+            for why, count in self.lost.items()
+        }
         return {**self.dropped, **cut, **lost}
 
 

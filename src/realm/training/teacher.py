@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
-from realm.core.errors import CorruptError
+from realm.core.errors import CorruptError, DataError
 from realm.core.hashing import PREFIX, hash_json
 from realm.core.kinds import Family
 from realm.core.records import Example, Message, Record
@@ -110,15 +110,15 @@ TEACHERS: Family[Teacher] = Family("teacher", "realm.training.teachers")
 """Kinds of the `teacher` family."""
 
 
-def fetch_answers(teacher: Writer, rows: Sequence[Example], cache: Path) -> Answered:
+def fetch_answers(teacher: Writer, rows: Sequence[Example], cache: Path, *, file: str) -> Answered:
     """Let a teacher answer rows; what a row's chat ended with is replaced.
 
     Every answer is kept in `cache` by its content as soon as it came, so that a call that was cut off
     goes on where it stood, and equal prompts are asked once. Raises DataError for a row that asks
-    nothing, and what the teacher raises.
+    nothing, with its line in `file`, and what the teacher raises.
     """
     make_dir(cache)
-    prompts = [question_of(row).prompt for row in rows]
+    prompts = [_prompt(row, file, line) for line, row in enumerate(rows, 1)]
     keys = [_key(teacher, prompt) for prompt in prompts]
     known = {key: found for key in dict.fromkeys(keys) if (found := _read(cache, key)) is not None}
     missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
@@ -139,6 +139,13 @@ def fetch_answers(teacher: Writer, rows: Sequence[Example], cache: Path) -> Answ
         else:
             answered.append(_with_answer(row, prompt, answer.text, teacher.name))
     return Answered(tuple(answered), dict(dropped))
+
+
+def _prompt(row: Example, file: str, line: int) -> tuple[Message, ...]:
+    try:
+        return question_of(row).prompt
+    except DataError as error:
+        raise DataError(error.reason, file=file, line=line, hint=error.hint) from None
 
 
 def _with_answer(row: Example, prompt: Sequence[Message], text: str, name: str) -> Example:

@@ -25,6 +25,7 @@ def to_bytes(units: Sequence[Unit]) -> bytes:
     heads = [
         {
             "row": unit.row,
+            "silent": unit.silent,
             "sequences": [(len(each.ids), each.turns, each.full_tokens) for each in unit.sequences],
             "facts": [(name, len(values)) for name, values in unit.facts.items()],
         }
@@ -56,6 +57,7 @@ def from_bytes(said: bytes) -> list[Unit]:
             ),
             head["row"],
             {name: numbers.take(size).view(np.float32) for name, size in head["facts"]},
+            head["silent"],
         )
         for head in json.loads(said[_SIZE_BYTES:begin])
     ]

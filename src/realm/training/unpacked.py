@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import PreTrainedModel
 
 from realm.models.adapters import decoder
@@ -33,12 +34,23 @@ def predictions_apart(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     return torch.cat(parts)
 
 
+def is_apart(model: PreTrainedModel | PeftModel) -> bool:
+    """Say whether each group of a pack takes a pass of the decoder of its own."""
+    inner: Any = decoder(model)
+    return bool(inner.config._attn_implementation != PACKED)
+
+
 def set_apart(model: PreTrainedModel) -> None:
     """Undo what a model was given for packs; `predictions` then runs its groups one by one."""
     inner: Any = decoder(model)
-    inner.set_attn_implementation("sdpa")
+    inner.set_attn_implementation(_own(inner))
     for module in (inner, *inner.layers):
         module.__dict__.pop("forward", None)
+
+
+def _own(inner: Any) -> str:
+    """Return the attention that a model of this build is loaded with."""
+    return "sdpa" if inner._supports_sdpa else "eager"
 
 
 @contextmanager
@@ -49,7 +61,7 @@ def as_loaded(model: PreTrainedModel) -> Iterator[None]:
     trimmed = {layer: layer.__dict__.pop("forward") for layer in inner.layers if "forward" in layer.__dict__}
     training = model.training
     if packed == PACKED:
-        inner.set_attn_implementation("sdpa")
+        inner.set_attn_implementation(_own(inner))
     try:
         yield
     finally:

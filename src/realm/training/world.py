@@ -40,8 +40,15 @@ class World(Protocol):
     """This process's number, from 0; only 0 tells events and writes."""
     size: int
 
+    def loading(self) -> AbstractContextManager[None]:
+        """Wait until this process may load the model into the machine's memory; enter it inside of this."""
+        ...
+
     def enter(self, model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
-        """Make a loaded model ready for training together, before its optimizer is built."""
+        """Bring a model from the machine's memory to the device, ready for training together.
+
+        Whatever changes its parameters or their format comes before, whatever computes with it after.
+        """
         ...
 
     def share(self, units: Sequence[Unit]) -> list[Unit]:
@@ -50,6 +57,10 @@ class World(Protocol):
 
     def rounds(self, packs: Iterable[Sequence[Unit]], units: Sequence[Unit]) -> list[Round]:
         """Return the packs to compute, at least one; `units` are those of the whole step."""
+        ...
+
+    def passes(self, wanted: int) -> int:
+        """Return how many passes of the decoder a pack takes here, at least as many as it needs."""
         ...
 
     def run(self, compute: Callable[[], T]) -> T:
@@ -107,9 +118,17 @@ class Alone:
     rank = 0
     size = 1
 
+    def __init__(self, device: torch.device | None = None) -> None:
+        """Train on a device; none means the CPU."""
+        self._device = device or torch.device("cpu")
+
+    def loading(self) -> AbstractContextManager[None]:
+        """Wait for nobody."""
+        return nullcontext()
+
     def enter(self, model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
-        """Return the model as it is."""
-        return model
+        """Bring the whole model to the device."""
+        return model.to(self._device)
 
     def share(self, units: Sequence[Unit]) -> list[Unit]:
         """Return everything."""
@@ -118,6 +137,10 @@ class Alone:
     def rounds(self, packs: Iterable[Sequence[Unit]], units: Sequence[Unit]) -> list[Round]:
         """Return every pack."""
         return [Round(list(pack), 1.0) for pack in packs]
+
+    def passes(self, wanted: int) -> int:
+        """Return as many as are needed."""
+        return wanted
 
     def run(self, compute: Callable[[], T]) -> T:
         """Compute."""

@@ -37,9 +37,9 @@ class MaskingProven(Told):
     checks: tuple[str, ...]
     """The checks that passed, each with its figure."""
     dropped: dict[str, int]
-    """Rows left out or cut, by reason."""
+    """Rows left out or cut, and trained tokens lost, by reason."""
     sources: dict[str, int] = Field(default_factory=dict)
-    """Rows of an epoch by the dataset they are drawn from."""
+    """Rows of the first epoch by the dataset they are drawn from."""
     packed: bool = True
     """Whether rows share packs; not where the model would let them see each other."""
 

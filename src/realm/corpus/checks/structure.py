@@ -57,7 +57,7 @@ class Structure:
 
 def _finished(example: Example) -> Example:
     """Return a prompt to answer under a reward with its answer behind it, as the specs know chats."""
-    if example.expected is None or not example.messages or example.messages[-1].role != "user":
+    if example.expected is None or not example.messages or example.messages[-1].role not in ("user", "tool"):
         return example
     answer = {"role": "assistant", "content": example.expected}
     return Example.model_validate({"messages": [*(turn.model_dump() for turn in example.messages), answer]})

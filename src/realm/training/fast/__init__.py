@@ -12,6 +12,6 @@ dropout, sliding windows, mixtures of experts, quantised weights, and every adap
 
 from __future__ import annotations
 
-from realm.training.fast.build import fit
+from realm.training.fast.build import computes, fit
 
-__all__ = ["fit"]
+__all__ = ["computes", "fit"]

@@ -27,10 +27,16 @@ def fit(model: PreTrainedModel | PeftModel) -> bool:
     were added: a model that it does not know, it leaves alone.
     """
     causal: Any = base_of(model)
-    if not _known(causal):
+    if not (computes(model) and _known_parameters(causal.model)):
         return False
     causal.model.forward = _FastForward(causal).forward
     return True
+
+
+def computes(model: PreTrainedModel | PeftModel) -> bool:
+    """Tell whether the model is of a known build, whatever format its weights are in."""
+    causal: Any = base_of(model)
+    return _known_config(causal) and _known_modules(causal.model)
 
 
 class _FastForward:
@@ -64,10 +70,6 @@ class _FastForward:
 
 def _checkpointed(layer: Any) -> bool:
     return bool(getattr(layer, "gradient_checkpointing", False))
-
-
-def _known(causal: Any) -> bool:
-    return _known_config(causal) and _known_modules(causal.model) and _known_parameters(causal.model)
 
 
 def _known_config(causal: Any) -> bool:

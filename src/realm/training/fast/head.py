@@ -20,11 +20,19 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from realm.core.errors import StateError
-from realm.training.fast.products import asked_for, exactly, kept_in, supported
+from realm.training.fast.products import (
+    PIECES,
+    add_over_rows,
+    asked_for,
+    exactly,
+    kept_in,
+    multiply,
+    supported,
+)
 from realm.training.fast.watched import watched
 
 LOGITS_AT_ONCE = 3 << 23
-"""Logits of one tile in fp32 (96 MiB), half of those in bf16. Fewer rows a tile make slower products."""
+"""Logits of one tile in fp32 (96 MiB), at most twice as many in bf16. Fewer rows make slower products."""
 _SOFTMAX_AT_ONCE = 1 << 21
 """Rounded logits whose softmax is computed at a time (8 MiB in fp32)."""
 _WEIGHTS_AT_ONCE = 1 << 22
@@ -130,17 +138,30 @@ class _Sides:
         self.kept_hidden_MC = hidden_MC
         self.hidden_MC, self.weight_VC = hidden_MC.to(multiplied_in), weight_VC.to(multiplied_in)
 
+    @property
+    def rounded(self) -> bool:
+        """Tell whether what is multiplied is shorter than what is kept."""
+        return self.hidden_MC.dtype is not self.kept_hidden_MC.dtype
+
     def tiles(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Yield equal tiles of rows, each with its logits in the same memory as the one before."""
+        """Yield tiles of rows, each with its logits in the same memory as the one before."""
         count, vocabulary = len(self.hidden_MC), len(self.weight_VC)
-        rounded = self.kept_hidden_MC.itemsize // self.hidden_MC.itemsize
-        most = max(1, rounded * LOGITS_AT_ONCE // vocabulary)
-        size = -(-count // max(1, -(-count // most)))
+        size = self._tile_rows(count, max(1, LOGITS_AT_ONCE // vocabulary))
         logits = self.hidden_MC.new_empty(size, vocabulary)
         for begin in range(0, count, max(1, size)):
             rows = slice(begin, min(begin + size, count))
-            tile_PC = self.hidden_MC[rows]
-            yield rows, torch.mm(tile_PC, self.weight_VC.t(), out=logits[: len(tile_PC)])
+            tile_PC, into_PV = self.hidden_MC[rows], logits[: min(size, count - begin)]
+            if self.rounded:
+                multiply(tile_PC, self.weight_VC.t(), into_PV)
+            else:
+                torch.mm(tile_PC, self.weight_VC.t(), out=into_PV)
+            yield rows, into_PV
+
+    def _tile_rows(self, count: int, most: int) -> int:
+        if not self.rounded:
+            return -(-count // max(1, -(-count // most)))  # equal ones
+        # Half the bytes are twice the rows; one piece a tile reads the weight once.
+        return min(count, next((size for size in PIECES if size <= 2 * most), PIECES[-1]))
 
 
 class _Gradients:
@@ -163,27 +184,29 @@ class _Gradients:
     def add(self, rows: slice, slopes_PV: torch.Tensor, weights_P: torch.Tensor) -> None:
         """Add a tile, given the cross-entropy's gradient by its logits."""
         if self._into_hidden is not None:
-            found_PC = torch.mm(slopes_PV, self._sides.weight_VC)
+            found_PC = self._sides.hidden_MC.new_empty(len(slopes_PV), self._sides.weight_VC.shape[1])
+            if self._sides.rounded:
+                multiply(slopes_PV, self._sides.weight_VC, found_PC)
+            else:
+                torch.mm(slopes_PV, self._sides.weight_VC, out=found_PC)
             torch.mul(found_PC, weights_P[:, None], out=self._into_hidden[rows])
         if self._into_weight is not None:
             weighted_PC = self._sides.kept_hidden_MC[rows] * weights_P[:, None]
-            self._add_to_weight(self._into_weight, slopes_PV, weighted_PC)
+            if self._sides.rounded:
+                self._add_in_pieces(self._into_weight, slopes_PV, weighted_PC.to(slopes_PV.dtype))
+            else:
+                self._into_weight.addmm_(slopes_PV.t(), weighted_PC, beta=int(self._begun))
             self._begun = True
 
-    def _add_to_weight(
+    def _add_in_pieces(
         self, into_VC: torch.Tensor, slopes_PV: torch.Tensor, weighted_PC: torch.Tensor
     ) -> None:
-        if into_VC.dtype is slopes_PV.dtype:
-            into_VC.addmm_(slopes_PV.t(), weighted_PC, beta=int(self._begun))
-            return
-        weighted_PC = weighted_PC.to(slopes_PV.dtype)
         most = max(1, _WEIGHTS_AT_ONCE // into_VC.shape[1])
-        found = weighted_PC.new_empty(min(most, len(into_VC)), into_VC.shape[1])
+        room = weighted_PC.new_empty(min(most, len(into_VC)), into_VC.shape[1])
         for slopes_PX, into_XC in zip(
             torch.split(slopes_PV, most, 1), torch.split(into_VC, most), strict=True
         ):
-            found_XC = torch.mm(slopes_PX.t(), weighted_PC, out=found[: len(into_XC)])
-            into_XC.add_(found_XC) if self._begun else into_XC.copy_(found_XC)
+            add_over_rows(slopes_PX, weighted_PC, into_XC, room[: len(into_XC)], add=self._begun)
 
 
 def _log_probs(logits_PV: torch.Tensor, targets_P: torch.Tensor, kept_in: torch.dtype) -> torch.Tensor:

@@ -5,18 +5,25 @@ sides of a product are rounded, and so is its result; sums within it are fp32, a
 between products (norms, rotations, attention, softmax, the sum that runs through the layers) keeps its
 format, where plain autocast rounds part of it too.
 
+For each size of a bf16 product the CPU's library makes half a megabyte of machine code and keeps the last
+thousand of them, and every pack has another number of rows. So rows are multiplied in pieces of a few
+sizes, the last one filled up with zeros.
+
 Not covered: fp16, whose range would need loss scaling.
 
-Shapes: N rows, I inputs, O outputs.
+Shapes: N rows, X of a piece, I inputs, O outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from realm.training.fast.buffers import Scratch
+
+PIECES = (1024, 256, 64)
+"""Rows that are multiplied at once under rounding."""
 
 
 def exactly() -> torch.autocast:
@@ -41,6 +48,26 @@ def asked_for(kept_in: torch.dtype) -> torch.dtype:
     return torch.get_autocast_dtype("cpu") if rounds else kept_in
 
 
+def multiply(left_NI: torch.Tensor, right_IO: torch.Tensor, out_NO: torch.Tensor) -> torch.Tensor:
+    """Write left · right, all rounded, piece by piece; return it."""
+    for rows in _pieces(len(left_NI)):
+        left_XI, into_XO = _filled(left_NI[rows]), out_NO[rows]
+        if len(left_XI) == len(into_XO):
+            torch.mm(left_XI, right_IO, out=into_XO)
+        else:
+            into_XO.copy_(torch.mm(left_XI, right_IO)[: len(into_XO)])
+    return out_NO
+
+
+def add_over_rows(
+    left_NO: torch.Tensor, right_NI: torch.Tensor, into_OI: torch.Tensor, room_OI: torch.Tensor, *, add: bool
+) -> None:
+    """Write leftᵀ · right of rounded sides, or add it to what is there, by way of a rounded `room`."""
+    for rows in _pieces(len(left_NO)):
+        torch.mm(_filled(left_NO[rows]).t(), _filled(right_NI[rows]), out=room_OI)
+        into_OI.add_(room_OI) if add or rows.start else into_OI.copy_(room_OI)
+
+
 class Products:
     """Products of matrices kept in one format and multiplied in the same or a shorter one.
 
@@ -62,11 +89,13 @@ class Products:
             return x_NI
         if not x_NI.is_contiguous() and x_NI.t().is_contiguous():  # transposed: rounded as it lies
             return self.side(x_NI.t()).t()
-        return self.room(*x_NI.shape).copy_(x_NI)
+        return self._room(*x_NI.shape).copy_(x_NI)
 
-    def room(self, *shape: int) -> torch.Tensor:
-        """Return scratch memory of the caller's frame, for one side of a product."""
-        return self.scratch.take(*shape, dtype=self._multiplied_in)
+    def joined(self, parts: Sequence[torch.Tensor], dimension: int) -> torch.Tensor:
+        """Return a side made of several, beside each other (1) or below (0), in memory as above."""
+        shape = [*parts[0].shape]
+        shape[dimension] = sum(part.shape[dimension] for part in parts)
+        return torch.cat([self.side(part) for part in parts], dimension, out=self._room(*shape))
 
     def write(
         self,
@@ -82,19 +111,42 @@ class Products:
                 # At beta 0 what it is added to plays no part.
                 onto, beta = (out_NO, 0) if onto_NO is None else (onto_NO, 1)
                 return torch.addmm(onto, left_NI, right_IO, beta=beta, out=out_NO)
-            found_NO = torch.mm(left_NI, right_IO, out=self.room(*out_NO.shape))
+            found_NO = multiply(left_NI, right_IO, self._room(*out_NO.shape))
             if onto_NO is None:
                 return out_NO.copy_(found_NO)
             # Adding numbers of two formats is slower than bringing them to one before.
             return torch.add(onto_NO, self.scratch.take(*out_NO.shape).copy_(found_NO), out=out_NO)
 
-    def joined(self, parts: Sequence[torch.Tensor], dimension: int) -> torch.Tensor:
-        """Return a side made of several, beside each other (1) or below (0), in memory as above."""
-        shape = [*parts[0].shape]
-        shape[dimension] = sum(part.shape[dimension] for part in parts)
-        return torch.cat([self.side(part) for part in parts], dimension, out=self.room(*shape))
-
     def new(self, left_NI: torch.Tensor, right_IO: torch.Tensor) -> torch.Tensor:
         """Return left · right in memory of its own."""
         out_NO = torch.empty(len(left_NI), right_IO.shape[1], dtype=self._kept_in)
         return self.write(left_NI, right_IO, out_NO)
+
+    def over_rows(self, left_NO: torch.Tensor, right_NI: torch.Tensor) -> torch.Tensor:
+        """Return leftᵀ · right (O, I) in memory of its own: a weight's gradient."""
+        with self.scratch.frame():
+            left_NO, right_NI = self.side(left_NO), self.side(right_NI)
+            if not self.rounds:
+                return torch.mm(left_NO.t(), right_NI)
+            shape = (left_NO.shape[1], right_NI.shape[1])
+            found_OI = torch.zeros(shape, dtype=self._kept_in)
+            add_over_rows(left_NO, right_NI, found_OI, self._room(*shape), add=False)
+        return found_OI
+
+    def _room(self, *shape: int) -> torch.Tensor:
+        return self.scratch.take(*shape, dtype=self._multiplied_in)
+
+
+def _pieces(count: int) -> Iterator[slice]:
+    """Cut rows into pieces, as large ones as there are."""
+    begin = 0
+    while begin < count:
+        size = next((size for size in PIECES if size <= count - begin), count - begin)
+        yield slice(begin, begin + size)
+        begin += size
+
+
+def _filled(x_XI: torch.Tensor) -> torch.Tensor:
+    """Return a piece with zeros for the rows that it has less than the smallest."""
+    missing = -len(x_XI) % PIECES[-1]
+    return torch.nn.functional.pad(x_XI, (0, 0, 0, missing)) if missing else x_XI

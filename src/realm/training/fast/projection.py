@@ -117,14 +117,14 @@ class Projection:
         with products.scratch.frame():
             grad_NO = products.side(grad_NO)
             if weight.requires_grad:
-                gradients.add(weight, products.new(grad_NO.t(), x_NI))
+                gradients.add(weight, products.over_rows(grad_NO, x_NI))
             for a_KI, b_OK, factor in self.adapters():
                 if b_OK.requires_grad:
                     low_NK = products.new(x_NI, a_KI.t())
-                    gradients.add(b_OK, products.new(grad_NO.t(), low_NK).mul_(factor))
+                    gradients.add(b_OK, products.over_rows(grad_NO, low_NK).mul_(factor))
                 if a_KI.requires_grad:
                     low_NK = products.new(grad_NO, b_OK)
-                    gradients.add(a_KI, products.new(low_NK.t(), x_NI).mul_(factor))
+                    gradients.add(a_KI, products.over_rows(low_NK, x_NI).mul_(factor))
             if into_NI is not None:
                 grad_NJ, weight_JI = self._backward_sides(grad_NO, products)
                 products.write(grad_NJ, weight_JI, into_NI, into_NI if add else None)

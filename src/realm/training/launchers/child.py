@@ -22,3 +22,8 @@ class Child:
     def entry(self) -> str:
         """Return the entry that trains alone."""
         return "realm.training.child:main"
+
+    @property
+    def processes(self) -> int:
+        """Return how many ranks there are: one."""
+        return 1

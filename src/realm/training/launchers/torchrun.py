@@ -37,3 +37,8 @@ class Torchrun:
     def entry(self) -> str:
         """Return the entry that starts the ranks and watches them."""
         return "realm.training.agent:main"
+
+    @property
+    def processes(self) -> int:
+        """Return how many ranks there are."""
+        return self.config.processes

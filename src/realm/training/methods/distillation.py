@@ -20,9 +20,9 @@ rows before the run (`realm.training.teacher.fetch_answers`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from realm.core.config import Config as BaseConfig
 from realm.training.losses import summed_weight, weighted_cross_entropy
@@ -52,6 +52,15 @@ class Distillation:
         """β: 0 the forward KL, 1 the reverse, between them the generalised JSD."""
         temperature: Annotated[float, Field(gt=0)] = 1.0
         """T: above 1 both distributions are flattened, so that unlikely tokens count more."""
+
+        @model_validator(mode="after")
+        def _divergence_has_a_meaning(self) -> Self:
+            teacher: Any = self.teacher
+            if TEACHERS.load(teacher.kind).token_level or (self.beta, self.temperature) == (0.5, 1.0):
+                return self
+            raise ValueError(
+                f"beta and temperature belong to a teacher that gives its logits; {teacher.kind} gives words"
+            )
 
     def __init__(self, config: Config) -> None:
         self.config = config

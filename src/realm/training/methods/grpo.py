@@ -25,14 +25,15 @@ between its updates it samples again, from the same weights and seeds, the same 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from realm.core.config import Config as BaseConfig
+from realm.core.errors import RefusedError
 from realm.core.seeds import seed as seed_of
 from realm.training.method import Loss, Row
-from realm.training.reward import REWARDS, WeightedReward, question_of
+from realm.training.reward import LARGEST, REWARDS, WeightedReward, question_of
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +60,7 @@ class GRPO:
         """G: answers to each prompt."""
         max_answer_tokens: Annotated[int, Field(ge=1)] = 256
         """L: longer answers are cut off."""
-        temperature: Annotated[float, Field(gt=0)] = 1.0
+        temperature: Annotated[float, Field(ge=0.01)] = 1.0
         top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
         """Sample from the likeliest tokens that hold this much of the probability."""
         scale: Literal["group", "none"] = "group"
@@ -75,7 +76,13 @@ class GRPO:
         """κ; at 0 the model that the run began with is not kept."""
         truncated: Literal["masked", "penalised"] = "masked"
         """An answer that was cut off is not trained, or has `truncated_reward` whatever it says."""
-        truncated_reward: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+        truncated_reward: Annotated[float, Field(ge=-LARGEST, le=LARGEST)] = 0.0
+
+        @model_validator(mode="after")
+        def _truncated_reward_has_a_meaning(self) -> Self:
+            if self.truncated == "masked" and self.truncated_reward:
+                raise ValueError("truncated_reward belongs to truncated: penalised")
+            return self
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -112,10 +119,10 @@ class GRPO:
         """Return the summed weight of answers, tokens or longest answers, above 0."""
         total = 0.0
         for unit in units:
-            weight, trained = float(unit.facts["weight"][0]), float(unit.facts["trained"][0])
+            weight = float(unit.facts["weight"][0])
             total += {
                 "sequence": weight,
-                "token": weight * trained * unit.trained_tokens,
+                "token": weight * unit.learnt_tokens,
                 "constant": weight * self.config.max_answer_tokens,
             }[self.config.aggregation]
         # Where every answer was cut off and is masked, nothing is divided by next to nothing.
@@ -137,7 +144,8 @@ class GRPO:
         if reference_M is not None:
             kl_M = (reference_M - log_p_M).exp() - (reference_M - log_p_M) - 1
             losses_M = losses_M + self.config.kl_weight * ratio_M * kl_M
-        weight_U = per_unit(batch, "weight") * per_unit(batch, "trained")
+        weight_U = per_unit(batch, "weight")
+        weight_U = weight_U * weight_U.new_tensor([not unit.silent for unit in batch.units])
         if self.config.aggregation == "sequence":
             weight_U = weight_U / weight_U.new_tensor([unit.trained_tokens for unit in batch.units])
         return Loss(
@@ -172,19 +180,22 @@ class GRPO:
                 reward=reward,
                 reward_std=std,
                 truncated=not rollout.ended,
-                trained=rollout.ended or self.config.truncated == "penalised",
+                silent=not rollout.ended and self.config.truncated == "masked",
                 weight=row.example.weight,
             )
             for rollout, reward, advantage in zip(group, rewards, advantages, strict=True)
         ]
 
     def _reward(self, trainee: Trainee, row: Row, rollout: Rollout) -> float:
-        """Return the weighted sum of what the rewards give an answer."""
+        """Return the weighted sum of what the rewards give an answer. RefusedError names the row."""
         if not rollout.ended and self.config.truncated == "penalised":
             return self.config.truncated_reward
         answer = trainee.tokenizer.decode(rollout.ids, skip_special_tokens=True)
         question = question_of(row.example)
-        return sum(weight * reward.score(question, answer) for weight, reward in self._rewards)
+        try:
+            return sum(weight * reward.score(question, answer) for weight, reward in self._rewards)
+        except RefusedError as error:
+            raise RefusedError(f"row {row.number}: {error.what}", hint=error.hint) from error
 
     def _reference_log_probs(self, trainee: Trainee, batch: Batch) -> torch.Tensor:
         from realm.training.forward import predictions

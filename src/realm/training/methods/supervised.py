@@ -6,7 +6,9 @@ With sequences r of tokens x_{r,1..n}, S_r the trained positions of r, a_{r,t} t
     loss = - Σ_r w_r · Σ_{t ∈ S_r} a_{r,t} · log p(x_{r,t} | x_{r,1..t-1})  /  Σ_r w_r · Σ_{t ∈ S_r} a_{r,t}
 
 With e = 0 every trained token weighs the same, whichever row it is in; with e = 1 every row does. A
-row's first token is never in S: nothing precedes it.
+row's first token is never in S: nothing precedes it. Of texts that is the language-modelling
+loss of Radford et al. 2018, "Improving language understanding by generative pre-training", eq. 1; of chats
+the loss over answers alone that instruction tuning takes, as Shi et al. 2024, arXiv:2405.14394, write it.
 """
 
 from __future__ import annotations

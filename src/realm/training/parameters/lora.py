@@ -61,6 +61,12 @@ class Lora:
                 raise ValueError("dora cannot adapt fused experts: choose one of dora and experts")
             return self
 
+        @model_validator(mode="after")
+        def _adapts_something(self) -> Self:
+            if not self.targets and not self.experts:
+                raise ValueError("targets names no layer: leave it out for the default")
+            return self
+
         @property
         def adapter(self) -> AdapterFacts:
             """The adapter that a run will leave."""
@@ -69,6 +75,7 @@ class Lora:
                 rank_stabilised=self.rank_stabilised,
                 dora=self.dora,
                 experts=self.experts,
+                stacked=bool(self.frozen),
             )
 
     def __init__(self, config: Config) -> None:

@@ -72,7 +72,7 @@ class MLflow:
         else:
             local = None if self.config.tracking_uri else (folder / "artifacts").as_uri()
             experiment_id = client.create_experiment(self.config.experiment, artifact_location=local)
-        found = client.search_runs([experiment_id], f"tags.`{_TAG}` = '{run.run}'", max_results=1)
+        found = client.search_runs([experiment_id], f"tags.`{_TAG}` = '{run.id}'", max_results=1)
         if found:
             self._id = found[0].info.run_id
             client.update_run(self._id, status="RUNNING")
@@ -82,7 +82,7 @@ class MLflow:
     def _create(self, client: MlflowClient, experiment_id: str, run: TrackedRun) -> str:
         from mlflow.entities import Param
 
-        tags = {_TAG: run.run, "realm.group": run.group}
+        tags = {_TAG: run.id, "realm.group": run.group}
         created: str = client.create_run(experiment_id, run_name=run.run, tags=tags).info.run_id
         params = [Param(name, str(value)) for name, value in run.settings.items()]
         for begin in range(0, len(params), _PARAMS_AT_ONCE):

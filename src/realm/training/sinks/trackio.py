@@ -46,7 +46,7 @@ class Trackio:
             vars(module)["print"] = _say_nothing
         self._run = trackio.init(
             self.config.project,
-            name=run.run,
+            name=run.id,
             group=run.group or None,
             config=run.settings,
             resume="allow",

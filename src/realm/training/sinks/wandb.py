@@ -55,7 +55,7 @@ class WeightsAndBiases:
         self._run = wandb.init(
             project=self.config.project,
             entity=self.config.entity,
-            id=run.run,
+            id=run.id,
             name=run.run,
             group=run.group or None,
             config=dict(run.settings),

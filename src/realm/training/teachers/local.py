@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from realm.training.teacher import Scorer
     from realm.training.trainee import Trainee
 
+_TRIED = 8
+"""Tokens, spread over the vocabulary, on which the head is compared with the model."""
+_TOLERANCE = 1e-3
+"""Of the largest logit: the same products, so that even bf16 stays below it."""
+
 
 class LocalTeacher:
     """Give a checkpoint's distribution at every token."""
@@ -38,7 +43,11 @@ class LocalTeacher:
         """Accept every row: its own tokens are what the teacher is asked about."""
 
     def open(self, trainee: Trainee) -> Scorer:
-        """Load the teacher. Raises ConfigError where its vocabulary is another one."""
+        """Load the teacher.
+
+        Raises ConfigError where its vocabulary is another one, its context is too short, or it does more to
+        its logits than its head does.
+        """
         from realm.models import files
         from realm.models.adapters import text_config
 
@@ -63,7 +72,14 @@ class LocalTeacher:
                 f"rows have up to {trainee.max_tokens}",
                 hint="lower rules.max_tokens",
             )
-        return _Loaded(model.requires_grad_(False).to(trainee.device).eval())
+        loaded = _Loaded(model.requires_grad_(False).to(trainee.device).eval())
+        if not loaded.is_head_alone():
+            raise ConfigError(
+                f"the teacher {self.config.folder} scales or caps what its head gives ({theirs.model_type}), "
+                f"so its distribution is not the one that would be learnt",
+                hint="serve it and name it as a teacher of kind endpoint: then it teaches by its words",
+            )
+        return loaded
 
 
 class _Loaded:
@@ -87,6 +103,20 @@ class _Loaded:
         with torch.no_grad():
             logits_XV: torch.Tensor = head(self._model)(hidden_XD)
             return logits_XV.float()
+
+    def is_head_alone(self) -> bool:
+        """Say whether the head on the last hidden states gives the model's own logits, on a few tokens."""
+        import torch
+
+        from realm.models.adapters import decoder, text_config
+
+        ids_1T = torch.linspace(0, text_config(self._model).vocab_size - 1, _TRIED).long()[None]
+        ids_1T = ids_1T.to(self._model.device)
+        with torch.no_grad():
+            own_TV = self._model(input_ids=ids_1T, use_cache=False).logits[0].float()
+            hidden_TD = decoder(self._model)(input_ids=ids_1T, use_cache=False).last_hidden_state[0]
+        apart_TV = self.logits(hidden_TD)
+        return bool((apart_TV - own_TV).abs().max() <= _TOLERANCE * own_TV.abs().max())
 
 
 def _vocabulary(tokenizer: PreTrainedTokenizerFast) -> str:

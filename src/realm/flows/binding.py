@@ -1,0 +1,139 @@
+"""What a campaign is bound to: the hero's base, its context and its tokenizer.
+
+Whatever a recipe says of them is laid beside the hero first: a name or a hash that is none of the
+hero's would otherwise bind every later run to something that does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from realm.core.errors import RefusedError, StateError
+from realm.core.hashing import hash_file, hash_json
+from realm.core.paths import expanded
+from realm.core.records import ArtifactKind, Record
+from realm.flows.context import Lab
+from realm.training import shapes
+from realm.training.recipe import ModelRules
+from realm.training.rules import Locked
+
+_OF_THE_WEIGHTS = ("base", "tokenizer")
+_OF_THE_BASE = ("model_type", "hidden", "layers", "heads", "kv_heads", "mlp", "experts", "vocabulary")
+"""What a base cannot have otherwise; its context may be changed."""
+
+
+class Binding(Record):
+    """What a run is bound to, and how that differs from what its campaign was bound to."""
+
+    locked: Locked
+    """By the recipe where it says something, else as the campaign was bound, else the hero's own."""
+    own: Locked
+    """What the hero is, whatever a recipe calls it."""
+    changes: tuple[str, ...] = ()
+    """As `context_tokens 1024 → 2048`."""
+    begins_anew: bool = False
+    """Whether the hero itself has other weights or tokens, so that it has to be born again."""
+
+
+def bind(lab: Lab, said: ModelRules, before: Binding | None) -> Binding:
+    """Return what a run is bound to after one that was bound `before`.
+
+    Raises StateError where the recipe was made for another model than the hero is.
+    """
+    own = _own(lab)
+    begins_anew = before is not None and any(
+        getattr(before.own, field) != getattr(own, field) for field in _OF_THE_WEIGHTS
+    )
+    _refuse_other_base(lab, said)
+    _refuse_other_tokenizer(lab, said, begins_anew=begins_anew)
+    locked = Locked(
+        **{
+            field: getattr(said, field) or _unsaid(field, own, None if begins_anew else before)
+            for field in Locked.model_fields
+        }
+    )
+    changes = _changes(before, locked, own) if before else ()
+    return Binding(locked=locked, own=own, changes=changes, begins_anew=begins_anew)
+
+
+def _own(lab: Lab) -> Locked:
+    hero = lab.hero
+    blank = hero.blank.model_dump(mode="json", exclude={"context_tokens"}) if hero.blank else None
+    base = f"blank {hash_json(blank)}" if blank else f"folder {hero.base}"
+    return Locked(
+        base=base,
+        context_tokens=getattr(hero.blank, "context_tokens", None),
+        tokenizer=f"vocabulary of {hero.vocabulary_size}" if blank else base,
+    )
+
+
+def _unsaid(field: str, own: Locked, before: Binding | None) -> str | int | None:
+    """Return what holds where a recipe is silent: what did before, as long as the hero is the same."""
+    same = before is not None and getattr(before.own, field) == getattr(own, field)
+    value: str | int | None = getattr(before.locked if before and same else own, field)
+    return value
+
+
+def _changes(before: Binding, locked: Locked, own: Locked) -> tuple[str, ...]:
+    return tuple(
+        f"{field} {getattr(before.locked, field)} → {getattr(locked, field)}"
+        for field in Locked.model_fields
+        if getattr(before.locked, field) != getattr(locked, field) and not _named(field, before, own)
+    )
+
+
+def _named(field: str, before: Binding, own: Locked) -> bool:
+    """Say whether a recipe only gives a name to what the hero is, and was without one."""
+    is_so = getattr(before.locked, field) == getattr(before.own, field) == getattr(own, field)
+    return is_so and field in _OF_THE_WEIGHTS
+
+
+# --- whether the hero is what the recipe says ---------------------------------------------------
+
+
+def _refuse_other_base(lab: Lab, said: ModelRules) -> None:
+    hero = lab.hero
+    if said.base is None:
+        return
+    if hero.base is None:
+        raise StateError(
+            f"the recipe is for {said.base} (model.base), and {lab.hero_name} began from random weights",
+            hint="leave model.base out, or give a hero of a new campaign that model as its base",
+        )
+    path = _base_folder(lab, hero.base) / "config.json"
+    if said.shape is None or said.vocabulary_size is None or not path.is_file():
+        return
+    wanted = shapes.of_blank(said.shape, said.vocabulary_size)
+    found = shapes.of_config(json.loads(path.read_bytes()), str(path))
+    for field in _OF_THE_BASE:
+        if getattr(wanted, field) != getattr(found, field):
+            raise StateError(
+                f"the recipe is for {said.base}, whose {field} is {getattr(wanted, field)}; "
+                f"that of {lab.hero_name} is {getattr(found, field)}",
+                hint="take a recipe for this model, or correct model.shape",
+            )
+
+
+def _refuse_other_tokenizer(lab: Lab, said: ModelRules, *, begins_anew: bool) -> None:
+    if said.tokenizer is None:
+        return
+    hero, latest = lab.hero, lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name)
+    folders = [_base_folder(lab, hero.base)] if hero.base is not None else []
+    if latest is not None and not begins_anew:
+        folders.append(lab.store.path(ArtifactKind.CHECKPOINT, latest.hash))
+    found = [hash_file(path) for folder in folders if (path := folder / "tokenizer.json").is_file()]
+    if not found:
+        raise RefusedError(
+            f"model.tokenizer: {lab.hero_name} has no tokenizer yet to compare with",
+            hint="leave it out until the hero is born",
+        )
+    if said.tokenizer not in found:
+        raise StateError(
+            f"the recipe is for the tokenizer {said.tokenizer}; that of {lab.hero_name} is {found[-1]}",
+            hint="model.tokenizer is the hash of tokenizer.json, as sha256:…; leave it out to take any",
+        )
+
+
+def _base_folder(lab: Lab, base: Path) -> Path:
+    return lab.home.root / expanded(base)
