@@ -117,10 +117,12 @@ class Products:
             # Adding numbers of two formats is slower than bringing them to one before.
             return torch.add(onto_NO, self.scratch.take(*out_NO.shape).copy_(found_NO), out=out_NO)
 
-    def new(self, left_NI: torch.Tensor, right_IO: torch.Tensor) -> torch.Tensor:
-        """Return left · right in memory of its own."""
-        out_NO = torch.empty(len(left_NI), right_IO.shape[1], dtype=self._kept_in)
-        return self.write(left_NI, right_IO, out_NO)
+    def next_side(self, left_NI: torch.Tensor, right_IO: torch.Tensor) -> torch.Tensor:
+        """Return left · right as one side of another product, in memory as above."""
+        found_NO = self._room(len(left_NI), right_IO.shape[1])
+        with self.scratch.frame():
+            sides = self.side(left_NI), self.side(right_IO)
+            return multiply(*sides, found_NO) if self.rounds else torch.mm(*sides, out=found_NO)
 
     def over_rows(self, left_NO: torch.Tensor, right_NI: torch.Tensor) -> torch.Tensor:
         """Return leftᵀ · right (O, I) in memory of its own: a weight's gradient."""

@@ -118,15 +118,15 @@ class Projection:
             grad_NO = products.side(grad_NO)
             if weight.requires_grad:
                 gradients.add(weight, products.over_rows(grad_NO, x_NI))
-            for a_KI, b_OK, factor in self.adapters():
+            low = [products.next_side(grad_NO, b_OK) for _, b_OK, _ in self.adapters()]
+            for (a_KI, b_OK, factor), low_NK in zip(self.adapters(), low, strict=True):
                 if b_OK.requires_grad:
-                    low_NK = products.new(x_NI, a_KI.t())
-                    gradients.add(b_OK, products.over_rows(grad_NO, low_NK).mul_(factor))
+                    found_OK = products.over_rows(grad_NO, products.next_side(x_NI, a_KI.t()))
+                    gradients.add(b_OK, found_OK.mul_(factor))
                 if a_KI.requires_grad:
-                    low_NK = products.new(grad_NO, b_OK)
                     gradients.add(a_KI, products.over_rows(low_NK, x_NI).mul_(factor))
             if into_NI is not None:
-                grad_NJ, weight_JI = self._backward_sides(grad_NO, products)
+                grad_NJ, weight_JI = self._backward_sides(grad_NO, low, products)
                 products.write(grad_NJ, weight_JI, into_NI, into_NI if add else None)
 
     def _forward_sides(self, x_NI: torch.Tensor, products: Products) -> tuple[torch.Tensor, torch.Tensor]:
@@ -135,17 +135,18 @@ class Projection:
         if not adapters or not products.rounds:
             return x_NI, self._merged(adapters, products)
         x_NI = products.side(x_NI)
-        low = [products.new(x_NI, a_KI.t()) for a_KI, _, _ in adapters]
+        low = [products.next_side(x_NI, a_KI.t()) for a_KI, _, _ in adapters]
         up = [b_OK * factor for _, b_OK, factor in adapters]
         return products.joined([x_NI, *low], 1), products.joined([self._linear.weight, *up], 1)
 
-    def _backward_sides(self, grad_NO: torch.Tensor, products: Products) -> tuple[torch.Tensor, torch.Tensor]:
+    def _backward_sides(
+        self, grad_NO: torch.Tensor, low: list[torch.Tensor], products: Products
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the output's gradient (N, J) and the weight (J, I), the same way."""
         adapters = self.adapters()
         if not adapters or not products.rounds:
             return grad_NO, self._merged(adapters, products)
-        low = [products.new(grad_NO, b_OK).mul_(factor) for _, b_OK, factor in adapters]
-        up = [a_KI for a_KI, _, _ in adapters]
+        up = [a_KI * factor for a_KI, _, factor in adapters]
         return products.joined([grad_NO, *low], 1), products.joined([self._linear.weight, *up], 0)
 
     def _merged(self, adapters: list[Adapter], products: Products) -> torch.Tensor:
