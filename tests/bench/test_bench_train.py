@@ -121,7 +121,9 @@ def test_our_side_trains_by_the_recipe(
     trainer.prepare()
     assert [event.packed for event in told if isinstance(event, MaskingProven)] == [True]
     kept = {p.dtype for p in trainer.model.parameters() if not p.requires_grad or case.mode == "full"}
-    assert kept == {{"fp32": torch.float32, "bf16": torch.bfloat16}[precision]}
+    # On a CPU a model that is trained whole is held in fp32.
+    halved = precision == "bf16" and case.mode == "lora"
+    assert kept == {torch.bfloat16 if halved else torch.float32}
     before = ours.loss_before(trainer)
     for _ in range(material.steps):
         trainer.take_step()

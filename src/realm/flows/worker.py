@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from realm.core.errors import RealmError
+from realm.core.errors import RealmError, StateError
 from realm.core.events import JobEnded
 from realm.flows.children import PRELOAD, Supervisor
 from realm.flows.context import Lab
@@ -127,10 +127,10 @@ class Filler:
         return False
 
     def _queued(self) -> bool:
-        """Queue drills; where they cannot be planned, say why and leave the lab to what else it has."""
+        """Queue drills; where the hero is in no state for them, say why and go on with what else there is."""
         try:
             return bool(queue_drills(self.lab))
-        except RealmError as error:
+        except StateError as error:
             log.warning("no drills are made: %s", error)
             return False
 
