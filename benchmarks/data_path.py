@@ -28,7 +28,8 @@ import realm.models  # noqa: F401  first: it sets the environment of torch's thr
 import torch  # isort: skip
 
 from realm.bench.chats import chats, tokenizer
-from realm.models.chat import Encodings, encode_flat, load_tokenizer
+from realm.models.chat import encode_flat, load_tokenizer
+from realm.models.encodings import Encodings
 from realm.models.shape import Rendered
 from realm.models.template import Template
 from realm.models.words import plain_backend

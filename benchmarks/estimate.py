@@ -104,6 +104,7 @@ FITTING = [
     case(192, 4, 6000, 12, 120, precision="bf16", parameters=FREEZE),
     case(144, 6, 3000, 10, 240, precision="bf16", memory={"recompute_layers": 2}),
     case(192, 5, 5000, 12, 120, precision="bf16", parameters=DORA, kv=1),
+    case(192, 4, 30_000, 12, 110, precision="bf16", parameters=LORA, kv=1),
 ]
 HELD_OUT = [
     case(192, 5, 1024, 24, 90),
@@ -119,7 +120,7 @@ HELD_OUT = [
     case(224, 5, 6000, 16, 120, precision="bf16", mlp=2.5),
     case(112, 5, 100_000, 6, 160, precision="bf16", share=0.8),
     case(192, 5, 20_000, 24, 100, precision="bf16", memory={"tokens_at_once": 1200}, optimizer="muon"),
-    case(192, 4, 30_000, 12, 110, precision="bf16", parameters=LORA, kv=1),
+    case(224, 5, 20_000, 14, 130, precision="bf16", parameters=LORA, mlp=2.5),
     case(320, 3, 12_000, 16, 80, precision="bf16", parameters=DORA, kv=1),
     case(112, 8, 6000, 9, 260, precision="bf16", memory={"recompute_layers": 2}),
 ]

@@ -36,7 +36,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from realm.core.seeds import rng
 from realm.models.adapters import decoder, head
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.training import fast, forward
 from realm.training.attention import use_packed
 from realm.training.batching import Batch, pack

@@ -24,9 +24,9 @@ from realm.core.records import Example, Message
 from realm.models.blank import BLANKS, SpecialIds
 from realm.models.files import save
 from realm.models.tokenizer import train_tokenizer
-from realm.training.engine import Trainer
 from realm.training.job import RowsFile, TrainJob
 from realm.training.recipe import Recipe
+from realm.training.trainer import Trainer
 
 SHAPE = {"kind": "qwen3", "hidden_size": 512, "layers": 6, "heads": 8, "kv_heads": 4, "head_dim": 64}
 

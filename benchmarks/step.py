@@ -28,9 +28,9 @@ from realm.models.chat import encode_many
 from realm.models.files import load, save
 from realm.models.tokenizer import train_tokenizer
 from realm.skills.skill import SKILLS
-from realm.training.engine import Trainer
 from realm.training.job import RowsFile, TrainJob
 from realm.training.recipe import Recipe
+from realm.training.trainer import Trainer
 
 ROWS = 2560
 

@@ -21,7 +21,7 @@ from realm.bench.material import Material
 from realm.bench.train import measure, plan_of, run, segments
 from realm.core.errors import ChildDiedError, RefusedError, UnavailableError, UsageError
 from realm.core.events import Event, MaskingProven, StepTaken
-from realm.training.engine import Trainer
+from realm.training.trainer import Trainer
 
 SHAPE = Shape(
     hidden_size=32, layers=2, heads=2, kv_heads=1, head_dim=16, intermediate_size=48, vocabulary=2048

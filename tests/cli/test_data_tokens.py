@@ -9,6 +9,7 @@ import typer
 from realm.cli import data
 from realm.cli.options import Options
 from realm.core.errors import NotFoundError, UsageError
+from realm.corpus.rows.speech import turns
 from realm.models.tokenizer import train_tokenizer
 
 CHAT = {
@@ -19,6 +20,8 @@ CHAT = {
         {"role": "assistant", "content": "①\x1b[31m"},
     ]
 }
+
+CALL = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,43 @@ def test_bad_rows_are_named_by_line_and_leave_with_1(
     shown = capsys.readouterr().out
     assert "mine.jsonl:2: no assistant turn" in shown
     assert "mine.jsonl:4: messages is a string" in shown
+
+
+def test_a_turn_without_content_is_named_by_line_with_what_to_do_about_calls(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"role": "user", "content": "q"}
+    file = _file(
+        tmp_path,
+        CHAT,
+        {"messages": [asked, {"role": "assistant"}]},
+        {"messages": [asked, {"role": "assistant", "content": None}]},
+        {"messages": [asked, {"role": "assistant", "tool_calls": [CALL]}]},
+    )
+    assert _run("tokens", file, "--tokenizer", str(tokenizer)) == 1
+    shown = capsys.readouterr().out
+    assert "mine.jsonl:2: messages[1] has no content" in shown
+    assert "mine.jsonl:3: messages[1].content is null" in shown
+    assert "mine.jsonl:4: messages[1] has 'tool_calls'" in shown
+    assert "as `realm data add` does" in shown
+
+
+def test_a_call_without_words_is_trained_as_it_is_collected(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [
+        {"role": "user", "content": "What is the weather in Oslo?"},
+        {"role": "assistant", "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "a", "content": "sun"},
+        {"role": "assistant", "content": "Sun."},
+    ]
+    collected = turns(given, pytest.fail)
+    row = {"messages": [turn.model_dump(include={"role", "content"}) for turn in collected]}
+    assert _run("tokens", _file(tmp_path, row), "--tokenizer", str(tokenizer), "--rows", "1") == 0
+    shown = capsys.readouterr().out
+    call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>'
+    assert f"⟦{call}<|end|>⟧<|tool|>sun<|end|><|assistant|>⟦Sun.<|end|>⟧" in shown
+    assert "regions: 2 trained regions for 2 assistant turns" in shown
 
 
 def test_a_file_that_the_proof_refuses_leaves_with_1_and_the_reason(

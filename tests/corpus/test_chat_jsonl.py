@@ -114,6 +114,25 @@ def test_rows_of_another_shape_are_counted(tmp_path: Path) -> None:
     }
 
 
+def test_an_answer_without_content_or_calls_is_told_with_its_line(tmp_path: Path) -> None:
+    asked = {"role": "user", "content": "Weather?"}
+    call = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    _write(
+        tmp_path / "a.jsonl",
+        CHAT,
+        {"messages": [asked, {"role": "assistant"}]},
+        {"messages": [asked, {"role": "assistant", "content": None}]},
+        {"messages": [asked, {"role": "assistant", "tool_calls": [call]}]},
+    )
+    source, tally = _source(tmp_path), Tally()
+    found = [document for item in source.items(tally) for document in source.read(item, tally)]
+    assert [document.id for document in found] == ["a.jsonl#1", "a.jsonl#4"]
+    assert found[1].messages[1].content == '<tool_call>\n{"name": "weather", "arguments": {}}\n</tool_call>'
+    [left] = tally.reasons()
+    assert left.reason == "an assistant's turn without content or calls"
+    assert (left.count, left.examples) == (2, ("a.jsonl:2", "a.jsonl:3"))
+
+
 def test_a_told_shape_is_not_detected(tmp_path: Path) -> None:
     _write(tmp_path / "a.jsonl", {"text": "x", "prompt": "q"}, {"prompt": "q"})
     found, counted = _documents(_source(tmp_path, shape="text"))

@@ -51,10 +51,12 @@ def chats(draw: st.DrawFn) -> tuple[Message, ...]:
 def examples(draw: st.DrawFn) -> Example:
     """Rows that any dataset may hold."""
     facts: dict[str, Any] = {"tags": draw(TAGS), "weight": draw(st.sampled_from([1.0, 0.0, 2.5]))}
-    form = draw(st.sampled_from(["chat", "preference", "text"]))
+    form = draw(st.sampled_from(["chat", "preference", "prompt", "text"]))
     if form == "text":
         return Example(text=draw(WORDS), **facts)
     said = draw(chats())
+    if form == "prompt":
+        return Example(messages=said[:-1], expected=draw(WORDS), **facts)
     if form == "chat":
         return Example(messages=said, **facts)
     worse = (*said[:-1], said[-1].model_copy(update={"content": said[-1].content + draw(WORDS)}))
@@ -78,6 +80,10 @@ def plain_rows(path: Path) -> list[dict[str, Any]]:
     return [without_nulls(row) for row in pq.read_table(path).to_pylist()]
 
 
+def spec_of(example: Example) -> str:
+    return "prompt_v1" if example.expected is not None else specs.spec_of(example)
+
+
 @given(examples())
 def test_the_shape_realm_holds_every_row_as_an_inbox_reads_it(example: Example) -> None:
     row = json.loads(json_line(write_row("realm", example)))
@@ -98,11 +104,8 @@ def test_other_shapes_hold_the_words_or_refuse(example: Example, shape: ShapeNam
 @settings(deadline=None)
 @given(st.lists(examples(), min_size=1, max_size=6), st.integers(1, 4))
 def test_parquet_gives_the_same_rows_back(tmp_path_factory: Any, given_: list[Example], group: int) -> None:
-    form = (bool(given_[0].rejected), given_[0].text is None)
-    rows = [each for each in given_ if (bool(each.rejected), each.text is None) == form]
-    spec = {(True, True): "preference_v1", (False, True): "chat_sft_v1", (False, False): "completion_v1"}[
-        form
-    ]
+    spec = spec_of(given_[0])
+    rows = [each for each in given_ if spec_of(each) == spec]
     path = tmp_path_factory.mktemp("parquet") / "rows.parquet"
     tags = TagColumns()
     for each in rows:
@@ -158,7 +161,8 @@ def test_what_each_shape_looks_like() -> None:
 @pytest.mark.parametrize(
     "example",
     [
-        Example(messages=(Message(role="user", content="q"),), expected="a"),
+        chat(("user", "q"), ("assistant", "a"), expected="a"),
+        chat(("user", "q"), expected=" "),
         chat(("user", "q"), ("assistant", "a")).model_copy(
             update={
                 "messages": (
@@ -172,11 +176,20 @@ def test_what_each_shape_looks_like() -> None:
             rejected=(Message(role="user", content="other"), Message(role="assistant", content="b")),
         ),
     ],
-    ids=["expected", "half a turn", "no common beginning"],
+    ids=["answered and expected", "expects nothing", "half a turn", "no common beginning"],
 )
 def test_what_no_shape_can_hold_is_refused(shape: ShapeName, example: Example) -> None:
     with pytest.raises(DataError):
         write_row(shape, example)
+
+
+@pytest.mark.parametrize("shape", ["openai", "sharegpt", "alpaca"])
+def test_prompts_under_a_reward_have_a_place_in_one_shape_only(shape: ShapeName) -> None:
+    asked = chat(("system", "s"), ("user", "2 + 2?"), expected="4")
+    with pytest.raises(DataError, match="no place for an expected answer"):
+        write_row(shape, asked)
+    turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "2 + 2?"}]
+    assert write_row("realm", asked) == {"prompt": turns, "expected": "4"}
 
 
 @pytest.mark.parametrize("shape", ["openai", "sharegpt", "alpaca"])

@@ -111,6 +111,18 @@ def test_speakers_and_blocks(turn: dict[str, Any], expected: tuple[str, str]) ->
         ({"role": "assistant", "content": "x", "tool_calls": {"a": 1}}, "no list"),
         ({"role": "assistant", "content": "x", "tool_calls": [{"function": {}}]}, "without a name"),
         ({"from": "function_call", "value": "weather(Oslo)"}, "without a name"),
+        ({"role": "assistant"}, "an assistant's turn without content or calls"),
+        ({"role": "assistant", "content": None}, "an assistant's turn without content or calls"),
+        (
+            {"role": "assistant", "content": "", "tool_calls": []},
+            "an assistant's turn without content or calls",
+        ),
+        ({"role": "assistant", "content": ""}, "an assistant's turn without content or calls"),
+        ({"from": "gpt", "value": None}, "an assistant's turn without content or calls"),
+        (
+            {"role": "user", "content": None, "tool_calls": [_call("a", "Oslo")]},
+            "a user's turn without content",
+        ),
     ],
 )
 def test_what_a_message_cannot_hold_refuses_the_row(turn: Any, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,39 @@ def test_a_name_and_a_hash_are_given_to_the_model_that_they_are_of(home: Path) -
         assert lab.lab.ledger.runs.get(job.id).spec["begins_anew"] is False  # the weights are the same
         with pytest.raises(StateError, match="for the tokenizer sha256:0000; that of dio is sha256:"):
             _planned(lab.lab, _recipe(home, "words", "{tokenizer: 'sha256:0000'}"))
+
+
+def test_another_base_under_the_same_name_is_refused(home: Path) -> None:
+    """The recipe names base and tokenizer, and the tokenizer is the same: a base of the same make."""
+    folder = _of_a_folder(home)
+    words = hash_file(folder / "tokenizer.json")
+    shutil.copytree(folder, home / "yours")
+    with Realm(home) as lab:
+        named = _planned(lab.lab, _recipe(home, "named", f"{{base: maker/model, tokenizer: '{words}'}}"))
+    config = (home / "realm.yaml").read_text()
+    (home / "realm.yaml").write_text(config.replace("base: mine", "base: yours"))
+    with Realm(home) as lab:
+        with pytest.raises(StateError, match="is bound to its model: base folder mine → folder yours"):
+            _planned(lab.lab, "named")
+        job = plan_training(lab.lab, str(home / "chats.jsonl"), recipe="named", migrate=True)
+        spec = lab.lab.ledger.runs.get(job.id).spec
+        assert (spec["begins_anew"], spec["migrated"]) == (True, ["base folder mine → folder yours"])
+        assert _planned(lab.lab, "named") == named  # and from then on it is the hero's own
+
+
+def test_a_recipe_that_names_another_folder_is_refused(home: Path) -> None:
+    folder = _of_a_folder(home)
+    shutil.copytree(folder, home / "yours")
+    with Realm(home) as lab:
+        for base in ("yours", str(home / "yours")):
+            with pytest.raises(StateError, match=r"the recipe is for the model in .*yours .* dio began from"):
+                _planned(lab.lab, _recipe(home, "foreign", f"{{base: '{base}'}}"))
+        assert not lab.lab.ledger.runs.list()
+        (home / "alias").symlink_to(folder)
+        assert _planned(lab.lab, _recipe(home, "own", "{base: alias}")).base == "alias"
+        lost = _recipe(home, "lost", "{base: " + "x" * 5000 + "}")
+        with pytest.raises(StateError, match="is bound to its model: base alias → xxx"):
+            _planned(lab.lab, lost)
 
 
 def test_a_base_of_another_shape_is_refused(home: Path) -> None:

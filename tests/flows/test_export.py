@@ -103,6 +103,26 @@ def test_what_was_collected_and_built_is_exported_with_its_statistics(lab: Realm
     assert [(each.contributor, each.rows) for each in found.contributions] == [("ann", 60)]
 
 
+def test_prompts_go_out_with_what_is_expected_of_their_answers(lab: Realm, tmp_path: Path) -> None:
+    asked = [
+        Example(messages=each.messages[:1], expected=each.messages[1].content) for each in chats(range(4))
+    ]
+    publish(lab.lab, rows(asked), spec="prompt_v1")
+    done = exported(lab, tmp_path / "out")
+    assert taken(lab, done.folder) == asked
+    assert "| expected |" in (done.folder / "README.md").read_text(encoding="utf-8")
+    table = pq.read_table(exported(lab, tmp_path / "table", format="parquet").folder / "rows.parquet")
+    assert {"prompt", "expected"} <= set(table.column_names)
+    assert table["expected"].to_pylist() == [each.expected for each in asked]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_row_of_another_form_than_the_dataset_refuses_it(lab: Realm, tmp_path: Path, form: str) -> None:
+    publish(lab.lab, rows([*chats(range(3)), preference("q", "a", "b")]))
+    with pytest.raises(DataError, match=r"mine:4: .* it is no row of chat_sft_v1"):
+        exported(lab, tmp_path / "out", format=form)
+
+
 def test_a_place_in_no_folder_is_wrong_use(lab: Realm, tmp_path: Path) -> None:
     publish(lab.lab, rows(chats(range(3))))
     (tmp_path / "file").touch()

@@ -28,7 +28,7 @@ from tiny_lab import FILE_RECIPE, chat_rows, make_lab
 def test_packs_are_halved_at_most_twice_and_it_is_told(
     tmp_path: Path, launcher: str, halved: list[int]
 ) -> None:
-    recipe = f"{FILE_RECIPE}  launcher: {launcher}\n"
+    recipe = f"{FILE_RECIPE}  launcher: {launcher}\n  device: cpu\n"
     home = make_lab(tmp_path / "home", drills=False, file_recipe=recipe)
     (home / "chats.jsonl").write_text(chat_rows(8))
     told: list[Event] = []

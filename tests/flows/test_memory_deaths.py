@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 from collections.abc import Iterator
 from functools import partial
@@ -16,9 +17,12 @@ from realm.core.errors import ChildDiedError, ConfigError, OutOfMemoryError
 from realm.flows import children
 from realm.flows.children import Supervisor
 from realm.jobs.children import WarmLauncher
+from realm.jobs.memory import allocation_limit
+from realm.training.agent import cause
 from tiny_lab import make_lab
 
 ENTRY = "flows.flows_child_entries:end"
+UNLIMITED = pytest.mark.skipif(allocation_limit() is not None, reason="memory is limited here")
 
 
 class End(BaseModel):
@@ -77,6 +81,37 @@ def test_an_abort_over_an_allocation_is_want_of_memory(supervisor: Supervisor, s
     # The lines of one attempt say nothing of the next one's end.
     with pytest.raises(ChildDiedError, match="was killed by signal 6: a usual line"):
         ended(supervisor, End(code=-signal.SIGABRT))
+
+
+@pytest.fixture
+def memory_limit() -> Iterator[None]:
+    """Limit what this process and its children may allocate, to more than anybody does."""
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (5 * 10**12, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+@UNLIMITED
+@pytest.mark.usefixtures("memory_limit")
+def test_a_crash_under_a_memory_limit_names_both_causes(supervisor: Supervisor) -> None:
+    why = "killed by signal 11 under a memory limit of 5000.0 GB: for want of memory, or by a fault"
+    with pytest.raises(ChildDiedError, match=why) as caught:
+        ended(supervisor, End(code=-signal.SIGSEGV))
+    assert caught.value.hint.startswith("raise the limit (ulimit -v and -d) or make packs smaller")
+    assert "realm queue retry run-0001" in caught.value.hint
+    told = cause("run-0001", 2, {}, {1: -signal.SIGSEGV})
+    assert why in told.what
+    assert "raise the limit" in told.hint
+    with pytest.raises(ChildDiedError, match="was killed by signal 15: a usual line"):
+        ended(supervisor, End(code=-signal.SIGTERM))
+
+
+@UNLIMITED
+def test_a_crash_without_a_limit_is_a_death(supervisor: Supervisor) -> None:
+    with pytest.raises(ChildDiedError, match="was killed by signal 11: a usual line") as caught:
+        ended(supervisor, End(code=-signal.SIGSEGV))
+    assert caught.value.hint.startswith("see ")
 
 
 def test_a_rank_that_ended_over_an_allocation_is_want_of_memory(supervisor: Supervisor) -> None:

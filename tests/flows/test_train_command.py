@@ -43,7 +43,7 @@ method:
   max_answer_tokens: 8
   rewards: [{{reward: {{kind: skill, skill: {{kind: bin}}}}}}]
 """,
-    "ranks": f"extends: study\n{SMALL}, launcher: {{kind: torchrun, processes: 2}}}}\n",
+    "ranks": f"extends: study\n{SMALL}, device: cpu, launcher: {{kind: torchrun, processes: 2}}}}\n",
     "longer": f"extends: study\n{SMALL}}}\nmodel: {{context_tokens: 2048}}\n",
 }
 

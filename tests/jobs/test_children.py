@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from realm.core.errors import UnavailableError
+from realm.jobs import lifeline
 from realm.jobs.children import Child, WarmLauncher, launch_cold
 
 HERE = Path(__file__).parent
@@ -192,6 +194,24 @@ def test_a_killed_zygote_takes_its_children_along_and_is_replaced(
     assert asyncio.run(asyncio.wait_for(child.wait(), 2.0)) == -signal.SIGKILL
     eventually(lambda: is_gone(child.pid) and is_gone(int(pid_file.read_text())), 2.0)
     assert asyncio.run(warm.launch(entry("succeed"), spec, tmp_path / "log").wait()) == 0
+
+
+def test_a_launch_while_a_dead_zygote_is_being_buried_gets_another_one(
+    warm: WarmLauncher, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = warm.launch(entry("sleep"), spec, tmp_path / "log")
+    end_group, asked = lifeline.end_group, threading.Event()
+
+    def slowly(pid: int) -> None:
+        asked.wait(10.0)
+        end_group(pid)
+
+    monkeypatch.setattr(lifeline, "end_group", slowly)
+    os.kill(psutil.Process(child.pid).ppid(), signal.SIGKILL)
+    another = warm.launch(entry("succeed"), spec, tmp_path / "log")
+    asked.set()
+    assert asyncio.run(another.wait()) == 0
+    assert asyncio.run(asyncio.wait_for(child.wait(), 2.0)) == -signal.SIGKILL
 
 
 def test_close_ends_everything_even_while_modules_are_being_imported(spec: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.training.batching import Unit, best_fit, pack, steps_in_all, steps_per_epoch
 from realm.training.sampling import Order, Sampler
 

@@ -22,7 +22,7 @@ from realm.core.errors import RefusedError
 from realm.core.events import Event, MaskingProven
 from realm.models.adapters import decoder, text_config
 from realm.models.blank import BLANKS, SpecialIds
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.training.attention import PACKED, use_packed
 from realm.training.batching import Batch, pack
 from realm.training.compiled import Compiled, compile_layers, prove_compiled

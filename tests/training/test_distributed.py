@@ -21,7 +21,7 @@ from realm.core.errors import DivergedError
 from realm.core.events import Event, Failed, RunInterrupted, StepTaken
 from realm.jobs.children import Child, WarmLauncher
 from realm.jobs.tail import EventTail
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.training.agent import cause
 from realm.training.batching import Unit
 from realm.training.distributed import balanced

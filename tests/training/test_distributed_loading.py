@@ -15,10 +15,10 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from transformers import PreTrainedModel
 
 from realm.core.events import Event, MaskingProven, ignore
-from realm.training.engine import Trainer
 from realm.training.loading import load_trainee
 from realm.training.parameter import PARAMETERS
 from realm.training.recipe import Recipe
+from realm.training.trainer import Trainer
 from realm.training.world import Alone
 from tiny_shapes import model as tiny
 from training.tiny_ranks import Runs, stage_at

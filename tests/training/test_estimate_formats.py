@@ -11,14 +11,14 @@ import torch
 
 from realm.models.adapters import base_of
 from realm.models.blank import BLANKS, SpecialIds
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.training import estimate_activations as counted
 from realm.training import fast, forward, hardware, isolation, lengths, shapes
 from realm.training.attention import use_packed
 from realm.training.batching import Batch, pack
 from realm.training.estimate import FITTED, Plan, estimate
 from realm.training.estimate_plan import Planned
-from realm.training.fast import head, products
+from realm.training.fast import attention, head, products
 from realm.training.hardware import GB
 from realm.training.parameter import PARAMETERS
 from realm.training.precision import Chosen, autocast
@@ -113,6 +113,8 @@ def test_the_fast_decoder_holds_what_is_counted_in_either_format(precision: str,
         total.backward()  # type: ignore[no-untyped-call]
     pool = base_of(model).model.forward.__self__._decoder._pool
     buffers = sum(flat.nbytes for flat in pool._idle[0]._flat.values())
+    if precision == "bf16" and parameters is LORA:  # not a buffer: kept of each pass
+        buffers += 2 * LORA["rank"] * 7 * 3 * ROWS * TOKENS
     wanted = activations(plan(precision, parameters=parameters))
     ends = 4 * HIDDEN * ROWS * TOKENS * (1 + SHARE)
     """Gradients at both ends of the decoder, counted as working memory."""
@@ -120,10 +122,9 @@ def test_the_fast_decoder_holds_what_is_counted_in_either_format(precision: str,
     assert wanted.working() == pytest.approx(pool.scratch._flat.nbytes + ends, rel=0.25)
 
 
-def test_rounding_takes_scratch_memory_and_no_buffers() -> None:
+def test_rounding_takes_less_memory() -> None:
     exact, rounded = activations(plan("fp32")), activations(plan())
-    assert rounded.kept() == exact.kept()
-    assert rounded.working() > 1.05 * exact.working()
+    assert 0.6 < rounded.kept() / exact.kept() < 0.9
     assert activations(plan(parameters=LORA)).working() > rounded.working()
 
 
@@ -167,6 +168,7 @@ def test_what_the_head_brings_to_fp32_is_counted_as_large_as_it_is() -> None:
     )
     assert isolation._MOST_TOKENS == counted.PROVEN_TOKENS
     assert products.PIECES == counted.PIECES
+    assert attention.SCORES_AT_ONCE == counted.SCORES_AT_ONCE
 
 
 def test_rounded_logits_take_less_and_frozen_weights_of_a_head_lie_in_bf16_already() -> None:
@@ -211,6 +213,15 @@ def test_what_a_cpu_does_well_is_read_where_training_reads_it(
     facts = tmp_path / "cpuinfo"
     facts.write_text(f"flags : fpu {flags}\n")
     monkeypatch.setattr(hardware, "CPU_FACTS", facts)
-    here = hardware.this_machine("cpu")
+    here = hardware.this_machine("cpu", 1, ())
     assert here is not None
     assert here.half is half
+
+
+def test_ranks_that_share_the_model_out_have_no_fast_way_and_stay_in_fp32() -> None:
+    ranks = {"kind": "torchrun", "processes": 2}
+    copied, shared = (
+        Planned(plan("auto", launcher={**ranks, "strategy": strategy})) for strategy in ("ddp", "fsdp2")
+    )
+    assert (copied.fast, copied.half) == (True, True)
+    assert (shared.fast, shared.half) == (False, False)

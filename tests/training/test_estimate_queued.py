@@ -80,6 +80,7 @@ def eight_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool.write_text(TOOL)
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
 @pytest.mark.usefixtures("eight_gpus")
@@ -102,6 +103,13 @@ def test_a_run_of_several_gpus_is_judged_as_one(tmp_path: Path, monkeypatch: pyt
             check_run(
                 realm.lab, given.model_copy(update={"recipe": recipe.model_copy(update={"rules": rules})})
             )
+
+
+@pytest.mark.usefixtures("eight_gpus")
+def test_a_queued_run_in_more_ranks_than_gpus_is_refused(tmp_path: Path) -> None:
+    given = job(tmp_path, device="cuda", launcher={"kind": "torchrun", "processes": 9})
+    with Realm.create(tmp_path / "lab") as realm, pytest.raises(RefusedError, match="9 ranks were asked for"):
+        check_run(realm.lab, given)
 
 
 def test_a_run_that_asks_for_a_gpu_where_there_is_none_is_refused(

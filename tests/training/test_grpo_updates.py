@@ -14,9 +14,10 @@ from tiny_runs import drills, make_job, run, stages
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from realm.core.events import Emit, Event, RolledBack, ignore
-from realm.training.engine import Trainer, train
+from realm.training.engine import train
 from realm.training.job import TrainJob
 from realm.training.method import METHODS
+from realm.training.trainer import Trainer
 
 MASKED = {"truncated": "masked", "truncated_reward": 0.0}
 LETTERS = [{"reward": {"kind": "python", "function": "training_rewards:letters"}}]

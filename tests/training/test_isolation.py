@@ -10,7 +10,8 @@ from tiny_runs import chat, drills, qwen3, tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from realm.core.records import Example, Message
-from realm.models.chat import Encoded, encode_many
+from realm.models.chat import encode_many
+from realm.models.encodings import Encoded
 from realm.training import fast, isolation
 from realm.training.attention import use_packed
 from realm.training.batching import Batch

@@ -16,9 +16,11 @@ from realm.core.events import Event, RunStarted
 from realm.models.adapters import base_of
 from realm.models.files import load
 from realm.training import loading
-from realm.training.engine import Trainer
+from realm.training.distributed import Replicated, Sharded
 from realm.training.loading import device_of
 from realm.training.precision import choose
+from realm.training.trainer import Trainer
+from realm.training.world import Alone, World
 
 # Of PEFT (0.21), which still asks transformers by the old name.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -85,9 +87,9 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_is_loaded() -> None:
         device_of("cuda")
 
 
-def precision_told(tmp_path: Path, **recipe: Any) -> str:
+def precision_told(tmp_path: Path, world: World | None = None, **recipe: Any) -> str:
     told: list[Event] = []
-    Trainer(make_job(tmp_path, drills(8), **recipe), told.append).prepare()
+    Trainer(make_job(tmp_path, drills(8), **recipe), told.append, world).prepare()
     return next(event.precision for event in told if isinstance(event, RunStarted))
 
 
@@ -114,6 +116,20 @@ def test_on_a_cpu_auto_rounds_only_what_the_fast_way_computes(
     tmp_path: Path, recipe: dict[str, Any], precision: str
 ) -> None:
     assert precision_told(tmp_path, **{"precision": "auto", **recipe}) == precision
+
+
+class OfShares(Alone):
+    """A world whose processes hold a share of the model each, as far as its precision is chosen by that."""
+
+    whole = False
+
+
+@pytest.mark.usefixtures("rounding_cpu")
+def test_on_a_cpu_auto_does_not_round_where_the_model_is_shared_out(tmp_path: Path) -> None:
+    """The fast way, which alone rounds well, reads whole weights."""
+    assert (Replicated.whole, Sharded.whole) == (True, False)
+    assert precision_told(tmp_path, OfShares(), precision="auto") == "float32"
+    assert precision_told(tmp_path, OfShares(), precision="bf16") == "bfloat16"
 
 
 @pytest.mark.usefixtures("rounding_cpu")

@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from realm.core.errors import ConfigError, DataError
 from realm.core.events import Event, StepTaken
 from realm.core.records import ArtifactKind, Example
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.storage.store import Store
 from realm.training.batching import Unit
 from realm.training.method import METHODS

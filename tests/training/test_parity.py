@@ -13,7 +13,8 @@ from tiny_runs import chat, drills, llama, loss_of, qwen3, texts, tokenizer
 from transformers import PreTrainedModel
 
 from realm.core.records import Example
-from realm.models.chat import Encoded, encode_many
+from realm.models.chat import encode_many
+from realm.models.encodings import Encoded
 from realm.training import forward
 from realm.training.attention import use_packed
 from realm.training.batching import Batch, pack

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny_methods import turns
 
+from loopback import QuietHandler, running
 from realm.core.errors import ConfigError, CorruptError, DataError, RefusedError, UnavailableError
 from realm.core.records import Example
 from realm.training.method import METHODS
@@ -40,7 +40,7 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: Server
 
     def do_POST(self) -> None:
@@ -49,15 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
         status, body, headers = 200, _said(asked["messages"][-1]["content"] + "!"), dict[str, str]()
         if self.server.replies:
             status, body, headers = self.server.replies.pop(0)
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Stay quiet."""
+        self.say(status, body, headers)
 
 
 def _said(text: str, reason: str = "stop") -> bytes:
@@ -67,12 +59,8 @@ def _said(text: str, reason: str = "stop") -> bytes:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(endpoint, "_FIRST_PAUSE_S", 0.01)
-    with Server() as found:
-        thread = threading.Thread(target=found.serve_forever)
-        thread.start()
+    with running(Server()) as found:
         yield found
-        found.shutdown()
-        thread.join()
 
 
 def _teacher(server: Server, **settings: Any) -> Any:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.training.batching import Unit
 from realm.training.travelling import from_bytes, to_bytes
 

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from realm.models.adapters import decoder
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.training import fast, forward
 from realm.training.attention import use_packed
 from realm.training.batching import Batch

@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 
 from realm.core.records import Example, Message
 from realm.models.adapters import base_of
-from realm.models.chat import Encoded, encode_many, prompt_ids
+from realm.models.chat import encode_many, prompt_ids
+from realm.models.encodings import Encoded
 from realm.training.attention import use_packed
 from realm.training.batching import Unit, best_fit, pack
 from realm.training.method import METHODS, Method, Row

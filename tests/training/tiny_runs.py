@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 from realm.core.events import CheckpointStaged, Event, StepTaken
 from realm.core.records import Example, Message
 from realm.models.blank import BLANKS, SpecialIds
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.models.files import save
 from realm.models.tokenizer import train_tokenizer
 from realm.training.batching import Unit, pack

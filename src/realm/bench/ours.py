@@ -15,7 +15,7 @@ from realm.bench.turns import Device
 from realm.training.job import RowsFile, TrainJob
 
 if TYPE_CHECKING:
-    from realm.training.engine import Trainer
+    from realm.training.trainer import Trainer
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     import torch  # isort: skip
 
     from realm.core.events import Event, StepTaken
-    from realm.training.engine import Trainer
+    from realm.training.trainer import Trainer
 
     torch.set_num_threads(spec.threads)
     device = Device(spec.device)

@@ -35,10 +35,11 @@ _ROW_KEYS = {*_TAG_KEYS, _WEIGHT}
 _HEAVIEST = 1000
 _INT64 = 1 << 63
 
+_WRITTEN = "write the call into the content, as `realm data add` does"
 _UNTAKEN = {
     "name": ("speakers' names are not trained", "leave it out, or write the name into the content"),
-    "tool_calls": ("tool calls are not supported yet", "write the call into the content"),
-    "function_call": ("tool calls are not supported yet", "write the call into the content"),
+    "tool_calls": ("tool calls are not supported yet", _WRITTEN),
+    "function_call": ("tool calls are not supported yet", _WRITTEN),
     "tools": ("tool lists are not supported yet", "write them into the system turn"),
 }
 """Known keys of other tools' rows whose meaning would be lost."""

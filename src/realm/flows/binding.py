@@ -7,6 +7,7 @@ hero's would otherwise bind every later run to something that does not exist.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from realm.core.errors import RefusedError, StateError
@@ -53,7 +54,7 @@ def bind(lab: Lab, said: ModelRules, before: Binding | None) -> Binding:
             for field in Locked.model_fields
         }
     )
-    changes = _changes(before, locked, own) if before else ()
+    changes = (*_renewed(before, locked, own), *_changes(before, locked, own)) if before else ()
     return Binding(locked=locked, own=own, changes=changes, begins_anew=begins_anew)
 
 
@@ -73,6 +74,13 @@ def _unsaid(field: str, own: Locked, before: Binding | None) -> str | int | None
     same = before is not None and getattr(before.own, field) == getattr(own, field)
     value: str | int | None = getattr(before.locked if before and same else own, field)
     return value
+
+
+def _renewed(before: Binding, locked: Locked, own: Locked) -> tuple[str, ...]:
+    """Return the change of a base that goes on under its old name: a name is no evidence of weights."""
+    if locked.base != before.locked.base or own.base == before.own.base:
+        return ()
+    return (f"base {before.own.base} → {own.base}",)
 
 
 def _changes(before: Binding, locked: Locked, own: Locked) -> tuple[str, ...]:
@@ -101,6 +109,7 @@ def _refuse_other_base(lab: Lab, said: ModelRules) -> None:
             f"the recipe is for {said.base} (model.base), and {lab.hero_name} began from random weights",
             hint="leave model.base out, or give a hero of a new campaign that model as its base",
         )
+    _refuse_other_folder(lab, said.base, _base_folder(lab, hero.base))
     path = _base_folder(lab, hero.base) / "config.json"
     if said.shape is None or said.vocabulary_size is None or not path.is_file():
         return
@@ -113,6 +122,17 @@ def _refuse_other_base(lab: Lab, said: ModelRules) -> None:
                 f"that of {lab.hero_name} is {getattr(found, field)}",
                 hint="take a recipe for this model, or correct model.shape",
             )
+
+
+def _refuse_other_folder(lab: Lab, said: str, own: Path) -> None:
+    """Raise StateError where a recipe names a model's folder, and the hero began from another one."""
+    named = _base_folder(lab, Path(said))
+    # What is said may be a name too long for a path, at which Path.is_file raises.
+    if os.path.isfile(named / "config.json") and not (own.exists() and named.samefile(own)):
+        raise StateError(
+            f"the recipe is for the model in {named} (model.base), and {lab.hero_name} began from {own}",
+            hint="leave model.base out, or give a hero of a new campaign that folder as its base",
+        )
 
 
 def _refuse_other_tokenizer(lab: Lab, said: ModelRules, *, begins_anew: bool) -> None:

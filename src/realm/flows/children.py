@@ -21,7 +21,7 @@ from realm.core.errors import ChildDiedError, OutOfMemoryError, RealmError
 from realm.core.events import Event, Failed
 from realm.flows.context import Lab
 from realm.jobs.children import Child, WarmLauncher
-from realm.jobs.memory import kernel_kills, killed_for_memory, starved
+from realm.jobs.memory import allocation_limit, how_it_ended, kernel_kills, killed_for_memory, starved
 from realm.jobs.queue import Request
 from realm.jobs.tail import EventTail
 from realm.training import child as training
@@ -162,9 +162,9 @@ def _last_of(log: Path, begin: int) -> str:
 
 
 def _death(run: str, code: int, log: Path, said: str) -> ChildDiedError:
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    how, advice = how_it_ended(code, allocation_limit())
     tail = said.splitlines()[-3:]
     return ChildDiedError(
         f"the process of {run} {how}" + (": " + " | ".join(tail) if tail else ""),
-        hint=f"see {log}; `realm queue retry {run}` goes on from the last checkpoint",
+        hint=f"{advice}see {log}; `realm queue retry {run}` goes on from the last checkpoint",
     )

@@ -12,6 +12,7 @@ from realm.core.events import Event
 from realm.core.hashing import hash_json
 from realm.core.records import Fence
 from realm.flows.context import Lab
+from realm.flows.estimate import refuse_missing_gpus
 from realm.flows.examination import EVALUATE
 from realm.flows.plan import RunPlan, with_processes
 from realm.flows.runs import TRAIN
@@ -77,7 +78,7 @@ def retry(lab: Lab, job: str, *, processes: int | None = None) -> Job:
     """Queue a failed or dropped job again; its run goes on from its last checkpoint.
 
     `processes` is the number of ranks it goes on with; none leaves it. Raises StateError for a job that
-    does not train in ranks.
+    does not train in ranks, RefusedError for more on GPUs than this machine has.
     """
     found = lab.queue.get(job)
     if found.state in (JobState.FAILED, JobState.DROPPED):
@@ -94,7 +95,9 @@ def retry(lab: Lab, job: str, *, processes: int | None = None) -> Job:
 def _in_processes(lab: Lab, job: Job, processes: int) -> RunPlan:
     if job.kind != TRAIN:
         raise StateError(f"{job.id} is no training run", hint="leave --processes out")
-    return with_processes(lab.ledger.runs.get(job.id), processes)
+    plan = with_processes(lab.ledger.runs.get(job.id), processes)
+    refuse_missing_gpus(plan.recipe)
+    return plan
 
 
 def _replan(lab: Lab, run: str, plan: RunPlan, fence: Fence) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from realm.core.config import override, validate
-from realm.core.errors import NotFoundError, RealmError, RefusedError
+from realm.core.errors import NotFoundError, RealmError
 from realm.core.hashing import PREFIX
 from realm.core.records import Example, Record
 from realm.corpus.dataset import INFO, read_examples
@@ -33,7 +33,7 @@ from realm.training import calibration, hardware, lengths, remedies, shapes
 from realm.training.calibration import Factors, Prediction
 from realm.training.dryrun import Measured
 from realm.training.estimate import Estimate, Plan, estimate
-from realm.training.hardware import Hardware
+from realm.training.hardware import Gpu, Hardware
 from realm.training.job import TrainJob
 from realm.training.launcher import LAUNCHERS
 from realm.training.lengths import Lengths
@@ -139,7 +139,7 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
     """Return what a queued run is predicted to take here. Raises RefusedError where it cannot fit.
 
     The message names the change that would make it fit. The prediction belongs into the run's spec,
-    from where later estimates learn. A run that asks for a GPU is refused where there is none.
+    from where later estimates learn. A run that asks for more GPUs than there are is refused.
     """
     recipe = job.recipe
     if job.tokens_at_once is not None:
@@ -148,11 +148,9 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
     folder = _whole(Path(job.start))
     shape, weight_bytes = _shape_of(folder)
     limit = min(recipe.rules.max_tokens, shape.context_tokens)
-    found = _here(recipe)
-    if found is None:
-        raise RefusedError(
-            "device cuda: nvidia-smi finds no GPU here", hint="set rules.device to auto or cpu"
-        )
+    gpus = refuse_missing_gpus(recipe)
+    found = hardware.this_machine(recipe.rules.device, _processes(recipe), gpus)
+    assert found is not None, "a run that asks for a GPU where there is none was refused"
     machine = calibration.machine_key(found.kind, found.name)
     factors = taught(lab.home, lab.ledger, machine)
     plan = Plan(
@@ -169,6 +167,13 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
     told = estimate(plan)
     remedies.refuse(plan, told)
     return calibration.prediction(told, machine=machine, factors=factors)
+
+
+def refuse_missing_gpus(recipe: Recipe) -> tuple[Gpu, ...]:
+    """Return this machine's GPUs. Raises RefusedError where the recipe's ranks ask for more of them."""
+    found = _gpus(recipe)
+    hardware.refuse_missing(recipe.rules.device, _processes(recipe), found)
+    return found
 
 
 def recipes_home(given: Path | None) -> Home:
@@ -288,20 +293,23 @@ def _hardware(asked: Asked, recipe: Recipe) -> tuple[Hardware, bool, list[str]]:
     """Return the hardware that is asked about, whether it is this machine, and what was assumed."""
     if asked.device is not None:
         return hardware.named(asked.device, asked.memory_gb), False, []
-    found = _here(recipe)
+    device, ranks = recipe.rules.device, _processes(recipe)
+    gpus = _gpus(recipe)
+    found = hardware.this_machine(device, ranks, gpus)
     if asked.memory_gb is not None:
         kind = "cpu" if found is not None and found.kind == "cpu" else "cuda"
         return hardware.named(kind, asked.memory_gb), False, []
     if found is not None:
+        hardware.refuse_missing(device, ranks, gpus)
         return found, True, []
-    usual = f"{_processes(recipe)}x{hardware.USUAL}"
+    usual = f"{ranks}x{hardware.USUAL}"
     note = f"no GPU is here: answered for {usual}; name yours with --device or --memory-gb"
     return hardware.named(usual), False, [note]
 
 
-def _here(recipe: Recipe) -> Hardware | None:
-    """Return what a run of this recipe has here; none where it asks for a GPU and there is none."""
-    return hardware.this_machine(recipe.rules.device, _processes(recipe))
+def _gpus(recipe: Recipe) -> tuple[Gpu, ...]:
+    """Return this machine's GPUs; none for a recipe that wants none."""
+    return () if recipe.rules.device == "cpu" else hardware.gpus()
 
 
 def _processes(recipe: Recipe) -> int:

@@ -25,6 +25,7 @@ from realm.corpus.assembly.card import CardFacts, Split, card
 from realm.corpus.assembly.statistics import DatasetStatistics, StatisticsCounter
 from realm.corpus.assembly.stored import stored_rows
 from realm.corpus.dataset import program_version
+from realm.corpus.files.lines import refusal
 from realm.corpus.files.sidecar import Sidecar, sidecar_of
 from realm.corpus.intake import DEFAULT_LIMITS
 from realm.corpus.lineage import LINEAGE
@@ -45,7 +46,8 @@ _SIDECAR_BYTES = 60_000
 
 _FIELDS = {
     "messages": "the turns, each with role and content; an answer of weight 0 is not to be learnt",
-    "prompt": "the turns that both endings follow",
+    "prompt": "the turns that the answer, or both endings, follow",
+    "expected": "the right answer, to grade by; never shown to a model",
     "input": "in messages, the turns that both endings follow",
     "chosen": "the better ending",
     "preferred_output": "the better ending",
@@ -188,6 +190,7 @@ class _Writing:
         self._lab, self._record, self._plan = lab, record, plan
         self._publishing, self._stage, self._progress = publishing, stage, progress
         self._folder = lab.store.path(ArtifactKind.DATASET, record.hash)  # the gate has verified it
+        self._columns = frozenset(columns_of(plan.shape, record.spec, plan.format))
         self._done = 0
 
     def run(self) -> ExportFacts:
@@ -233,9 +236,12 @@ class _Writing:
 
     def _write(self, number: int, example: Any) -> dict[str, Any]:
         try:
-            return write_row(self._plan.shape, example)
+            written = write_row(self._plan.shape, example)
+            if not written.keys() <= self._columns:  # a table would hold nothing of such a row
+                raise refusal(f"it is no row of {self._record.spec}")
         except DataError as error:
             raise self._refusal(number, error) from None
+        return written
 
     def _refusal(self, number: int, error: DataError) -> DataError:
         reason = f"cannot be written in the shape {self._plan.shape}: {error.reason}"

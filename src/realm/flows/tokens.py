@@ -161,7 +161,7 @@ def _encoded(
 
 
 def _tokens(tokenizer: PreTrainedTokenizerFast, sequence: object) -> tuple[Token, ...]:
-    from realm.models.chat import Encoded
+    from realm.models.encodings import Encoded
 
     assert isinstance(sequence, Encoded)
     result, begun = list[Token](), list[int]()

@@ -160,7 +160,7 @@ class _ZygoteLink:
 
     def is_alive(self) -> bool:
         """Tell whether this zygote may still answer."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and not self._gone
 
     def launch(self, request: dict[str, Any]) -> Child:
         """Ask for a child and wait for it."""
@@ -193,6 +193,7 @@ class _ZygoteLink:
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
         except (OSError, ValueError) as error:
+            self._gone = True  # known here before its thread has read to the end
             raise _ZygoteDiedError(f"the zygote is gone: {error}") from None
 
     # --- in the link's own thread ---------------------------------------------------------
@@ -213,7 +214,8 @@ class _ZygoteLink:
             return
         finally:
             self._begun.set()
-        with process:
+        # What could not be written to a dead one cannot be flushed either.
+        with suppress(BrokenPipeError), process:
             assert process.stdout is not None
             for line in process.stdout:
                 self._answer(json.loads(line))
@@ -236,16 +238,16 @@ class _ZygoteLink:
 
     def _bury(self) -> None:
         """Answer everybody who waits: the zygote is gone, and its children with it."""
+        gone = _ZygoteDiedError("the zygote died")
+        with self._lock:
+            self._gone = True  # first: whoever hears of a child's end may ask for another one at once
+            for answer in self._launches.values():
+                answer.set_exception(gone)
+        if not self._ready.done():
+            self._ready.set_exception(gone)
         for pid, ended in self._children.items():
             lifeline.end_group(pid)
             ended.set_result(-signal.SIGKILL)
-        gone = _ZygoteDiedError("the zygote died")
-        if not self._ready.done():
-            self._ready.set_exception(gone)
-        with self._lock:
-            self._gone = True
-            for answer in self._launches.values():
-                answer.set_exception(gone)
 
 
 def _within(timeout_s: float, future: Future[T]) -> T:

@@ -4,12 +4,16 @@ Covered: Linux, where `/proc/vmstat` counts kills for memory over the whole mach
 process at the same moment counts as well. Elsewhere nothing is known of kills, and nothing is claimed.
 
 Libraries in other languages raise nothing when an allocation fails: they say so and abort or leave.
-These are known by what they said. Not covered: code that uses memory it was not given (signal 11).
+These are known by what they said. Code that uses memory it was not given says nothing (signal 11). Under a
+limit of this process's own (`ulimit -v`) that may be want of memory as well as a fault: an allocation that
+fails leaves no trace in what a process held, however far below the limit that was. So both are named then.
+Under the limit of a control group no allocation fails; the kernel kills, and counts.
 """
 
 from __future__ import annotations
 
 import re
+import resource
 import signal
 from pathlib import Path
 
@@ -24,6 +28,8 @@ _SAID = re.compile(
     r"|^MemoryError\b",  # Python, before or after our own code runs
     re.MULTILINE,
 )
+
+_LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
 
 
 def kernel_kills(counters: Path = _COUNTERS) -> int | None:
@@ -44,3 +50,26 @@ def starved(exit_code: int, said: str) -> bool:
     """Say whether a child that raised nothing ended itself over an allocation, by what it said last."""
     by_itself = exit_code == -signal.SIGABRT or exit_code > 0
     return by_itself and _SAID.search(said) is not None
+
+
+def allocation_limit() -> int | None:
+    """Return the bytes above which allocations of this process fail, and of its children; None: no limit."""
+    found = [resource.getrlimit(which)[0] for which in _LIMITS]
+    return min((limit for limit in found if limit != resource.RLIM_INFINITY), default=None)
+
+
+def how_it_ended(exit_code: int, limit: int | None) -> tuple[str, str]:
+    """Return how a child ended that said nothing, and what to do about it where that is not plain.
+
+    `limit` is what `allocation_limit` returns where it ran.
+    """
+    if exit_code >= 0:
+        return f"ended with code {exit_code}", ""
+    how = f"was killed by signal {-exit_code}"
+    if exit_code != -signal.SIGSEGV or limit is None:
+        return how, ""
+    return (
+        f"{how} under a memory limit of {limit / 1e9:.1f} GB: for want of memory, or by a fault",
+        "raise the limit (ulimit -v and -d) or make packs smaller (rules.memory.tokens_at_once); "
+        "if it dies as before, it is a fault; ",
+    )

@@ -20,7 +20,7 @@ from types import FrameType
 
 from realm.core import errors
 from realm.core.events import Failed
-from realm.jobs.memory import kernel_kills, killed_for_memory
+from realm.jobs.memory import allocation_limit, how_it_ended, kernel_kills, killed_for_memory
 from realm.jobs.tail import EventLog, EventTail
 from realm.training.job import TrainJob
 from realm.training.optimizers.adamw import AdamW
@@ -86,13 +86,14 @@ def cause(
     ended_by_us = bool(silent) and codes[silent[0]] == -signal.SIGTERM and bool(others)
     if silent and not meant and not ended_by_us:
         code = codes[silent[0]]
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        how, advice = how_it_ended(code, allocation_limit())
         why = " because memory ran out" if starved else ""
         return Failed(
             run=run,
             error=(errors.OutOfMemoryError if starved else errors.ChildDiedError).__name__,
             what=f"rank {silent[0]} of {ranks} (the first is 0) of {run} {how}{why}",
-            hint=f"`realm queue retry {run} --processes N` goes on from its last checkpoint, in N ranks",
+            hint=advice
+            + f"`realm queue retry {run} --processes N` goes on from its last checkpoint, in N ranks",
         )
     first = (meant or others)[0]
     where = f"rank {first} of {ranks}: " if first else ""

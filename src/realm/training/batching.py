@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.training.attention import Groups
 
 

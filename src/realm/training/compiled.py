@@ -35,7 +35,7 @@ from transformers import PreTrainedModel
 
 from realm.core.errors import RefusedError
 from realm.models.adapters import decoder, text_config
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.training.attention import PACKED, Groups, Sealed
 from realm.training.batching import Batch, pack
 from realm.training.method import Loss

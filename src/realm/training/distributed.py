@@ -112,6 +112,8 @@ class _Ranks:
 class Replicated(_Ranks):
     """Every rank holds the whole model; gradients are summed in one message a step."""
 
+    whole = True
+
     def __init__(self, device: torch.device) -> None:
         super().__init__(device)
         self._buffers = dict[torch.dtype, torch.Tensor]()
@@ -200,6 +202,8 @@ class Sharded(_Ranks):
 
     What lies outside of the layers (embeddings, head) is whole for the whole of forward and backward.
     """
+
+    whole = False
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(device)

@@ -92,8 +92,8 @@ def measure(spec: DryRun) -> Measured:
         import_module(module)
     import torch
 
-    from realm.training.engine import Trainer
     from realm.training.method import METHODS
+    from realm.training.trainer import Trainer
 
     torch.set_num_threads(spec.recipe.rules.threads)
     method = METHODS.build(spec.recipe.method)

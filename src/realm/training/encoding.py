@@ -28,8 +28,20 @@ from realm.core.errors import DataError, MaskingError
 from realm.core.hashing import hash_bytes, hash_file, hash_json
 from realm.core.records import Example, Record
 from realm.core.seeds import rng
-from realm.models import chat, correction, marks, profile, renderchild, renderer, shape, template, words
-from realm.models.chat import Encodings, encode_flat, joined, prompt_ids
+from realm.models import (
+    chat,
+    correction,
+    encodings,
+    marks,
+    profile,
+    renderchild,
+    renderer,
+    shape,
+    template,
+    words,
+)
+from realm.models.chat import encode_flat, prompt_ids
+from realm.models.encodings import Encodings, joined
 from realm.models.profile import PROFILES
 from realm.models.template import ASSISTANT
 from realm.training import jsonl, reward, splitting, table
@@ -46,7 +58,7 @@ if TYPE_CHECKING:
 PartsOf = Callable[[Example], tuple[Example, ...]]
 """What a method encodes of a row; `Method.sequences`."""
 _MODULES = (
-    *(chat, marks, renderchild, renderer, shape, template, words, correction, profile),
+    *(chat, encodings, marks, renderchild, renderer, shape, template, words, correction, profile),
     *(jsonl, reward, splitting, table, records, seeds),
 )
 """What decides over the tokens of a row, beside profiles and methods."""

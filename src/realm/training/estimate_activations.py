@@ -14,7 +14,7 @@ from realm.training.estimate_plan import BF16, FP32, Planned
 
 LOGITS_AT_ONCE = {False: 1 << 25, True: 3 << 23}
 """Logits that are held at a time by the plain head and by the fast one; more are scored in pieces."""
-PIECES = (1024, 256, 64)
+PIECES = (1024, 256, 128)
 """Rows that the fast head multiplies at a time in bf16."""
 _PLAIN_LOGITS = 3
 """Matrices of logits in fp32 that the plain head's backward pass holds."""
@@ -22,6 +22,8 @@ SOFTMAX_AT_ONCE = 1 << 21
 """Rounded logits that the fast head brings to fp32 at a time."""
 WEIGHTS_AT_ONCE = 1 << 22
 """Rounded values that it adds to its weight's gradient at a time."""
+SCORES_AT_ONCE = 1 << 20
+"""Scores that the fast decoder's attention holds at a time."""
 
 PROVEN_TOKENS = 1024
 """Of a row whose loss is computed alone before the first step, at most."""
@@ -88,7 +90,8 @@ class Activations:
         """Return the logits of one of the tiles that the fast head scores: equal ones, or whole pieces."""
         most = max(1, LOGITS_AT_ONCE[True] // self._shape.vocabulary)
         if self._planned.half:
-            rows = min(self._chosen, next((size for size in PIECES if size <= 2 * most), PIECES[-1]))
+            filled = math.ceil(self._chosen / PIECES[-1]) * PIECES[-1]
+            rows = min(filled, next((size for size in PIECES if size <= most), PIECES[-1]))
         else:
             rows = math.ceil(self._chosen / math.ceil(self._chosen / most))
         return rows * self._shape.vocabulary
@@ -117,30 +120,62 @@ class Activations:
 
     def _fast_kept(self) -> float:
         """Return the bytes of the buffers that are kept of each layer."""
-        shape = self._shape
+        shape, half = self._shape, self._planned.half
         queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        inside = shape.hidden + queries + 2 * shape.mlp
-        outside = shape.hidden + 2 * keys + queries
+        # Rounded ones take half of it, and queries and keys are kept once more as attention takes them.
+        product = BF16 if half else FP32
+        inside = FP32 * (shape.hidden + queries * half) + product * (queries + 2 * shape.mlp)
+        outside = FP32 * (shape.hidden + queries + keys * half) + product * 2 * keys
         every = (shape.layers - 1) * self._tokens * (inside + outside)
         last = self._tokens * outside + self._chosen * inside
-        return float(FP32 * (every + last + self._chosen * shape.hidden))
+        return float(every + last + FP32 * self._chosen * shape.hidden) + self._low()
+
+    def _low(self) -> float:
+        """Return the bytes of what adapters make of their maps' inputs, kept where it is rounded."""
+        facts = self._planned.rules.parameters.adapter
+        if facts is None or not self._planned.half:
+            return 0.0
+        beside = sum(
+            tensor.linear and tensor.name in self._trained.beside for tensor in self._shape.tensors()
+        )
+        return float(BF16 * facts.rank * beside * self._tokens)
 
     def _scratch(self) -> float:
         shape = self._shape
-        queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        mlp = 2 * (shape.hidden + shape.mlp)
-        turned, onward = 3 * queries + keys, 2 * shape.hidden + 3 * queries
         rounded = 0.0
         if self._planned.half:
-            # Normed states, a gradient (again beside that of an adapter), a product, what it is added to.
-            sides = 2 if self._trained.adapters else 1
-            mlp += 2 * shape.hidden + sides * shape.mlp // 2
-            onward = max(onward, 7 * shape.hidden // 2 + (2 + sides) * queries // 2) + shape.hidden // 2
-            turned += sides * shape.hidden // 2 + queries // 2
-            rounded = shape.hidden * max(shape.mlp, queries) * BF16
-        attention = queries + 2 * keys + max(turned, onward)
-        shared = max(mlp, attention) + 2 * shape.hidden
-        return self._constants.fast_working * (self._tokens * shared * FP32 + rounded)
+            maps = max(2 * shape.mlp, (shape.heads + 2 * shape.kv_heads) * shape.head_dim)
+            rounded = float(BF16 * shape.hidden * maps)
+        shared = max(self._mlp_scratch(), self._attention_scratch()) + 2 * shape.hidden
+        taken = self._tokens * shared * FP32 + self._attention_batch() + rounded
+        return self._constants.fast_working * taken
+
+    def _mlp_scratch(self) -> float:
+        """Return the values a token, those in bf16 as halves."""
+        shape = self._shape
+        if not self._planned.half:
+            return 2.0 * (shape.hidden + shape.mlp)
+        sides = 2 if self._trained.adapters else 1
+        return 3 * shape.hidden + (1 + sides) * shape.mlp
+
+    def _attention_scratch(self) -> float:
+        """Return the same of attention, but for what its batches of rows take."""
+        shape, half = self._shape, self._planned.half
+        queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+        sides = 2 if self._trained.adapters else 1
+        grads, turned = queries + 2 * keys, queries + keys
+        scores = queries + (keys if half else turned)
+        normed = max((4 if half else 3) * queries, queries + (4 if half else 3) * keys)
+        maps = turned + (2 * shape.hidden + sides * grads / 2 if half else shape.hidden)
+        return shape.hidden + grads + max(scores, normed, maps)
+
+    def _attention_batch(self) -> float:
+        """Return the bytes of one batch of rows: its heads, two matrices of scores, a gradient."""
+        shape, tokens = self._shape, self._planned.row_tokens
+        queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+        together = min(self._tokens, max(1.0, SCORES_AT_ONCE / (shape.heads * tokens**2)) * tokens)
+        scores = 2 * min(together * shape.heads * tokens, SCORES_AT_ONCE)
+        return FP32 * (together * (2 * queries + 3 * keys) + scores)
 
     # --- what autograd keeps ---------------------------------------------------------------
 

@@ -28,6 +28,8 @@ PROCESS_BYTES = int(0.4 * GB)
 """What a training process holds after its imports, in the machine's memory."""
 _PUT_TOGETHER = 2.3
 """Bytes held for each byte of a model while its experts are put together (docs/distributed.md)."""
+_SIZES_BESIDE = 27 / 16
+"""Sizes of products where adapters lie beside weights, against those where none do."""
 _FOUR_BIT = 0.5 + 0.127 / 8
 """Bytes of a value in NF4 with its scales, which are quantised too."""
 
@@ -48,8 +50,7 @@ class Memory:
         parts = moments[worst]
         bare = sum(parts.values())
         constants = self._constants
-        fixed = constants.fixed_bytes + (constants.rounding_bytes if self._planned.half else 0)
-        overhead = fixed + constants.share * bare
+        overhead = constants.fixed_bytes + self._code() + constants.share * bare
         factor = self._plan.memory_factor
         named = {**parts, "overhead": overhead + (factor - 1) * (bare + overhead)}
         if self._hardware.kind == "cpu":
@@ -72,6 +73,12 @@ class Memory:
             return {}
         whole = float(self._shape.parameters * self._plan.weight_bytes)
         return {"loading": whole * (_PUT_TOGETHER if self._shape.experts else 1.0)}
+
+    def _code(self) -> float:
+        """Return the bytes of machine code that products in bf16 bring: some for each size of a product."""
+        if not self._planned.half:
+            return 0.0
+        return self._constants.rounding_bytes * (_SIZES_BESIDE if self._trained.adapters else 1.0)
 
     def _moments(self) -> dict[Moment, Sizes]:
         planned, always = self._planned, self._always()

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from realm.core.records import Record
 from realm.training.hardware import Hardware
+from realm.training.launcher import LAUNCHERS
 from realm.training.lengths import Lengths
 from realm.training.recipe import Recipe
 from realm.training.shapes import Shape
@@ -98,9 +99,10 @@ class Planned:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.shape, self.rules, self.hardware = plan.shape, plan.recipe.rules, plan.hardware
-        launcher = self.rules.launcher.model_dump()
-        self.processes: int = min(self.hardware.count, launcher.get("processes", 1))
-        self.shards: int = self.processes if launcher.get("strategy") == "fsdp2" else 1
+        ranks = LAUNCHERS.build(self.rules.launcher).processes
+        self.processes: int = min(self.hardware.count, ranks)
+        self.sharded: bool = self.rules.launcher.model_dump().get("strategy") == "fsdp2"
+        self.shards: int = self.processes if self.sharded else 1
         self.trained: Trained = trained(self.shape, self.rules.parameters)
         self.optimizer = _moments(self.rules.optimizer)
         self._work_out_formats()
@@ -187,7 +189,7 @@ class Planned:
             parameters.adapter.dora or float(getattr(parameters, "dropout", 0.0)) > 0 or self.trained.four_bit
         )
         layers = self.rules.compile or self.rules.memory.recompute_layers
-        return self.shape.model_type in _FAST_BUILDS and not layers and plain
+        return self.shape.model_type in _FAST_BUILDS and not (layers or self.sharded) and plain
 
 
 def _moments(optimizer: Any) -> Moments:

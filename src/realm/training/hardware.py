@@ -7,17 +7,20 @@ sparsity); what a run achieves of them is in `estimate.py`.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from realm.core.errors import NotFoundError, UsageError
+from realm.core.errors import NotFoundError, RefusedError, UsageError
 from realm.core.records import Record
 from realm.training.precision import CPU_BF16, CPU_FACTS, cpu_flags
+from realm.training.rules import Device
 
 GB = 10**9
 
@@ -45,6 +48,13 @@ class Hardware(Record):
         """Name it for a sentence."""
         each = " each" if self.count > 1 else ""
         return f"{self.name} ({self.memory_bytes / GB:.1f} GB{each})"
+
+
+class Gpu(Record):
+    """A GPU of this machine, as its driver tells of it."""
+
+    name: str
+    free_bytes: Annotated[int, Field(ge=0)]
 
 
 class _Sheet(NamedTuple):
@@ -105,22 +115,41 @@ def named(name: str, memory_gb: float | None = None) -> Hardware:
     )
 
 
-def this_machine(device: Literal["auto", "cpu", "cuda"], count: int = 1) -> Hardware | None:
-    """Return what a run may have here; none where it asks for a GPU and there is none.
+def refuse_missing(device: Device, ranks: int, found: Sequence[Gpu]) -> None:
+    """Raise RefusedError where GPUs are asked for and a rank would have none of its own.
 
-    A GPU is asked of its driver's own tool, so that torch is not loaded.
+    `auto` asks for none on a machine that has none, and for one a rank on any other.
     """
-    gpus = [] if device == "cpu" else _gpus()
+    if device == "cpu" or (device == "auto" and not found):
+        return
+    if not found:
+        ranked = f" for {ranks} ranks" if ranks > 1 else ""
+        raise RefusedError(
+            f"device cuda: nvidia-smi finds no GPU here{ranked}",
+            hint="set rules.device to auto or cpu; CUDA_VISIBLE_DEVICES may hide a GPU",
+        )
+    if len(found) < ranks:
+        there_are = "is 1 GPU" if len(found) == 1 else f"are {len(found)} GPUs"
+        raise RefusedError(
+            f"device {device}: {ranks} ranks were asked for, and there {there_are} here",
+            hint=f"lower rules.launcher.processes to {len(found)}, or set rules.device to cpu; "
+            "a GPU is not shared",
+        )
+
+
+def this_machine(device: Device, count: int, found: Sequence[Gpu]) -> Hardware | None:
+    """Return what a run of `count` ranks may have here; none where it asks for a GPU and none was found."""
+    gpus = () if device == "cpu" else found
     if not gpus:
         half = not CPU_BF16.isdisjoint(cpu_flags(CPU_FACTS))
         return None if device == "cuda" else cpu(free_memory(), half=half)
-    name, free_bytes = gpus[0]
+    name = gpus[0].name
     near = next((gpu for gpu in _GPUS if gpu.partition("-")[0] in name.lower().replace(" ", "")), "rtx3090")
     sheet = _GPUS[near]
     return Hardware(
         name=name,
         kind="cuda",
-        memory_bytes=min(free for _, free in gpus) if count > 1 else free_bytes,
+        memory_bytes=min(gpu.free_bytes for gpu in gpus) if count > 1 else gpus[0].free_bytes,
         host_bytes=free_memory(),
         count=count,
         flops=sheet.tera_flops * 1e12,
@@ -147,15 +176,38 @@ def _figure(path: Path) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _gpus() -> list[tuple[str, int]]:
-    """Return name and free bytes of every NVIDIA GPU."""
+def gpus() -> tuple[Gpu, ...]:
+    """Return the NVIDIA GPUs that a child may use, by their driver's own tool: torch is not loaded."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return []
+        return ()
     asked = [tool, "--query-gpu=name,memory.free", "--format=csv,noheader,nounits"]
     done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=_TOOL_S)  # noqa: S603
     lines = [line.rpartition(",") for line in done.stdout.splitlines()] if done.returncode == 0 else []
-    return [(name.strip(), int(free) << 20) for name, _, free in lines if free.strip().isdigit()]
+    found = [
+        Gpu(name=name.strip(), free_bytes=int(free) << 20)
+        for name, _, free in lines
+        if free.strip().isdigit()
+    ]
+    return visible(found, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def visible(found: Sequence[Gpu], chosen: str | None) -> tuple[Gpu, ...]:
+    """Return the GPUs that `CUDA_VISIBLE_DEVICES` leaves; None leaves all.
+
+    Numbers are read as CUDA does: what follows one that is no GPU's does not count. Of GPUs that are named
+    in another way only how many there are is known. Not covered: parts of a GPU (MIG).
+    """
+    if chosen is None:
+        return tuple(found)
+    kept = list[Gpu]()
+    for entry in map(str.strip, chosen.split(",")):
+        named = len(kept) if entry.startswith(("GPU-", "MIG-")) else len(found)
+        number = int(entry) if entry.isdecimal() else named
+        if number >= len(found):
+            break
+        kept.append(found[number])
+    return tuple(kept)
 
 
 def cpu(memory_bytes: int, *, half: bool = False) -> Hardware:

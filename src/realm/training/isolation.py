@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 
 from realm.core.errors import DivergedError, MaskingError
 from realm.models.adapters import decoder, text_config
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.training.batching import Batch, laid, pack
 from realm.training.forward import row_losses, token_log_probs
 from realm.training.method import Loss

@@ -46,7 +46,7 @@ def load_trainee(
         applied = parameters.apply(model, job.seed)
         if context:
             text_config(applied).max_position_embeddings = context
-        precision = _precision(job.recipe.rules, applied, device)
+        precision = _precision(rules, applied, device, world)
         _hold(applied, precision, device)
         applied = world.enter(applied)
     trainee = Trainee(
@@ -60,7 +60,9 @@ def load_trainee(
     return trainee, precision
 
 
-def _precision(rules: Rules, model: PreTrainedModel | PeftModel, device: torch.device) -> Chosen:
+def _precision(
+    rules: Rules, model: PreTrainedModel | PeftModel, device: torch.device, world: World
+) -> Chosen:
     """Return what products are computed in; on a CPU `auto` takes bf16 only where the fast way computes them.
 
     Anything else would have the CPU's library make machine code for the rows of each pack.
@@ -68,7 +70,8 @@ def _precision(rules: Rules, model: PreTrainedModel | PeftModel, device: torch.d
     chosen = choose(rules.precision, device)
     if rules.precision != "auto" or device.type == "cuda" or chosen.dtype is torch.float32:
         return chosen
-    if not (rules.compile or rules.memory.recompute_layers) and fast.computes(model):
+    layers = rules.compile or rules.memory.recompute_layers
+    if world.whole and not layers and fast.computes(model):
         return chosen
     return Chosen(torch.float32, f"{chosen.reason}, which only the fast way uses well")
 

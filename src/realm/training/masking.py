@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm.core.errors import MaskingError
-from realm.models.chat import Encoded, Encodings, end_ids
+from realm.models.chat import end_ids
+from realm.models.encodings import Encoded, Encodings
 from realm.training.rules import Masking
 
 if TYPE_CHECKING:

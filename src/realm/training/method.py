@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from realm.core.records import Example
-    from realm.models.chat import Encoded
+    from realm.models.encodings import Encoded
     from realm.training.batching import Batch, Unit
     from realm.training.trainee import Trainee
 

@@ -23,7 +23,7 @@ from transformers import DynamicCache
 
 from realm.core.errors import RefusedError
 from realm.models.adapters import base_of, text_config
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.training.batching import Unit
 from realm.training.method import Row
 from realm.training.trainee import Trainee

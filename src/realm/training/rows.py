@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from realm.core.errors import ConfigError, MaskingError
 from realm.core.records import Example
-from realm.models.chat import Encoded, joined
+from realm.models.encodings import Encoded, joined
 from realm.training.encoding import PartsOf, Settings, encode_table, load_table, manner_of
 from realm.training.job import RowsFile, TrainJob
 from realm.training.jsonl import Lines

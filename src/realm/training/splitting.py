@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from realm.core.records import Example, Message
-from realm.models.chat import Encoded, Encodings
+from realm.models.encodings import Encoded, Encodings
 
 
 def cut_chats(

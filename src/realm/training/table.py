@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from realm.core.records import Record
-from realm.models.chat import Encodings
+from realm.models.encodings import Encodings
 from realm.training.cache import Made
 
 _OF_ENCODINGS = tuple(field.name for field in fields(Encodings))

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from realm.models.chat import Encoded
+from realm.models.encodings import Encoded
 from realm.training.batching import Unit
 
 _SIZE_BYTES = 8

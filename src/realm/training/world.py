@@ -39,6 +39,8 @@ class World(Protocol):
     rank: int
     """This process's number, from 0; only 0 tells events and writes."""
     size: int
+    whole: bool
+    """Whether this process holds all of the model, not a share: the fast way reads whole weights."""
 
     def loading(self) -> AbstractContextManager[None]:
         """Wait until this process may load the model into the machine's memory; enter it inside of this."""
@@ -117,6 +119,7 @@ class Alone:
 
     rank = 0
     size = 1
+    whole = True
 
     def __init__(self, device: torch.device | None = None) -> None:
         """Train on a device; none means the CPU."""

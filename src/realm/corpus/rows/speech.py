@@ -19,7 +19,8 @@ A turn is `{role, content}` or `{from, value}`. What a `Message` has no place fo
       </tools>
 
 Left out and noted: speakers' names, thoughts. Refused, because the words would lack what they speak
-of: a turn with an image, audio or a file.
+of: a turn with an image, audio or a file. Refused, because nothing is said: a user's or an assistant's
+turn with neither words nor calls, whose `content` is missing, null or has no text.
 """
 
 from __future__ import annotations
@@ -126,7 +127,12 @@ def _turn(item: Any, note: Note) -> _Turn:
     if not isinstance(item, dict):
         raise refusal("a turn is no object")
     role, speaker = _role_of(item)
-    if item.keys() == _PLAIN and isinstance(item["content"], str) and speaker not in _CALLING:
+    if (
+        item.keys() == _PLAIN
+        and item["content"]
+        and isinstance(item["content"], str)
+        and speaker not in _CALLING
+    ):
         return _Turn(Message(role=role, content=item["content"]))
     words = _words(item.get("content", item.get("value")))
     if speaker in _CALLING:
@@ -138,6 +144,10 @@ def _turn(item: Any, note: Note) -> _Turn:
         words = _words(item.get("refusal"))
     _note_losses(item, role, note)
     content = "\n\n".join(part for part in (words, *(text for _, text in calls)) if part)
+    if not content and role in ("assistant", "user"):
+        raise refusal(
+            f"{'an assistant' if role == 'assistant' else 'a user'}'s turn without content or calls"
+        )
     message = Message(role=role, content=content, weight=_weight(item, role))
     answers = item.get("tool_call_id")
     return _Turn(message, tuple(call for call, _ in calls), answers if isinstance(answers, str) else "")

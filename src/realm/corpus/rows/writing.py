@@ -7,9 +7,12 @@
 | `sharegpt` | `system?`, `conversations` | the same, `chosen`, `rejected` | – |
 | `alpaca` | `system?`, `history?`, `instruction`, `output` | `chosen`, `rejected` for the output | – |
 
+A prompt with what is `expected` has a place in `realm` alone: `prompt` as turns, and `expected`.
+
 All but `realm` leave tags and a row's weight behind, and say so.
 
-`realm` is what the inbox takes and what TRL reads. A row that a shape cannot hold word for word, turn for
+`realm` is what the inbox takes and what TRL reads; its trainers of rewards hand every column but the
+prompt to the reward functions. A row that a shape cannot hold word for word, turn for
 turn and with the weights of its turns is refused, never bent.
 """
 
@@ -41,6 +44,8 @@ class RowShape(NamedTuple):
     chat: Callable[[Sequence[Message]], Written]
     preference: Callable[[Sequence[Message], Sequence[Message], Sequence[Message]], Written]
     """Takes what both begin with, the better and the worse ending."""
+    prompt: Callable[[Sequence[Message], str], Written]
+    """Takes a chat to be answered, and the right answer."""
     shapes: tuple[str, str]
     """What chats and preferences are read back as, by their names in `shapes`; empty for a spec's rows."""
 
@@ -60,7 +65,7 @@ def write_row(shape: ShapeName, example: Example) -> Written:
 
 def columns_of(shape: ShapeName, spec: str, file_format: str) -> tuple[str, ...]:
     """Return the keys that rows of a dataset may have in a shape, in their order."""
-    form = {"completion_v1": "text", "preference_v1": "preference"}.get(spec, "chat")
+    form = {"completion_v1": "text", "preference_v1": "preference", "prompt_v1": "prompt"}.get(spec, "chat")
     facts = ("weight", "tags") if shape == "realm" else ()
     others = (OTHER_TAGS,) if facts and file_format == "parquet" else ()
     return (*_COLUMNS.get((shape, form), ()), *facts, *others)
@@ -94,16 +99,23 @@ def parted(example: Example) -> tuple[Sequence[Message], Sequence[Message], Sequ
 
 def _write(shape: RowShape, example: Example) -> Written:
     if example.expected is not None:
-        raise refusal(
-            "its expected answer has no place in any shape",
-            "train on the dataset here, or take the file that it was made from; `realm skill spar` makes its "
-            "rows anew",
-        )
+        return shape.prompt(_asked(example), example.expected)
     if example.text is not None:
         if shape.shapes != ("", ""):
             raise refusal("this shape has no place for texts", "write texts with `--shape realm`")
         return {"text": example.text}
     return shape.preference(*parted(example)) if example.rejected else shape.chat(example.messages)
+
+
+def _asked(example: Example) -> Sequence[Message]:
+    """Return the chat to be answered. Raises DataError for one that has its answer already."""
+    if example.rejected or not example.messages or example.messages[-1].role not in ("user", "tool"):
+        raise refusal(
+            "it has both an answer and an expected one, which has no place in any shape",
+            "train on the dataset here, or take the file that it was made from; `realm skill spar` makes its "
+            "rows anew",
+        )
+    return example.messages
 
 
 def _prove(shape: RowShape, written: Written, example: Example) -> None:
@@ -128,6 +140,14 @@ def _number(weight: float) -> float | int:
 
 def _endings(begun: Sequence[Message], better: Sequence[Message], worse: Sequence[Message]) -> Written:
     return {"prompt": _turns(begun), "chosen": _turns(better), "rejected": _turns(worse)}
+
+
+def _prompt(asked: Sequence[Message], expected: str) -> Written:
+    return {"prompt": _turns(asked), "expected": expected}
+
+
+def _no_prompt(asked: Sequence[Message], expected: str) -> Written:
+    raise refusal("this shape has no place for an expected answer", "write prompts with `--shape realm`")
 
 
 def _openai(messages: Sequence[Message]) -> Written:
@@ -201,15 +221,16 @@ def _plain(turn: Message, role: str) -> str:
 
 
 ROW_SHAPES: Mapping[ShapeName, RowShape] = {
-    "realm": RowShape(lambda messages: {"messages": _turns(messages)}, _endings, ("", "")),
-    "openai": RowShape(_openai, _openai_preference, ("messages", "openai_preference")),
-    "sharegpt": RowShape(_sharegpt, _sharegpt_preference, ("sharegpt", "sharegpt_preference")),
-    "alpaca": RowShape(_alpaca, _alpaca_preference, ("alpaca", "alpaca_preference")),
+    "realm": RowShape(lambda messages: {"messages": _turns(messages)}, _endings, _prompt, ("", "")),
+    "openai": RowShape(_openai, _openai_preference, _no_prompt, ("messages", "openai_preference")),
+    "sharegpt": RowShape(_sharegpt, _sharegpt_preference, _no_prompt, ("sharegpt", "sharegpt_preference")),
+    "alpaca": RowShape(_alpaca, _alpaca_preference, _no_prompt, ("alpaca", "alpaca_preference")),
 }
 
 _COLUMNS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("realm", "chat"): ("messages",),
     ("realm", "preference"): ("prompt", "chosen", "rejected"),
+    ("realm", "prompt"): ("prompt", "expected"),
     ("realm", "text"): ("text",),
     ("openai", "chat"): ("messages",),
     ("openai", "preference"): ("input", "preferred_output", "non_preferred_output"),

@@ -14,7 +14,8 @@ from realm.core.errors import DataError
 from realm.core.records import Example, Message
 from realm.core.seeds import seed as seed_of
 from realm.models.adapters import text_config
-from realm.models.chat import Encoded, encode_many, end_ids, prompt_ids, template_hash
+from realm.models.chat import encode_many, end_ids, prompt_ids, template_hash
+from realm.models.encodings import Encoded
 from realm.models.files import Loaded
 from realm.models.generator import Confidence, Said
 

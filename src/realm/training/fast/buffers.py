@@ -21,15 +21,15 @@ class Buffers:
 
     def __init__(self, dtype: torch.dtype) -> None:
         self._dtype = dtype
-        self._flat: dict[str, torch.Tensor] = {}
+        self._flat: dict[tuple[str, torch.dtype], torch.Tensor] = {}
 
-    def __call__(self, name: str, *shape: int) -> torch.Tensor:
-        """Return a matrix of this shape, holding whatever was last written under its name."""
-        size = math.prod(shape)
-        if name not in self._flat or self._flat[name].numel() < size:
-            self._flat.pop(name, None)  # freed first, so that both never exist at once
-            self._flat[name] = torch.empty(size, dtype=self._dtype)
-        return self._flat[name][:size].view(shape)
+    def __call__(self, name: str, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Return a matrix of this shape, holding whatever was last written under its name and format."""
+        size, key = math.prod(shape), (name, dtype or self._dtype)
+        if key not in self._flat or self._flat[key].numel() < size:
+            self._flat.pop(key, None)  # freed first, so that both never exist at once
+            self._flat[key] = torch.empty(size, dtype=key[1])
+        return self._flat[key][:size].view(shape)
 
 
 class Scratch:

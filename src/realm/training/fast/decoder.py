@@ -16,9 +16,11 @@ from torch.autograd.function import once_differentiable
 
 from realm.core.errors import StateError
 from realm.training.attention import Groups
+from realm.training.fast.attention import Rows
 from realm.training.fast.buffers import Pool
-from realm.training.fast.layer import MLP, Attention, Norm, Pass
+from realm.training.fast.layer import MLP, Attention, Norm
 from realm.training.fast.products import Products, asked_for, exactly, kept_in
+from realm.training.fast.run import Run
 
 
 class Decoder:
@@ -53,7 +55,9 @@ class Decoder:
         angles = self._rotary(torch.empty(0, dtype=self._kept_in), positions_N[None])
         cos_N1D, sin_N1D = (x.squeeze(0).unsqueeze(1) for x in angles)
         products = Products(self._pool.scratch, self._kept_in, asked_for(self._kept_in))
-        run = Pass(groups, (cos_N1D, sin_N1D), places_M, self._pool.take(), products)
+        attention, _ = self._layers[0]
+        rows = Rows(groups, attention.heads, attention.key_heads, self._kept_in)
+        run = Run(rows, (cos_N1D, sin_N1D), places_M, self._pool.take(), products)
         hidden_MC: torch.Tensor = _Decode.apply(  # type: ignore[no-untyped-call]
             self, run, inputs_N, trained, *trained
         )
@@ -61,7 +65,7 @@ class Decoder:
             self._pool.give_back(run.buffers)
         return hidden_MC
 
-    def forward(self, inputs_N: torch.Tensor, run: Pass) -> torch.Tensor:
+    def forward(self, inputs_N: torch.Tensor, run: Run) -> torch.Tensor:
         """Return the hidden states (M, C); the pass keeps what `backward` needs."""
         width = self._embedding.embedding_dim
         x = run.buffers("0 x", len(inputs_N), width)
@@ -72,7 +76,7 @@ class Decoder:
             x = mlp.forward(x, run.buffers(f"{number + 1} x", rows, width), run)
         return self._norm.forward(x, torch.empty_like(x), run)
 
-    def backward(self, grad_MC: torch.Tensor, inputs_N: torch.Tensor, run: Pass) -> None:
+    def backward(self, grad_MC: torch.Tensor, inputs_N: torch.Tensor, run: Run) -> None:
         """Collect all gradients in the pass, then let go of its memory."""
         (chosen, width), tokens, last = grad_MC.shape, len(inputs_N), len(self._layers) - 1
         into_embedding = bool(self._embedding.weight.requires_grad)
@@ -88,7 +92,7 @@ class Decoder:
             self._embedding_backward(grad, inputs_N, run)
         self._pool.give_back(run.buffers)
 
-    def _embedding_backward(self, grad_NC: torch.Tensor, inputs_N: torch.Tensor, run: Pass) -> None:
+    def _embedding_backward(self, grad_NC: torch.Tensor, inputs_N: torch.Tensor, run: Run) -> None:
         weight, padding = self._embedding.weight, self._embedding.padding_idx
         if padding is not None:
             grad_NC = grad_NC.masked_fill((inputs_N == padding).unsqueeze(1), 0.0)
@@ -119,7 +123,7 @@ class _Decode(torch.autograd.Function):
     def forward(
         ctx: Any,
         decoder: Decoder,
-        run: Pass,
+        run: Run,
         inputs_N: torch.Tensor,
         trained: list[nn.Parameter],
         *weights: torch.Tensor,

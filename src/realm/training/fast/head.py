@@ -25,6 +25,7 @@ from realm.training.fast.products import (
     add_over_rows,
     asked_for,
     exactly,
+    filled,
     kept_in,
     multiply,
     supported,
@@ -32,7 +33,7 @@ from realm.training.fast.products import (
 from realm.training.fast.watched import watched
 
 LOGITS_AT_ONCE = 3 << 23
-"""Logits of one tile in fp32 (96 MiB), at most twice as many in bf16. Fewer rows make slower products."""
+"""Logits of one tile (96 MiB in fp32, half of it in bf16). Fewer rows make slower products."""
 _SOFTMAX_AT_ONCE = 1 << 21
 """Rounded logits whose softmax is computed at a time (8 MiB in fp32)."""
 _WEIGHTS_AT_ONCE = 1 << 22
@@ -137,6 +138,8 @@ class _Sides:
     def __init__(self, hidden_MC: torch.Tensor, weight_VC: torch.Tensor, multiplied_in: torch.dtype) -> None:
         self.kept_hidden_MC = hidden_MC
         self.hidden_MC, self.weight_VC = hidden_MC.to(multiplied_in), weight_VC.to(multiplied_in)
+        if self.rounded:  # filled up here: later it would be done to logits
+            self.hidden_MC = filled(self.hidden_MC)
 
     @property
     def rounded(self) -> bool:
@@ -144,24 +147,25 @@ class _Sides:
         return self.hidden_MC.dtype is not self.kept_hidden_MC.dtype
 
     def tiles(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Yield tiles of rows, each with its logits in the same memory as the one before."""
-        count, vocabulary = len(self.hidden_MC), len(self.weight_VC)
+        """Yield tiles of rows, each with its logits in the same memory as the one before.
+
+        Rounded logits fill whole pieces: what stands behind the tile's rows has no meaning.
+        """
+        count, vocabulary = len(self.kept_hidden_MC), len(self.weight_VC)
         size = self._tile_rows(count, max(1, LOGITS_AT_ONCE // vocabulary))
         logits = self.hidden_MC.new_empty(size, vocabulary)
         for begin in range(0, count, max(1, size)):
             rows = slice(begin, min(begin + size, count))
-            tile_PC, into_PV = self.hidden_MC[rows], logits[: min(size, count - begin)]
-            if self.rounded:
-                multiply(tile_PC, self.weight_VC.t(), into_PV)
-            else:
-                torch.mm(tile_PC, self.weight_VC.t(), out=into_PV)
-            yield rows, into_PV
+            tile_PC = self.hidden_MC[begin : begin + size]
+            into_PV = logits[: len(tile_PC)]
+            yield rows, multiply(tile_PC, self.weight_VC.t(), into_PV)
 
     def _tile_rows(self, count: int, most: int) -> int:
         if not self.rounded:
             return -(-count // max(1, -(-count // most)))  # equal ones
-        # Half the bytes are twice the rows; one piece a tile reads the weight once.
-        return min(count, next((size for size in PIECES if size <= 2 * most), PIECES[-1]))
+        # One piece a tile reads the weight once.
+        whole = next((size for size in PIECES if size <= most), PIECES[-1])
+        return min(len(self.hidden_MC), whole)
 
 
 class _Gradients:
@@ -183,17 +187,16 @@ class _Gradients:
 
     def add(self, rows: slice, slopes_PV: torch.Tensor, weights_P: torch.Tensor) -> None:
         """Add a tile, given the cross-entropy's gradient by its logits."""
+        sides, count = self._sides, len(weights_P)
+        slopes_PV[count:].zero_()
         if self._into_hidden is not None:
-            found_PC = self._sides.hidden_MC.new_empty(len(slopes_PV), self._sides.weight_VC.shape[1])
-            if self._sides.rounded:
-                multiply(slopes_PV, self._sides.weight_VC, found_PC)
-            else:
-                torch.mm(slopes_PV, self._sides.weight_VC, out=found_PC)
-            torch.mul(found_PC, weights_P[:, None], out=self._into_hidden[rows])
+            found_PC = sides.hidden_MC.new_empty(len(slopes_PV), sides.weight_VC.shape[1])
+            multiply(slopes_PV, sides.weight_VC, found_PC)
+            torch.mul(found_PC[:count], weights_P[:, None], out=self._into_hidden[rows])
         if self._into_weight is not None:
-            weighted_PC = self._sides.kept_hidden_MC[rows] * weights_P[:, None]
-            if self._sides.rounded:
-                self._add_in_pieces(self._into_weight, slopes_PV, weighted_PC.to(slopes_PV.dtype))
+            weighted_PC = sides.kept_hidden_MC[rows] * weights_P[:, None]
+            if sides.rounded:
+                self._add_in_pieces(self._into_weight, slopes_PV, filled(weighted_PC.to(slopes_PV.dtype)))
             else:
                 self._into_weight.addmm_(slopes_PV.t(), weighted_PC, beta=int(self._begun))
             self._begun = True
@@ -211,6 +214,7 @@ class _Gradients:
 
 def _log_probs(logits_PV: torch.Tensor, targets_P: torch.Tensor, kept_in: torch.dtype) -> torch.Tensor:
     """Return the targets' log-probabilities; turn the logits into the cross-entropies' gradients by them."""
+    logits_PV = logits_PV[: len(targets_P)]
     if logits_PV.dtype is kept_in:
         return _log_probs_exactly(logits_PV, targets_P)
     # The shares are rounded with 1 taken off the target's: beside 1 a small rest would be lost.

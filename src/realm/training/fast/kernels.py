@@ -1,22 +1,15 @@
-"""RMSNorm, rotary positions, SwiGLU and attention within rows: values, and gradients by hand.
+"""RMSNorm, rotary positions and SwiGLU: values, and gradients by hand.
 
 Everything writes into memory that it is given. Formulas: RMSNorm (Zhang & Sennrich 2019), rotary
-positions in halves (Su et al. 2021), SwiGLU (Shazeer 2020), attention in tiles (Dao et al. 2022).
+positions in halves (Su et al. 2021), SwiGLU (Shazeer 2020).
 
 Shapes: N rows of a matrix (tokens, or tokens × heads), C their width, H heads, D head size, F width
-of the MLP, R rows of a group, T tokens of each of its rows.
+of the MLP.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import torch
-
-from realm.training.attention import Groups
-
-_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 def norm_scale(x_NC: torch.Tensor, eps: float) -> torch.Tensor:
@@ -55,8 +48,7 @@ def swiglu(
     gate_NF: torch.Tensor, up_NF: torch.Tensor, silu_NF: torch.Tensor, out_NF: torch.Tensor
 ) -> torch.Tensor:
     """Write silu(gate) and silu(gate) · up, which may share memory; return the latter."""
-    # Of ATen's kernels a sigmoid and a product are faster than its silu.
-    torch.sigmoid(gate_NF, out=silu_NF).mul_(gate_NF)
+    torch.ops.aten.silu.out(gate_NF, out=silu_NF)
     return torch.mul(silu_NF, up_NF, out=out_NF)
 
 
@@ -66,51 +58,3 @@ def swiglu_backward(
     """Turn the output's gradient into gate's and silu(gate) into up's gradient, in place."""
     silu_NF.mul_(grad_NF)
     torch.ops.aten.silu_backward.grad_input(grad_NF.mul_(up_NF), gate_NF, grad_input=grad_NF)
-
-
-def attend(
-    query_NHD: torch.Tensor,
-    key_NGD: torch.Tensor,
-    value_NGD: torch.Tensor,
-    groups: Groups,
-    scale: float,
-    out_NHD: torch.Tensor,
-) -> list[torch.Tensor]:
-    """Write causal attention within each row; return what the backward pass needs."""
-    sums = []
-    for query, key, value, out in _by_group(groups, query_NHD, key_NGD, value_NGD, out_NHD):
-        found_RHTD, sum_RHT = _flash(query, key, value, 0.0, True, scale=scale)
-        out.copy_(found_RHTD)
-        sums.append(sum_RHT)
-    return sums
-
-
-def attend_backward(
-    tensors: Sequence[torch.Tensor],
-    sums: Sequence[torch.Tensor],
-    groups: Groups,
-    scale: float,
-    grads: Sequence[torch.Tensor],
-) -> None:
-    """Write gradients of query, key and value; tensors are the output's gradient, q, k, v, output."""
-    by_group = zip(sums, _by_group(groups, *tensors), _by_group(groups, *grads), strict=True)
-    for sum_RHT, group, into in by_group:
-        found = _flash_backward(*group, sum_RHT, 0.0, True, scale=scale)
-        for grad, part in zip(into, found, strict=True):
-            grad.copy_(part)
-
-
-def _by_group(groups: Groups, *tensors: torch.Tensor) -> Iterator[list[torch.Tensor]]:
-    """View each group of equally long rows of contiguous tensors as (R, heads, T, D)."""
-    begin = 0
-    for rows, tokens in groups:
-        # One call instead of three: packs have dozens of groups, and every call costs a microsecond.
-        yield [
-            x.as_strided(
-                (rows, x.shape[1], tokens, x.shape[2]),
-                (tokens * x.stride(0), x.stride(1), x.stride(0), 1),
-                x.storage_offset() + begin * x.stride(0),
-            )
-            for x in tensors
-        ]
-        begin += rows * tokens

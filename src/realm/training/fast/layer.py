@@ -1,7 +1,9 @@
 """A decoder layer's two halves, attention and MLP, each with its backward pass.
 
-Kept for the backward pass: a half's input, raw queries and keys, values, attention's output, gate
-and up. Norms, rotations and SwiGLU are computed again, which is cheaper than reading them back.
+Kept for the backward pass: a half's input, what its first product writes (raw queries, keys and values;
+gate and up), attention's output. Norms, rotations and SwiGLU are computed again: they would be read back
+hardly faster. Where products are rounded, what they write takes half the memory; turned queries and keys
+are kept in the other half.
 
 Shapes: N tokens, M places that predict, X either of them, C hidden size, H heads, D head size,
 O = H · D, F width of the MLP.
@@ -9,42 +11,16 @@ O = H · D, F width of the MLP.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
-from realm.training.attention import Groups
 from realm.training.fast import kernels
-from realm.training.fast.buffers import Buffers, Scratch
-from realm.training.fast.products import Products
-from realm.training.fast.projection import Gradients, Projection
-
-Angles = tuple[torch.Tensor, torch.Tensor]
-"""Cosine and sine of each token's position, (X, 1, D)."""
-
-
-@dataclass(slots=True)
-class Pass:
-    """One forward pass over a pack, and what its backward pass needs."""
-
-    groups: Groups
-    angles: Angles
-    places_M: torch.Tensor
-    buffers: Buffers
-    products: Products
-    scales: dict[Norm, torch.Tensor] = field(default_factory=dict)
-    """1 / rms of each row that a norm has seen."""
-    sums: dict[Attention, list[torch.Tensor]] = field(default_factory=dict)
-    """Log-sum-exps of attention, for each group of rows."""
-    gradients: Gradients = field(default_factory=Gradients)
-
-    @property
-    def scratch(self) -> Scratch:
-        """Memory for what is forgotten soon."""
-        return self.products.scratch
+from realm.training.fast.attention import attend, attend_backward
+from realm.training.fast.projection import Projection
+from realm.training.fast.run import Angles, Run
 
 
 class Norm:
@@ -54,16 +30,17 @@ class Norm:
         self.weight: nn.Parameter = module.weight
         self._eps: float = module.variance_epsilon
 
-    def forward(self, x_NC: torch.Tensor, out_NC: torch.Tensor, run: Pass) -> torch.Tensor:
-        """Write the normed x; return it."""
-        run.scales[self] = kernels.norm_scale(x_NC, self._eps)
-        return self.again(x_NC, out_NC, run)
-
-    def again(self, x_NC: torch.Tensor, out_NC: torch.Tensor, run: Pass) -> torch.Tensor:
-        """Write once more what `forward` wrote; return it."""
+    def forward(self, x_NC: torch.Tensor, out_NC: torch.Tensor, run: Run) -> torch.Tensor:
+        """Write the normed x; return it. The second time in a pass it knows the scales."""
+        if self not in run.scales:
+            run.scales[self] = kernels.norm_scale(x_NC, self._eps)
         return torch.mul(x_NC, run.scales[self], out=out_NC).mul_(self.weight)
 
-    def backward(self, grad_NC: torch.Tensor, x_NC: torch.Tensor, run: Pass) -> torch.Tensor:
+    def side(self, x_NC: torch.Tensor, run: Run) -> torch.Tensor:
+        """Return the normed x as one side of a product, in scratch memory of the caller's frame."""
+        return run.products.side(self.forward(x_NC, run.scratch.take(*x_NC.shape), run))
+
+    def backward(self, grad_NC: torch.Tensor, x_NC: torch.Tensor, run: Run) -> torch.Tensor:
         """Turn the output's gradient into the input's, in place; return it."""
         with run.scratch.frame():
             room = (run.scratch.take(*x_NC.shape), run.scratch.take(*x_NC.shape))
@@ -74,57 +51,42 @@ class Norm:
 
 
 class TurnedHeads:
-    """Queries or keys: projected, normed a head where the build does so, turned by position."""
+    """Queries or keys as projected, then normed a head where the build does so, turned by position."""
 
     def __init__(self, attention: Any, letter: str, number: int) -> None:
-        self.projection = Projection(getattr(attention, f"{letter}_proj"))
         norm = getattr(attention, f"{letter}_norm", None)
         self.norm = None if norm is None else Norm(norm)
-        self._head_dim: int = attention.head_dim
-        self._letter, self._number = letter, number
+        self._name = f"{number} turned {letter}"
 
-    def forward(self, x_XC: torch.Tensor, angles: Angles, run: Pass) -> torch.Tensor:
-        """Return the heads (X, H, D), in scratch memory of the caller's frame."""
-        raw_XHD = self._raw(len(x_XC), run)
-        self.projection.forward(x_XC, raw_XHD.flatten(1), run.products)
-        return self._turned(raw_XHD, angles, run, None if self.norm is None else self.norm.forward)
+    def forward(self, raw_XHD: torch.Tensor, angles: Angles, run: Run) -> torch.Tensor:
+        """Return the heads (X, H, D), kept where `again` will need them, else in the caller's frame."""
+        turned_XHD = self._room(raw_XHD, run)
+        with run.scratch.frame():
+            exact_XHD = run.products.exact(raw_XHD)
+            if self.norm is not None:
+                normed_XHD = run.scratch.take(*raw_XHD.shape)
+                self.norm.forward(exact_XHD.flatten(0, 1), normed_XHD.flatten(0, 1), run)
+                exact_XHD = normed_XHD
+            return kernels.rotate(exact_XHD, *angles, turned_XHD)
 
-    def again(self, rows: int, angles: Angles, run: Pass) -> torch.Tensor:
+    def again(self, raw_XHD: torch.Tensor, angles: Angles, run: Run) -> torch.Tensor:
         """Return once more what `forward` returned."""
-        return self._turned(self._raw(rows, run), angles, run, None if self.norm is None else self.norm.again)
+        return self._room(raw_XHD, run) if run.products.rounds else self.forward(raw_XHD, angles, run)
 
     def backward(
-        self,
-        grad_XHD: torch.Tensor,
-        x_XC: torch.Tensor,
-        angles: Angles,
-        run: Pass,
-        into_XC: torch.Tensor | None,
-        *,
-        add: bool,
-    ) -> None:
-        """Collect gradients; write the input's into `into_XC`, or add them to it."""
-        raw_XHD = self._raw(len(x_XC), run)
-        with run.scratch.frame():
-            back_XHD = kernels.rotate(grad_XHD, *angles, run.scratch.take(*grad_XHD.shape), sign=-1)
-            if self.norm is not None:
-                self.norm.backward(back_XHD.flatten(0, 1), raw_XHD.flatten(0, 1), run)
-            self.projection.backward(back_XHD.flatten(1), x_XC, run.gradients, run.products, into_XC, add=add)
-
-    def _raw(self, rows: int, run: Pass) -> torch.Tensor:
-        heads = self.projection.out_features // self._head_dim
-        return run.buffers(f"{self._number} {self._letter}", rows, heads, self._head_dim)
-
-    def _turned(
-        self, raw_XHD: torch.Tensor, angles: Angles, run: Pass, norm: Callable[..., torch.Tensor] | None
+        self, grad_XHD: torch.Tensor, raw_XHD: torch.Tensor, angles: Angles, run: Run
     ) -> torch.Tensor:
-        turned_XHD = run.scratch.take(*raw_XHD.shape)
-        if norm is None:
-            return kernels.rotate(raw_XHD, *angles, turned_XHD)
-        with run.scratch.frame():
-            normed_XHD = run.scratch.take(*raw_XHD.shape)
-            norm(raw_XHD.flatten(0, 1), normed_XHD.flatten(0, 1), run)
-            return kernels.rotate(normed_XHD, *angles, turned_XHD)
+        """Collect gradients; return that of what was projected (X, H · D), in memory as above."""
+        back_XHD = kernels.rotate(grad_XHD, *angles, run.scratch.take(*grad_XHD.shape), sign=-1)
+        if self.norm is not None:
+            with run.scratch.frame():
+                exact_XHD = run.products.exact(raw_XHD)
+                self.norm.backward(back_XHD.flatten(0, 1), exact_XHD.flatten(0, 1), run)
+        return back_XHD.flatten(1)
+
+    def _room(self, raw_XHD: torch.Tensor, run: Run) -> torch.Tensor:
+        shape = raw_XHD.shape
+        return run.buffers(self._name, *shape) if run.products.rounds else run.scratch.take(*shape)
 
 
 class Attention:
@@ -133,103 +95,133 @@ class Attention:
     def __init__(self, norm: nn.Module, attention: Any, number: int, *, chosen: bool) -> None:
         self._norm = Norm(norm)
         self._query, self._key = (TurnedHeads(attention, letter, number) for letter in "qk")
-        self._value, self._out = Projection(attention.v_proj), Projection(attention.o_proj)
+        query, key, value = attention.q_proj, attention.k_proj, attention.v_proj
+        # Only chosen places have queries in the last layer.
+        self._maps = (
+            (Projection(query), Projection(key, value)) if chosen else (Projection(query, key, value),)
+        )
+        self._out = Projection(attention.o_proj)
         self._head_dim: int = attention.head_dim
         self._scale: float = attention.scaling
         self._number, self._chosen = number, chosen
+        self.heads, _, self.key_heads = (
+            width // self._head_dim for each in self._maps for width in each.widths
+        )
+        """Heads of queries, and of keys."""
 
     def parameters(self) -> list[nn.Parameter]:
         """Return everything the output depends on."""
-        maps = (self._query.projection, self._key.projection, self._value, self._out)
         norms = (self._norm, self._query.norm, self._key.norm)
         return [
-            *(parameter for each in maps for parameter in each.parameters()),
+            *(parameter for each in (*self._maps, self._out) for parameter in each.parameters()),
             *(norm.weight for norm in norms if norm is not None),
         ]
 
-    def forward(self, x_NC: torch.Tensor, out_XC: torch.Tensor, run: Pass) -> torch.Tensor:
+    def forward(self, x_NC: torch.Tensor, out_XC: torch.Tensor, run: Run) -> torch.Tensor:
         """Write the output (N, C), or (M, C) in the last layer; return it."""
-        found_NHD, value_NGD = self._attended(len(x_NC), run), self._values(len(x_NC), run)
+        found_NHD, raw = self._attended(len(x_NC), run), self._raw(len(x_NC), run)
         with run.scratch.frame():
-            normed_NC = run.products.side(self._norm.forward(x_NC, run.scratch.take(*x_NC.shape), run))
-            query = self._query.forward(self._choose(normed_NC, run), self._angles(run), run)
-            query_NHD = self._spread(query, len(x_NC), run)
-            key_NGD = self._key.forward(normed_NC, run.angles, run)
-            self._value.forward(normed_NC, value_NGD.flatten(1), run.products)
-            run.sums[self] = kernels.attend(query_NHD, key_NGD, value_NGD, run.groups, self._scale, found_NHD)
-        found_XO = self._choose(found_NHD.flatten(1), run)
-        return self._out.forward(found_XO, out_XC, run.products, residual_NO=self._choose(x_NC, run))
+            normed_NC = self._norm.side(x_NC, run)
+            for each, input_XC, outs in self._by_map(normed_NC, raw, run):
+                each.forward(input_XC, [out.flatten(1) for out in outs], run)
+            heads = self._turned(raw, run, TurnedHeads.forward)
+            attend(heads, run.rows, self._scale, found_NHD, run.scratch)
+        found_XO, residual_XC = self._choose(found_NHD.flatten(1), run), self._choose(x_NC, run)
+        self._out.forward(found_XO, [out_XC], run, residual_XC)
+        return out_XC
 
-    def backward(
-        self, grad_XC: torch.Tensor, x_NC: torch.Tensor, run: Pass, *, further: bool
-    ) -> torch.Tensor:
+    def backward(self, grad_XC: torch.Tensor, x_NC: torch.Tensor, run: Run, *, further: bool) -> torch.Tensor:
         """Return the input's gradient (N, C), in memory of the output's where it fits.
 
         Without `further` nobody needs it: what is returned then has no meaning.
         """
         with run.scratch.frame():
-            grads = self._attend_backward(grad_XC, len(x_NC), run)
             onward = further or self._norm.weight.requires_grad
             back_NC = run.scratch.take(*x_NC.shape) if onward else None
-            self._inputs_backward(grads, x_NC, run, back_NC)
+            with run.scratch.frame():
+                self._maps_backward(self._raw_backward(grad_XC, len(x_NC), run), x_NC, run, back_NC)
             if back_NC is None:
                 return grad_XC
+            self._norm.backward(back_NC, x_NC, run)
             if not self._chosen:
                 return grad_XC.add_(back_NC)
             grad_NC = run.buffers("grad", *x_NC.shape).copy_(back_NC)
         return grad_NC.index_add_(0, run.places_M, grad_XC)
 
-    def _attend_backward(self, grad_XC: torch.Tensor, tokens: int, run: Pass) -> list[torch.Tensor]:
-        """Return the gradients of queries, keys and values, in scratch memory of the caller's frame."""
-        found_NHD, value_NGD = self._attended(tokens, run), self._values(tokens, run)
-        shapes = (found_NHD.shape, value_NGD.shape, value_NGD.shape)
-        grads = [run.scratch.take(*shape) for shape in shapes]
-        with run.scratch.frame():
-            query_XHD = self._query.again(len(grad_XC), self._angles(run), run)
-            query_NHD = self._spread(query_XHD, tokens, run)
-            key_NGD = self._key.again(tokens, run.angles, run)
-            grad_XHD = run.scratch.take(*query_XHD.shape)
-            found_XO = self._choose(found_NHD.flatten(1), run)
-            self._out.backward(grad_XC, found_XO, run.gradients, run.products, grad_XHD.flatten(1))
-            grad_NHD = self._spread(grad_XHD, tokens, run)
-            tensors = (grad_NHD, query_NHD, key_NGD, value_NGD, found_NHD)
-            kernels.attend_backward(tensors, run.sums.pop(self), run.groups, self._scale, grads)
-        return grads
+    def _raw_backward(self, grad_XC: torch.Tensor, tokens: int, run: Run) -> list[torch.Tensor]:
+        """Return the gradients of raw queries, keys and values, in scratch memory of the caller's frame."""
+        query, key, _ = raw = self._raw(tokens, run)
+        grads = [run.scratch.take(tokens, *each.shape[1:]) for each in raw]
+        self._heads_backward(grad_XC, raw, run, grads)
+        return [
+            self._query.backward(self._choose(grads[0], run), query, self._angles(run), run),
+            self._key.backward(grads[1], key, run.angles, run),
+            grads[2].flatten(1),
+        ]
 
-    def _inputs_backward(
-        self, grads: list[torch.Tensor], x_NC: torch.Tensor, run: Pass, into_NC: torch.Tensor | None
+    def _heads_backward(
+        self, grad_XC: torch.Tensor, raw: list[torch.Tensor], run: Run, into: list[torch.Tensor]
     ) -> None:
-        query_grad, key_grad, value_grad = grads
+        """Write the gradients of what attention was given: turned queries and keys, values."""
+        tokens = len(raw[1])
         with run.scratch.frame():
-            normed_NC = run.products.side(self._norm.again(x_NC, run.scratch.take(*x_NC.shape), run))
-            self._key.backward(key_grad, normed_NC, run.angles, run, into_NC, add=False)
-            value_NX = value_grad.flatten(1)
-            self._value.backward(value_NX, normed_NC, run.gradients, run.products, into_NC, add=True)
-            normed_XC, query_grad = self._choose(normed_NC, run), self._choose(query_grad, run)
-            if not self._chosen or into_NC is None:
-                self._query.backward(query_grad, normed_XC, self._angles(run), run, into_NC, add=True)
-            else:
-                part_MC = run.scratch.take(*normed_XC.shape)
-                self._query.backward(query_grad, normed_XC, self._angles(run), run, part_MC, add=False)
-                into_NC.index_add_(0, run.places_M, part_MC)
-        if into_NC is not None:
-            self._norm.backward(into_NC, x_NC, run)
+            heads = self._turned(raw, run, TurnedHeads.again)
+            grad_XHD = run.scratch.take(*raw[0].shape)
+            found_XO = self._choose(self._attended(tokens, run).flatten(1), run)
+            self._out.backward([grad_XC], found_XO, run, grad_XHD.flatten(1))
+            grad_NHD = self._spread(grad_XHD, tokens, run)
+            attend_backward(grad_NHD, heads, run.rows, self._scale, into, run.scratch)
 
-    def _attended(self, tokens: int, run: Pass) -> torch.Tensor:
-        heads = self._query.projection.out_features // self._head_dim
-        return run.buffers(f"{self._number} attended", tokens, heads, self._head_dim)
+    def _maps_backward(
+        self, grads: list[torch.Tensor], x_NC: torch.Tensor, run: Run, into_NC: torch.Tensor | None
+    ) -> None:
+        """Collect gradients of the maps; write their input's."""
+        with run.scratch.frame():
+            normed_NC = self._norm.side(x_NC, run)
+            *chosen, (each, input_NC, given) = self._by_map(normed_NC, grads, run)
+            each.backward(given, input_NC, run, into_NC)
+            for each, input_MC, given in chosen:
+                part_MC = None if into_NC is None else run.scratch.take(*input_MC.shape)
+                each.backward(given, input_MC, run, part_MC)
+                if into_NC is not None and part_MC is not None:
+                    into_NC.index_add_(0, run.places_M, part_MC)
 
-    def _values(self, tokens: int, run: Pass) -> torch.Tensor:
-        heads = self._value.out_features // self._head_dim
-        return run.buffers(f"{self._number} v", tokens, heads, self._head_dim)
+    def _by_map(
+        self, normed_NC: torch.Tensor, of_outputs: list[torch.Tensor], run: Run
+    ) -> Iterator[tuple[Projection, torch.Tensor, list[torch.Tensor]]]:
+        """Yield each projection with its input and its outputs' share; the last one reads all tokens."""
+        rest = [*of_outputs]
+        for each in self._maps:
+            inputs = normed_NC if each is self._maps[-1] else self._choose(normed_NC, run)
+            yield each, inputs, rest[: len(each.widths)]
+            del rest[: len(each.widths)]
 
-    def _angles(self, run: Pass) -> Angles:
+    def _turned(
+        self, raw: list[torch.Tensor], run: Run, turn: Callable[..., torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return queries, keys and values as attention takes them, in memory of the caller's frame."""
+        query = self._spread(turn(self._query, raw[0], self._angles(run), run), len(raw[1]), run)
+        return query, turn(self._key, raw[1], run.angles, run), run.products.exact(raw[2])
+
+    def _raw(self, tokens: int, run: Run) -> list[torch.Tensor]:
+        """Return what the maps write: queries (X, H, D), keys and values (N, G, D)."""
+        chosen = len(run.places_M) if self._chosen else tokens
+        shapes = {"q": (chosen, self.heads), "k": (tokens, self.key_heads), "v": (tokens, self.key_heads)}
+        return [
+            run.buffers(f"{self._number} {name}", *shape, self._head_dim, dtype=run.products.multiplied_in)
+            for name, shape in shapes.items()
+        ]
+
+    def _attended(self, tokens: int, run: Run) -> torch.Tensor:
+        return run.buffers(f"{self._number} attended", tokens, self.heads, self._head_dim)
+
+    def _angles(self, run: Run) -> Angles:
         return (self._choose(run.angles[0], run), self._choose(run.angles[1], run))
 
-    def _choose(self, x_N: torch.Tensor, run: Pass) -> torch.Tensor:
+    def _choose(self, x_N: torch.Tensor, run: Run) -> torch.Tensor:
         return x_N.index_select(0, run.places_M) if self._chosen else x_N
 
-    def _spread(self, x_XHD: torch.Tensor, tokens: int, run: Pass) -> torch.Tensor:
+    def _spread(self, x_XHD: torch.Tensor, tokens: int, run: Run) -> torch.Tensor:
         if not self._chosen:
             return x_XHD
         spread_NHD = run.scratch.take(tokens, *x_XHD.shape[1:]).zero_()
@@ -241,25 +233,24 @@ class MLP:
 
     def __init__(self, norm: nn.Module, mlp: Any, number: int) -> None:
         self._norm, self._number = Norm(norm), number
-        self._gate, self._up, self._down = map(Projection, (mlp.gate_proj, mlp.up_proj, mlp.down_proj))
+        self._gate_and_up, self._down = Projection(mlp.gate_proj, mlp.up_proj), Projection(mlp.down_proj)
 
     def parameters(self) -> list[nn.Parameter]:
         """Return everything the output depends on."""
-        maps = (self._gate, self._up, self._down)
-        return [*(parameter for each in maps for parameter in each.parameters()), self._norm.weight]
+        return [*self._gate_and_up.parameters(), *self._down.parameters(), self._norm.weight]
 
-    def forward(self, x_XC: torch.Tensor, out_XC: torch.Tensor, run: Pass) -> torch.Tensor:
+    def forward(self, x_XC: torch.Tensor, out_XC: torch.Tensor, run: Run) -> torch.Tensor:
         """Write the output; return it."""
-        gate_XF, up_XF = self._kept(len(x_XC), run)
+        gate_XF, up_XF = self._inner(len(x_XC), run)
         with run.scratch.frame():
-            normed_XC = run.products.side(self._norm.forward(x_XC, run.scratch.take(*x_XC.shape), run))
-            self._gate.forward(normed_XC, gate_XF, run.products)
-            self._up.forward(normed_XC, up_XF, run.products)
-            product_XF = run.scratch.take(*gate_XF.shape)
+            normed_XC = self._norm.side(x_XC, run)
+            self._gate_and_up.forward(normed_XC, [gate_XF, up_XF], run)
+            product_XF = run.products.room(*gate_XF.shape)
             kernels.swiglu(gate_XF, up_XF, product_XF, product_XF)
-            return self._down.forward(product_XF, out_XC, run.products, residual_NO=x_XC)
+            self._down.forward(product_XF, [out_XC], run, x_XC)
+        return out_XC
 
-    def backward(self, grad_XC: torch.Tensor, x_XC: torch.Tensor, run: Pass) -> None:
+    def backward(self, grad_XC: torch.Tensor, x_XC: torch.Tensor, run: Run) -> None:
         """Collect gradients; turn the output's gradient into the input's, in place."""
         with run.scratch.frame():
             back_XC = run.scratch.take(*x_XC.shape)
@@ -267,21 +258,20 @@ class MLP:
             grad_XC += self._norm.backward(back_XC, x_XC, run)
 
     def _maps_backward(
-        self, grad_XC: torch.Tensor, x_XC: torch.Tensor, run: Pass, into_XC: torch.Tensor
+        self, grad_XC: torch.Tensor, x_XC: torch.Tensor, run: Run, into_XC: torch.Tensor
     ) -> None:
-        gate_XF, up_XF = self._kept(len(x_XC), run)
+        gate_XF, up_XF = self._inner(len(x_XC), run)
         with run.scratch.frame():
-            silu_XF, product_XF = (run.scratch.take(*gate_XF.shape) for _ in range(2))
+            silu_XF, product_XF = (run.products.room(*gate_XF.shape) for _ in range(2))
             kernels.swiglu(gate_XF, up_XF, silu_XF, product_XF)
-            self._down.backward(grad_XC, product_XF, run.gradients, run.products, product_XF)
+            self._down.backward([grad_XC], product_XF, run, product_XF)
             kernels.swiglu_backward(product_XF, gate_XF, up_XF, silu_XF)
-            normed_XC = run.products.side(self._norm.again(x_XC, run.scratch.take(*x_XC.shape), run))
-            self._gate.backward(product_XF, normed_XC, run.gradients, run.products, into_XC)
-            self._up.backward(silu_XF, normed_XC, run.gradients, run.products, into_XC, add=True)
+            normed_XC = self._norm.side(x_XC, run)
+            self._gate_and_up.backward([product_XF, silu_XF], normed_XC, run, into_XC)
 
-    def _kept(self, rows: int, run: Pass) -> tuple[torch.Tensor, torch.Tensor]:
-        gate, up = (
-            run.buffers(f"{self._number} {name}", rows, each.out_features)
-            for name, each in (("gate", self._gate), ("up", self._up))
-        )
-        return gate, up
+    def _inner(self, rows: int, run: Run) -> list[torch.Tensor]:
+        """Return gate and up (X, F)."""
+        return [
+            run.buffers(f"{self._number} {name}", rows, width, dtype=run.products.multiplied_in)
+            for name, width in zip(("gate", "up"), self._gate_and_up.widths, strict=True)
+        ]
