@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -68,6 +69,16 @@ def python(sandbox: Sandbox, code: str) -> Ran:
     return sandbox.run([sandbox.python, "-S", "-c", code])
 
 
+def wait_for_file(sandbox: Sandbox, name: str) -> None:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with contextlib.suppress(RefusedError):
+            sandbox.read(name)
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{name} has not been written")
+
+
 def alive(marker: str) -> bool:
     found = (process.info["cmdline"] or () for process in psutil.process_iter(["cmdline"]))
     return any(marker in word for words in found for word in words)
@@ -88,6 +99,38 @@ def test_a_fork_bomb_stays_within_its_processes(sandbox: Sandbox) -> None:
     assert ran.ended == "exit"
     assert 0 < int(ran.output.split()[-1]) <= TIGHT.processes
     assert python(sandbox, "print('still here')").output == "still here\n"
+
+
+def test_another_sandbox_takes_none_of_its_processes(sandbox: Sandbox) -> None:
+    if os.getuid() != 0 and sandbox.isolation.plan == "bare":
+        pytest.skip("without root and namespaces the limit counts both")
+    waiting = (
+        "import os, time\nopen('begun', 'w').close()\n"
+        "while not os.path.exists('go'): time.sleep(0.01)\n"
+        "for _ in range(6):\n if not os.fork(): time.sleep(77777)\n"
+        "print('six more')"
+    )
+    filling = (
+        "import os, time\nfor _ in range(7):\n if not os.fork(): time.sleep(77777)\n"
+        "open('begun', 'w').close()\ntime.sleep(77777)"
+    )
+    other = Sandbox(TIGHT, sandbox.isolation)
+    ran: list[Ran] = []
+    threads = [
+        threading.Thread(target=lambda: ran.append(python(sandbox, waiting))),
+        threading.Thread(target=lambda: python(other, filling)),
+    ]
+    try:
+        for thread, started in zip(threads, (sandbox, other), strict=True):
+            thread.start()
+            wait_for_file(started, "begun")
+        sandbox.write("go", "")
+        threads[0].join()
+        assert [each.output for each in ran] == ["six more\n"]
+    finally:
+        for thread in threads:
+            thread.join()
+        other.close()
 
 
 def test_a_memory_bomb_gets_no_memory(sandbox: Sandbox) -> None:

@@ -9,7 +9,7 @@ Covered, on Linux with namespaces (plan `spaces`), each with a test that attacks
 - environment: a fixed list, nothing of ours;
 - amounts: CPU and wall time, memory a process, memory in all, processes, open files, size of a file, disk
   and number of files, deleted ones that are held open included, output;
-- privileges: none can be gained, root becomes a user without rights first, no namespaces can be made, and
+- privileges: none can be gained, root becomes a user of its own first, no namespaces can be made, and
   system calls that ordinary programs do without are refused (`seccomp` lists them);
 - our own reads and writes follow no link and touch no hard link, pipe or device;
 - git: no hooks, no configuration of the machine's, no protocol but local files, no credentials, no editor.
@@ -24,7 +24,8 @@ Not covered:
 - what the kernel holds for a command beside its memory: pipes and pairs of sockets, 0.25 MB an open file;
 - what programs of the system could do with the folder's own files: git filters and aliases that a program
   writes into the folder do run, inside the same limits;
-- hidden co-operation of two sandboxes under one user through the limit of processes.
+- two sandboxes of one user at a time take each other's processes where the limit counts both: where we
+  are not root and have no namespaces.
 
 Where the kernel grants no namespaces (plan `bare`), the filter still keeps the network, services and new
 namespaces away, and Landlock files and signals. `Isolation.missing` says in every result what is lacking.
@@ -54,6 +55,8 @@ from realm.evaluation.agents.gitsettings import git_environment
 from realm.evaluation.agents.kernel import landlock_version
 
 _NOBODY = 65534
+_USERS = range(61_184, 65_520)
+"""Users that no account is given: systemd hands them out to services while they run."""
 _INSIDE = "/town"
 _PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 _PROGRAMS = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache")
@@ -138,12 +141,13 @@ class Sandbox:
         self.limits = limits or Limits()
         self.isolation = isolation or detect()
         self._clock = 0
-        self._uid = _NOBODY if os.getuid() == 0 else os.getuid()
         try:
             self._root, lock = leftovers.made()
             self._lock: int | None = lock
-            (self._root / "mount").mkdir()
-            for folder in ("town", "town/work", "town/home", "town/tmp", "town/stage"):
+            for folder in ("mount", "town"):
+                (self._root / folder).mkdir()
+            self._uid = _taken_by(self._root / "town")
+            for folder in ("town/work", "town/home", "town/tmp", "town/stage"):
                 (self._root / folder).mkdir()
                 self._give(self._root / folder)
         except OSError as error:
@@ -278,6 +282,22 @@ class Sandbox:
     def _give(self, path: Path) -> None:
         if os.getuid() == 0:
             os.chown(path, self._uid, self._uid)
+
+
+def _taken_by(folder: Path) -> int:
+    """Return the user that commands run as, to whom the folder now belongs: where we are root, its own one.
+
+    The limit of processes counts a user's, so that two sandboxes of one user take each other's.
+    """
+    if os.getuid() != 0:
+        return os.getuid()
+    own = _USERS[folder.stat().st_ino % len(_USERS)]
+    try:
+        os.chown(folder, own, own)
+    except OSError:  # a container that has few users
+        os.chown(folder, _NOBODY, _NOBODY)
+        return _NOBODY
+    return own
 
 
 def confinement(isolation: Isolation, root: Path, uid: int, limits: Limits) -> dict[str, Any]:
