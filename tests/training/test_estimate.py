@@ -82,6 +82,7 @@ def test_a_config_that_is_no_language_model_is_refused() -> None:
 
 def test_pieces_of_logits_are_counted_as_large_as_the_engine_makes_them() -> None:
     assert counted.LOGITS_AT_ONCE == {False: pieces.LOGITS_AT_ONCE, True: head.LOGITS_AT_ONCE}
+    assert counted.ROWS_AT_ONCE == head.ROWS_AT_ONCE
 
 
 def test_parts_add_up_to_the_peak_and_weights_are_exact() -> None:

@@ -14,6 +14,8 @@ from realm.training.estimate_plan import BF16, FP32, Planned
 
 LOGITS_AT_ONCE = {False: 1 << 25, True: 3 << 23}
 """Logits that are held at a time by the plain head and by the fast one; more are scored in pieces."""
+ROWS_AT_ONCE = 1024
+"""Rows that the fast head scores at a time, at most."""
 PIECES = (1024, 256, 128)
 """Rows that the fast head multiplies at a time in bf16."""
 _PLAIN_LOGITS = 3
@@ -88,7 +90,7 @@ class Activations:
 
     def _tile(self) -> int:
         """Return the logits of one of the tiles that the fast head scores: equal ones, or whole pieces."""
-        most = max(1, LOGITS_AT_ONCE[True] // self._shape.vocabulary)
+        most = max(1, min(ROWS_AT_ONCE, LOGITS_AT_ONCE[True] // self._shape.vocabulary))
         if self._planned.half:
             filled = math.ceil(self._chosen / PIECES[-1]) * PIECES[-1]
             rows = min(filled, next((size for size in PIECES if size <= most), PIECES[-1]))

@@ -34,6 +34,8 @@ from realm.training.fast.watched import watched
 
 LOGITS_AT_ONCE = 3 << 23
 """Logits of one tile (96 MiB in fp32, half of it in bf16). Fewer rows make slower products."""
+ROWS_AT_ONCE = 1024
+"""Rows of one tile; more of them make no faster products."""
 _SOFTMAX_AT_ONCE = 1 << 21
 """Rounded logits whose softmax is computed at a time (8 MiB in fp32)."""
 _WEIGHTS_AT_ONCE = 1 << 22
@@ -152,7 +154,7 @@ class _Sides:
         Rounded logits fill whole pieces: what stands behind the tile's rows has no meaning.
         """
         count, vocabulary = len(self.kept_hidden_MC), len(self.weight_VC)
-        size = self._tile_rows(count, max(1, LOGITS_AT_ONCE // vocabulary))
+        size = self._tile_rows(count, max(1, min(ROWS_AT_ONCE, LOGITS_AT_ONCE // vocabulary)))
         logits = self.hidden_MC.new_empty(size, vocabulary)
         for begin in range(0, count, max(1, size)):
             rows = slice(begin, min(begin + size, count))
