@@ -51,6 +51,7 @@ class Zygote:
 
     def prepare(self, modules: Sequence[str]) -> None:
         """Import the modules that children will need, and report how that went."""
+        gc.disable()  # imports make much and drop little: looking for it takes a quarter of the time
         try:
             for module in modules:
                 importlib.import_module(module)
@@ -62,6 +63,7 @@ class Zygote:
         sys.stderr.flush()
         gc.collect()
         gc.freeze()
+        gc.enable()
         self._tell({"ready": True})
 
     def serve(self) -> NoReturn:
