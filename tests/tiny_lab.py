@@ -107,15 +107,16 @@ def carry_out_here(lab: Lab, job: str) -> Job:
     """
     with HomeLock(lab.home.root):
         reconcile(lab)
-        work(lab, _launcher(), lambda: lab.queue.get(job).state in ENDED, fill=False)
+        work(lab, launcher(), lambda: lab.queue.get(job).state in ENDED, fill=False)
     return lab.queue.get(job)
 
 
 @cache
-def _launcher() -> WarmLauncher:
-    launcher = WarmLauncher(PRELOAD)
-    atexit.register(launcher.close)
-    return launcher
+def launcher() -> WarmLauncher:
+    """Return the warm launcher of this process."""
+    warm = WarmLauncher(PRELOAD)
+    atexit.register(warm.close)
+    return warm
 
 
 def realm_json(home: Path | None, *words: str) -> Any:

@@ -326,8 +326,9 @@ ODD = {
     "stairs": "".join(" " * depth + "def f(:\n" for depth in range(300)),
     "above": "@a\n#b\n" * 3_000 + "def f(\n",
     "slashes": "/*\n" * 4_000,
-    "spread slashes": "/\n\n*" * 2_000,
-    "operators": "%*\n&*\n^*\n" * 2_000,
+    "spread slashes": "/\n\n*" * 1_000,
+    "operators": "%*\n&*\n^*\n" * 600,
+    "shattered": ") ^\n" * 6_000,
     "braces": "f() {\n" * 150,
 }
 

@@ -6,14 +6,15 @@ import base64
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from realm import Realm
+from tiny_commands import run_command
 
 DOUBTFUL = ("blueberry" + "mountain", "raspberry" + "valley", "cloudberry" + "harbour", "sunny" + "orchard")
 """Passwords that only a person can tell from words."""
@@ -125,40 +126,44 @@ def plant(folder: Path) -> Path:
 
 
 class Commands:
-    """Run the command line in children; keep what they print and how they were called."""
+    """Run the command line in children; keep what they print and how they and their children were called."""
 
-    def __init__(self, folder: Path, home: Path) -> None:
+    def __init__(self, folder: Path, home: Path, patch: pytest.MonkeyPatch) -> None:
         self.printed: dict[str, bytes] = {}
         self.called: set[bytes] = set()
         self._home = home
         for name in ("user", "tmp"):
             (folder / name).mkdir()
-        self._env = {
-            **os.environ,
-            "HOME": str(folder / "user"),
-            "XDG_CACHE_HOME": str(folder / "user" / "cache"),
-            "TMPDIR": str(folder / "tmp"),
-        }
+        patch.setenv("HOME", str(folder / "user"))
+        patch.setenv("XDG_CACHE_HOME", str(folder / "user" / "cache"))
+        patch.setenv("TMPDIR", str(folder / "tmp"))
 
     def run(self, *words: str, code: int = 0) -> bytes:
-        argv = [sys.executable, "-m", "realm.cli.main", "--home", str(self._home), *words]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self._env) as child:
-            watcher = threading.Thread(target=self._watch, args=(child,))
-            watcher.start()
-            out, err = child.communicate(timeout=120)
-            watcher.join()
-        self.printed[f"{len(self.printed)}: {' '.join(words)}"] = out + err
-        assert child.returncode == code, err.decode()
-        return out
+        self.called.add(os.fsencode("\0".join(words)))
+        with self._watched():
+            done = run_command("--home", str(self._home), *words)
+        self.printed[f"{len(self.printed)}: {' '.join(words)}"] = (done.stdout + done.stderr).encode()
+        assert done.returncode == code, done.stderr
+        return done.stdout.encode()
 
-    def _watch(self, child: subprocess.Popen[bytes]) -> None:
-        while child.poll() is None:
-            for pid in _family(child.pid):
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        ended = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(ended,))
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(0.02):
+            for pid in _family(os.getpid()):
                 try:
                     self.called.add(Path(f"/proc/{pid}/cmdline").read_bytes())
                 except OSError:
                     continue
-            threading.Event().wait(0.02)
 
 
 def _family(pid: int) -> Iterator[int]:
@@ -187,9 +192,11 @@ def lab(tmp_path: Path) -> Path:
     return home
 
 
-def test_no_planted_secret_leaves_the_quarantine(lab: Path, tmp_path: Path) -> None:
+def test_no_planted_secret_leaves_the_quarantine(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     planted, everything = plant(tmp_path / "planted"), tmp_path / "all"
-    realm = Commands(everything, lab)
+    realm = Commands(everything, lab, monkeypatch)
     chats, tree, broken = planted / "chats.jsonl", planted / "tree", planted / "broken.jsonl"
     for source in (chats, tree):
         assert found_in(

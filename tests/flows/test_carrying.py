@@ -17,15 +17,17 @@ from realm.core.errors import StateError
 from realm.core.events import Event, StepTaken
 from realm.core.hashing import hash_bytes
 from realm.core.records import Priority
+from realm.flows import carrying
 from realm.flows.carrying import before, carried_out
 from realm.flows.context import Lab
 from realm.flows.runs import TRAIN
 from realm.flows.suites import finish
+from realm.flows.train import plan_training
 from realm.jobs.queue import Job, JobState
 from realm.jobs.tail import EventLog
 from realm.ledger.records import NewCheckpoint
 from realm.storage.lock import HomeLock
-from tiny_lab import REALM, chat_rows, make_lab
+from tiny_lab import REALM, carry_out_here, chat_rows, make_lab
 
 
 @pytest.fixture
@@ -173,20 +175,23 @@ def test_a_run_whose_lab_went_down_is_not_called_done(lab: Lab, held: HomeLock, 
 
 
 def test_a_run_that_the_lab_left_before_it_began_is_carried_out_here(
-    lab: Lab, held: HomeLock, tmp_path: Path
+    lab: Lab, held: HomeLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when two train at once, and the first has done its own."""
+    monkeypatch.setattr(carrying, "carry_out", carry_out_here)  # with the launcher of all tests
     rows = tmp_path / "mine.jsonl"
     rows.write_text(chat_rows(3))
-    command = [*REALM, "--home", str(lab.home.root), "train", str(rows)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as followed:
-        assert followed.stdout is not None
-        assert followed.stderr is not None
-        assert followed.stdout.readline() == "run-0001: mine.jsonl\n"
-        held.release()
-        told = followed.stderr.read()
-    assert followed.returncode == 0, told
-    assert lab.queue.get("run-0001").state is JobState.DONE
+    queued = plan_training(lab, str(rows))
+    tell(lab, 7, run=queued.id)
+    seen: list[Event] = []
+
+    def watch(event: Event) -> None:
+        seen.append(event)
+        held.release()  # at the first event, which is followed; does nothing at those of the run itself
+
+    lab.watchers.append(watch)
+    assert carried_out(lab, queued).state is JobState.DONE
+    assert [event.step for event in seen if isinstance(event, StepTaken)] == [7, 1]
 
 
 def test_a_command_names_the_jobs_that_come_first(

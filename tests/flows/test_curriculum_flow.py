@@ -133,7 +133,7 @@ def test_drills_are_made_while_the_queue_holds_too_few_jobs(tmp_path: Path) -> N
         assert queued(3) == 0  # paused runs wait for a person
 
 
-def test_a_level_that_is_lost_is_told_and_repeated_more(tmp_path: Path) -> None:
+def test_a_level_that_is_lost_is_told_and_repeated_more(tmp_path: Path, one_launcher: None) -> None:
     """A hero that knows nothing is said to have mastered level 3; the first run finds out."""
     home = make_lab(tmp_path / "home", drills=True, rows=64)
     text = (home / "realm.yaml").read_text()
@@ -223,7 +223,7 @@ def with_few(path: Path, *, beside: bool) -> Path:
 
 
 def test_a_skill_with_too_little_to_test_is_left_out_and_the_others_go_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, one_launcher: None
 ) -> None:
     seen: list[Event] = []
     with Realm(with_few(tmp_path / "home", beside=True)) as realm:

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from realm import Realm
+from realm.cli.main import run as run_here
 from realm.core.records import ArtifactKind
-from tiny_lab import chat_rows, drop, job_state, lab_up, make_lab, realm, realm_json, wait_until
+from realm.ledger.records import RunRecord
+from tiny_lab import REALM, chat_rows, drop, job_state, lab_up, make_lab, realm, realm_json, wait_until
+
+HOOK = """
+import os, sys
+loaded = []
+def watch(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request"):
+        with open({log!r}, "a") as file:
+            file.write(f"{{os.getpid()}} {{event}} {{args[1:]}}\\n")
+    if event == "import" and args[0].startswith("torch.") and not loaded:
+        loaded.append(args[0])
+        with open({log!r} + ".torch", "a") as file:
+            file.write(f"{{os.getpid()}}\\n")
+sys.addaudithook(watch)
+"""
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file in which new interpreters that find `site` beside it note what they connect to."""
+    log = tmp_path_factory.mktemp("network") / "network.log"
+    (log.parent / "site").mkdir()
+    (log.parent / "site" / "sitecustomize.py").write_text(HOOK.format(log=str(log)))
+    return log
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, network: Path) -> Iterator[Path]:
     path = make_lab(tmp_path_factory.mktemp("lab") / "home", drills=False)
-    with lab_up(path) as process:
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(network.parent / "site"))
+            process = stack.enter_context(lab_up(path))
         wait_until(path, lambda lab: lab.status().holder is not None)
         yield path
         assert process.poll() is None, (path / "up.log").read_text()
@@ -31,13 +63,21 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_dropped_file_is_trained(home: Path, name: str) -> None:
-    drop(home, name, FILES[name])
-    wait_until(home, lambda lab: any(r.title == name and r.outcome == "done" for r in lab.runs()))
+def trained(home: Path, name: str) -> RunRecord:
+    """Return the ended run of a file; drop the file first unless a test before did."""
     with Realm(home) as lab:
+        if all(run.title != name for run in lab.runs()):
+            drop(home, name, FILES[name])
+        wait_until(home, lambda lab: any(r.title == name and r.outcome == "done" for r in lab.runs()))
         run = next(run for run in lab.runs() if run.title == name)
         wait_until(home, lambda lab: job_state(lab, run.id) == "done")
+        return run
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_dropped_file_is_trained(home: Path, name: str) -> None:
+    run = trained(home, name)
+    with Realm(home) as lab:
         assert run.step == run.steps_total == 10
         assert [c.step for c in lab.checkpoints() if c.run == run.id] == [10]
         dataset = lab.lab.store.verified(ArtifactKind.DATASET, run.dataset)
@@ -79,6 +119,7 @@ def refusals(lab: Realm) -> list[object]:
 
 
 def test_the_same_file_again_gives_no_second_run(home: Path) -> None:
+    trained(home, "chats.jsonl")
     drop(home, "chats.jsonl", FILES["chats.jsonl"])
     wait_until(home, lambda lab: not (home / "inbox" / "chats.jsonl").exists())
     with Realm(home) as lab:
@@ -95,6 +136,7 @@ def test_a_second_lab_on_the_same_home_says_who_holds_it(home: Path) -> None:
 
 
 def test_everything_can_be_looked_at_meanwhile(home: Path) -> None:
+    trained(home, "chats.jsonl")
     status = realm_json(home, "status")
     assert status["holder"]["pid"]
     assert status["queue"]["done"] >= 1
@@ -112,18 +154,41 @@ def test_everything_can_be_looked_at_meanwhile(home: Path) -> None:
 
 
 def test_watching_an_ended_run_shows_every_step(home: Path) -> None:
-    events = realm_json(home, "run", "watch", "run-0001")
+    events = realm_json(home, "run", "watch", trained(home, "chats.jsonl").id)
     assert [e["step"] for e in events if e["kind"] == "step_taken"] == list(range(1, 11))
 
 
-def test_a_checkpoint_answers_and_a_wrong_name_lists_what_there_is(home: Path) -> None:
-    answer = realm_json(home, "ask", "What is 3?", "--model", "dio@0")
+def test_a_checkpoint_answers_and_a_wrong_name_lists_what_there_is(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(home, "chats.jsonl")
+
+    def said(*words: str, stdin: str = "") -> str:
+        """Run a command in this process: in one of its own, each imports torch anew."""
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        code, told = run_here(["--home", str(home), *words]), capsys.readouterr()
+        assert code == 0, told.err
+        return told.out
+
+    answer = json.loads(said("--json", "ask", "What is 3?", "--model", "dio@0"))
     assert answer["model"]["name"].startswith("checkpoint-0-")
     done = realm(home, "chat", "dio@champion")
     assert done.returncode == 3
     assert "dio@latest" in done.stderr
-    both = realm(home, "--json", "chat", "dio@latest", stdin="What is 3?\n\nWhat is 4?\n")
-    assert [turn["question"] for turn in json.loads(both.stdout)] == ["What is 3?", "What is 4?"]
-    chat = realm(home, "chat", "dio@latest", stdin="What is 3?\nWhat is 4?\n")
-    assert chat.returncode == 0, chat.stderr
-    assert len(chat.stdout.splitlines()) >= 2
+    both = said("--json", "chat", "dio@latest", stdin="What is 3?\n\nWhat is 4?\n")
+    assert [turn["question"] for turn in json.loads(both)] == ["What is 3?", "What is 4?"]
+    assert len(said("chat", "dio@latest", stdin="What is 3?\nWhat is 4?\n").splitlines()) >= 2
+
+
+def test_a_lab_opens_no_connection(home: Path, network: Path) -> None:
+    """Nothing looks up a name either, whatever the tests before had the lab do."""
+    trained(home, "chats.jsonl")
+    loaded = Path(f"{network}.torch")
+    in_lab = loaded.read_text().split()
+    assert in_lab, "the hook must have been active where models are trained"
+    # Started as a person would: only a new interpreter reads the hook.
+    command = [*REALM, "--home", str(home), "ask", "hi", "--model", "dio@latest"]
+    watched = {**os.environ, "PYTHONPATH": str(network.parent / "site")}
+    subprocess.run(command, check=True, capture_output=True, env=watched)
+    assert {*loaded.read_text().split()} > {*in_lab}, "the hook must have been active where models answer"
+    assert not network.exists(), network.read_text()

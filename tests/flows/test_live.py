@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from realm.core.errors import (
 from realm.core.records import ArtifactKind
 from realm.corpus.collection import read_documents
 from realm.corpus.document import Document
+from realm.corpus.files import watch
 from realm.corpus.scrub import Scrubber
 from realm.flows import handed, live
 from realm.flows import preview as previewing
@@ -110,6 +112,16 @@ def scrubber(lab: Lab) -> Scrubber:
 def one_scrubber(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (live, handed, previewing):
         monkeypatch.setattr(module, "scrubber_of", scrubber)
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for new sources, and at what changed, within tenths of a second instead of seconds."""
+    for name in ("POLL_S", "REFRESH_S"):
+        monkeypatch.setattr(watch, name, 0.2)
+    monkeypatch.setattr(live, "Watch", partial(watch.Watch, settle_s=0.3))
+    for name in ("_REST_S", "_PAUSE_S"):
+        monkeypatch.setattr(live, name, 0.1)
 
 
 @pytest.fixture
@@ -380,7 +392,7 @@ def until(reached: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_watched_sources_are_collected_as_they_change(lab: Realm, tmp_path: Path) -> None:
+def test_watched_sources_are_collected_as_they_change(lab: Realm, tmp_path: Path, soon: None) -> None:
     projects = tmp_path / "projects"
     config = {"kind": "claude_code", "name": "sessions", "path": str(projects)}
     with with_sources(lab, config) as realm:
@@ -402,9 +414,8 @@ def test_watched_sources_are_collected_as_they_change(lab: Realm, tmp_path: Path
 
 
 def test_what_is_added_meanwhile_is_watched_and_a_broken_source_told_of_once(
-    lab: Realm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Realm, tmp_path: Path, soon: None
 ) -> None:
-    monkeypatch.setattr(live, "_PAUSE_S", 0.1)
     broken = tmp_path / "broken"
     sources = {"kind": "chat_jsonl", "name": "broken", "path": str(broken)}
     with with_sources(lab, sources) as realm, watching(realm) as told:

@@ -35,7 +35,7 @@ SECTION = "curriculum:\n  problems_per_primitive: 30\n  probe_per_primitive: 2\n
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, one_launcher: None) -> Path:
     """Return a lab with a champion, to which a file then taught the wrong answers."""
     home = make_lab(tmp_path_factory.mktemp("promotion") / "home", drills=False, rows=960)
     (home / "skills").mkdir()

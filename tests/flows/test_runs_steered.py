@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
 
 from realm import Realm
 from realm.core.events import StepTaken
@@ -21,11 +31,31 @@ from tiny_lab import (
     wait_until,
 )
 
-ROWS = 6_000
-"""Steps of milliseconds: a run has to last while two commands run on a busy machine."""
+ROWS = 800
+"""Steps of milliseconds: a run has to last until it is seen and held still."""
 STEPS = ROWS // 4
 LONG = FILE_RECIPE.replace("every_steps: 10", "every_steps: 1000")
 assert LONG != FILE_RECIPE
+TOLD_TIMEOUT_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield a home whose lab is up, so that one process imports what training needs, once for two tests."""
+    home = make_lab(tmp_path_factory.mktemp("steered") / "home", drills=False)
+    with lab_up(home):
+        yield home
+
+
+def use_recipe(home: Path, text: str) -> None:
+    (home / "recipes" / "study.yaml").write_text(text)
+
+
+def run_of(home: Path, file: str) -> str:
+    """Return the run of a file that was dropped."""
+    wait_until(home, lambda lab: any(run.title == file for run in lab.runs()))
+    with Realm(home) as lab:
+        return next(run.id for run in lab.runs() if run.title == file)
 
 
 def steps(lab: Realm, run: str = "run-0001") -> int:
@@ -50,16 +80,50 @@ def last_of_run(home: Path) -> str:
         return checkpoint.hash
 
 
+@contextmanager
+def held_still(home: Path, run: str) -> Iterator[psutil.Process]:
+    """Hold the process of a run still once it has taken some steps: it cannot end while commands start."""
+    wait_until(home, lambda lab: steps(lab, run) >= 5)
+    with Realm(home) as lab:
+        holder = lab.status().holder
+    assert holder is not None
+    [child] = [child for zygote in psutil.Process(holder.pid).children() for child in zygote.children()]
+    child.suspend()
+    try:
+        yield child
+    finally:
+        with suppress(psutil.NoSuchProcess):  # it was let go, and has left
+            child.resume()
+
+
+def told_to_leave(child: psutil.Process) -> bool:
+    """Tell whether a process that is held still will find a SIGTERM when it goes on."""
+    pending = re.search(r"^ShdPnd:\s*(\w+)", Path(f"/proc/{child.pid}/status").read_text(), re.MULTILINE)
+    assert pending is not None
+    return bool(int(pending[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def ask_to_leave(child: psutil.Process, home: Path, *words: str) -> Any:
+    """Run a command that ends a run; the run goes on when it is told to. Return the command's document."""
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(realm_json, home, *words)
+        deadline = time.monotonic() + TOLD_TIMEOUT_S
+        while not told_to_leave(child) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        child.resume()
+        return answer.result()
+
+
 def test_a_paused_run_frees_the_device_and_resumes_bit_for_bit(tmp_path: Path) -> None:
     expected = train_undisturbed(make_lab(tmp_path / "undisturbed", drills=False, file_recipe=LONG))
 
     home = make_lab(tmp_path / "paused", drills=False, file_recipe=LONG)
     with lab_up(home):
-        assert realm_json(home, "run", "list") == []  # commands are quick from the second one on
         drop(home, "mine.jsonl", chat_rows(ROWS))
-        wait_until(home, lambda lab: bool(lab.runs()) and steps(lab) >= 5)
-        assert realm(home, "queue", "retry", "run-0001").returncode == 1  # refused, and harms nothing
-        job = realm_json(home, "run", "pause")
+        wait_until(home, lambda lab: bool(lab.runs()))
+        with held_still(home, "run-0001") as child:
+            assert realm(home, "queue", "retry", "run-0001").returncode == 1  # refused, and harms nothing
+            job = ask_to_leave(child, home, "run", "pause")
         assert job["state"] == "paused"
         with Realm(home) as lab:
             paused_at = steps(lab)
@@ -75,41 +139,45 @@ def test_a_paused_run_frees_the_device_and_resumes_bit_for_bit(tmp_path: Path) -
     assert last_of_run(home) == expected
 
 
-def test_a_stopped_run_ends_as_a_valid_checkpoint(tmp_path: Path) -> None:
-    home = make_lab(tmp_path / "home", drills=False, file_recipe=LONG)
-    with lab_up(home):
-        assert realm_json(home, "run", "list") == []  # commands are quick from the second one on
-        drop(home, "mine.jsonl", chat_rows(ROWS))
-        wait_until(home, lambda lab: bool(lab.runs()) and steps(lab) >= 5)
-        realm_json(home, "run", "stop", "run-0001")
-        wait_until(home, lambda lab: job_state(lab, "run-0001") == "done")
-    with Realm(home) as lab:
-        run = lab.runs()[0]
+def test_a_stopped_run_ends_as_a_valid_checkpoint(up: Path) -> None:
+    use_recipe(up, LONG)
+    drop(up, "stopped.jsonl", chat_rows(ROWS))
+    stopped = run_of(up, "stopped.jsonl")
+    with held_still(up, stopped) as child:
+        ask_to_leave(child, up, "run", "stop", stopped)
+    wait_until(up, lambda lab: job_state(lab, stopped) == "done")
+    with Realm(up) as lab:
+        run = next(run for run in lab.runs() if run.id == stopped)
         assert run.outcome == "stopped"
         assert 5 <= run.step < STEPS
         assert lab.checkpoint("dio@latest").step == run.step
-    last_of_run(home)
-    assert realm(home, "run", "resume", "run-0001").returncode == 1  # an ended run is over
+        assert lab.checkpoints()[-1].run == run.id
+    last_of_run(up)
+    assert realm(up, "run", "resume", stopped).returncode == 1  # an ended run is over
 
 
-def test_a_diverging_run_fails_and_the_last_good_checkpoint_stays(tmp_path: Path) -> None:
+def test_a_diverging_run_fails_and_the_last_good_checkpoint_stays(up: Path) -> None:
     wild = FILE_RECIPE.replace("1.0e-3", "1.0e+38").replace(
         "{kind: constant, clock: run, warmup_steps: 2}", "{kind: constant, clock: run, warmup_steps: 0}"
     )
-    home = make_lab(tmp_path / "home", drills=False, file_recipe=wild)
-    with lab_up(home):
-        drop(home, "mine.jsonl", chat_rows(400))
-        wait_until(home, lambda lab: job_state(lab, "run-0001") == "failed")
-        failed = realm_json(home, "status")["failed"]
-        assert "step" in failed[0]["reason"]
-        with Realm(home) as lab:
-            assert lab.runs()[0].outcome == "failed"
-            assert [c.hero_step for c in lab.checkpoints()] == [0]
-            lab.lab.store.verified(ArtifactKind.CHECKPOINT, lab.checkpoint("dio@latest").hash)
-        # The lab goes on with the next file, once somebody mended the recipe.
-        (home / "recipes" / "study.yaml").write_text(FILE_RECIPE)
-        drop(home, "other.jsonl", chat_rows(40))
-        wait_until(home, lambda lab: job_state(lab, "run-0002") == "done")
+    use_recipe(up, wild)
+    with Realm(up) as lab:
+        good = [checkpoint.hero_step for checkpoint in lab.checkpoints()] or [0]  # a run begins with a birth
+    drop(up, "wild.jsonl", chat_rows(400))
+    diverged = run_of(up, "wild.jsonl")
+    wait_until(up, lambda lab: job_state(lab, diverged) == "failed")
+    [failed] = realm_json(up, "status")["failed"]
+    assert failed["id"] == diverged
+    assert "step" in failed["reason"]
+    with Realm(up) as lab:
+        assert next(run for run in lab.runs() if run.id == diverged).outcome == "failed"
+        assert [checkpoint.hero_step for checkpoint in lab.checkpoints()] == good
+        lab.lab.store.verified(ArtifactKind.CHECKPOINT, lab.checkpoint("dio@latest").hash)
+    # The lab goes on with the next file, once somebody mended the recipe.
+    use_recipe(up, FILE_RECIPE)
+    drop(up, "other.jsonl", chat_rows(40))
+    following = run_of(up, "other.jsonl")
+    wait_until(up, lambda lab: job_state(lab, following) == "done")
 
 
 def test_rows_that_would_train_nothing_are_told_and_nothing_is_trained(tmp_path: Path) -> None:
@@ -141,13 +209,13 @@ def test_a_corrupted_checkpoint_is_refused_by_training_and_by_chat(tmp_path: Pat
 
 
 def test_drills_wait_after_a_stop_and_go_on_after_a_restart(tmp_path: Path) -> None:
-    home = make_lab(tmp_path / "home", drills=True, rows=12_000)
+    home = make_lab(tmp_path / "home", drills=True, rows=6_400)
     spark = home / "recipes" / "spark.yaml"
     spark.write_text(spark.read_text().replace("every_steps: 4", "every_steps: 500"))
     with lab_up(home):
-        assert realm(home, "status").returncode == 0
-        wait_until(home, lambda lab: bool(lab.runs()) and steps(lab) >= 3)
-        realm_json(home, "run", "stop")
+        wait_until(home, lambda lab: bool(lab.runs()))
+        with held_still(home, "run-0001") as child:
+            ask_to_leave(child, home, "run", "stop")
         wait_until(home, lambda lab: job_state(lab, "run-0001") == "done")
         wait_until(home, lambda lab: "was stopped" in lab.status().waiting_for)
         with Realm(home) as lab:

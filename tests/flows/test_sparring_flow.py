@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from realm import Realm
+from realm.cli.main import run
 from realm.core.records import ArtifactKind, Priority
 from realm.corpus.dataset import read_examples
 from realm.corpus.examining.leakage import eval_hashes
@@ -20,15 +22,28 @@ from realm.flows.sparring import queue_sparring
 from realm.jobs.queue import Job, JobState
 from realm.models import correction
 from realm.skills.curriculum import SkillState
-from tiny_lab import carried_out_here, chat_rows, make_lab, realm, realm_json, trained_here
+from tiny_lab import FILE_RECIPE, carried_out_here, chat_rows, make_lab, realm, realm_json, trained_here
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = make_lab(tmp_path_factory.mktemp("sparring") / "home", drills=False)
-    (home / "chats.jsonl").write_text(chat_rows(60))
+def home(tmp_path_factory: pytest.TempPathFactory, one_launcher: None) -> Path:
+    """Return a lab that has trained on one file; its runs save at their end alone."""
+    rarely = FILE_RECIPE.replace("every_steps: 10", "every_steps: 100")
+    home = make_lab(tmp_path_factory.mktemp("sparring") / "home", drills=False, file_recipe=rarely)
+    recipe = home / "recipes" / "spark.yaml"
+    recipe.write_text(recipe.read_text().replace("every_steps: 4", "every_steps: 100"))
+    (home / "chats.jsonl").write_text(chat_rows(20))
     assert trained_here(home, home / "chats.jsonl").state is JobState.DONE
     return home
+
+
+def command_json(home: Path, capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    """Run one command with --json here: what it has to carry out shares the launcher of this process."""
+    capsys.readouterr()
+    code = run(["--home", str(home), "--json", *words])
+    told = capsys.readouterr()
+    assert code == 0, told.err
+    return json.loads(told.out)
 
 
 def mined_here(home: Path, **config: float) -> Job:
@@ -38,11 +53,13 @@ def mined_here(home: Path, **config: float) -> Job:
     )
 
 
-def test_every_wrong_answer_becomes_three_rows_and_a_run_of_high_priority(home: Path) -> None:
-    done = realm_json(home, "skill", "spar", "bin", "--problems", "30", "--untargeted")
+def test_every_wrong_answer_becomes_three_rows_and_a_run_of_high_priority(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = command_json(home, capsys, "skill", "spar", "bin", "--problems", "10", "--untargeted")
     assert done["job"]["state"] == "done"
     [sparred] = done["sparred"]
-    assert 0 < sparred["wrong"] <= sparred["asked"] == 30
+    assert 0 < sparred["wrong"] <= sparred["asked"] == 10
     assert sparred["rows"] == 3 * sparred["wrong"]
     [run] = done["runs"]
     assert (run["state"], run["priority"]) == ("queued", "high")
@@ -58,17 +75,19 @@ def test_every_wrong_answer_becomes_three_rows_and_a_run_of_high_priority(home: 
     problems = [correction.read(row.messages[-2].content).problem for row in rows]  # type: ignore[union-attr]
     assert eval_hashes(iter(problems)).isdisjoint(hashes)
     assert {row.tags["type"] for row in rows} == set(correction.TYPES)
-    again = realm_json(home, "skill", "spar", "bin", "--problems", "30", "--untargeted")
+    again = realm_json(home, "skill", "spar", "bin", "--problems", "10", "--untargeted")
     assert again["job"] == done["job"]
     assert len(realm_json(home, "queue", "list")) == len(
         {job["id"] for job in realm_json(home, "queue", "list")}
     )
 
 
-def test_rows_of_an_older_checkpoint_are_dropped_and_the_next_ones_are_trained(home: Path) -> None:
-    before = realm_json(home, "skill", "spar", "bin", "--problems", "31", "--untargeted")
+def test_rows_of_an_older_checkpoint_are_dropped_and_the_next_ones_are_trained(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = command_json(home, capsys, "skill", "spar", "bin", "--problems", "11", "--untargeted")
     # What was queued before it was trained first, so this one was done with what came of that.
-    assert before["sparred"][0]["asked"] == 31
+    assert before["sparred"][0]["asked"] == 11
     assert before["runs"][0]["state"] == "queued"
     rows = home / "more.jsonl"
     rows.write_text(chat_rows(20))
@@ -80,7 +99,8 @@ def test_rows_of_an_older_checkpoint_are_dropped_and_the_next_ones_are_trained(h
     stale = states[before["runs"][0]["id"]]
     assert stale["state"] == "dropped"
     assert "has been saved since" in stale["reason"]
-    trained = realm_json(home, "skill", "spar", "bin", "--problems", "20", "--untargeted", "--train")
+    words = ("skill", "spar", "bin", "--problems", "8", "--untargeted", "--train")
+    trained = command_json(home, capsys, *words)
     assert [run["state"] for run in trained["runs"]] == ["done"]
     shown = realm_json(home, "run", "show", trained["runs"][0]["id"])
     assert shown["checkpoints"]
@@ -93,8 +113,8 @@ def test_targeted_sparring_asks_weak_primitives_alone(home: Path) -> None:
         fence = lab.lab.ledger.fences.take("test")
         store_skill_state(lab.lab, "bin", state, fence)
     # Done here and told by the command: what takes long is to import torch in a process of its own.
-    job = carried_out_here(home, lambda lab: queue_sparring(lab, "bin", problems=25, targeted=True))
-    done = realm_json(home, "skill", "spar", "bin", "--problems", "25", "--targeted")
+    job = carried_out_here(home, lambda lab: queue_sparring(lab, "bin", problems=10, targeted=True))
+    done = realm_json(home, "skill", "spar", "bin", "--problems", "10", "--targeted")
     assert done["job"]["id"] == job.id
     assert [name for name, _, _ in done["sparred"][0]["weakest"]] == ["bitwise_xor"]
 

@@ -39,7 +39,7 @@ SUITE = {
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, one_launcher: None) -> Path:
     """A lab that has trained on one file, with a suite of its own asked after the run."""
     home = make_lab(tmp_path_factory.mktemp("lab") / "home", drills=False)
     (home / "suites").mkdir()

@@ -24,7 +24,7 @@ WORDS = ("curriculum", "trial", "--a", "equal", "--b", "preview-heavy", "--steps
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, one_launcher: None) -> Path:
     """Return a lab in which a trial was killed while it trained, and then carried to its end."""
     path = make_lab(tmp_path_factory.mktemp("trial") / "home", drills=True, rows=96)
     text = (path / "realm.yaml").read_text()

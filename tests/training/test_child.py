@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tiny_runs import chat, drills, make_job
 
 from realm.core.events import Failed
+from realm.jobs.children import Child, WarmLauncher
 from realm.jobs.tail import EventTail
+from realm.training.child import PRELOAD
 from realm.training.job import TrainJob
 
-START = """
-import sys
-from pathlib import Path
-from realm.training.child import main
-sys.exit(main(Path(sys.argv[1])))
-"""
-FORK = """
-import importlib, os, sys
-from pathlib import Path
-from realm.training.child import PRELOAD, main
-for name in PRELOAD:
-    importlib.import_module(name)
-pid = os.fork()
-if pid == 0:
-    os._exit(main(Path(sys.argv[1])))
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-"""
+ENTRY = "realm.training.child:main"
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[WarmLauncher]:
+    """Fork children from one process that has imported what they need, as a worker does."""
+    launcher = WarmLauncher(PRELOAD)
+    yield launcher
+    launcher.close()
 
 
 def _spec(job: TrainJob) -> Path:
@@ -44,23 +38,25 @@ def _kinds(job: TrainJob) -> list[str]:
     return [event.kind for event in EventTail(Path(job.events)).read()]
 
 
-def test_a_forked_child_trains_with_two_threads(tmp_path: Path) -> None:
+def _end(child: Child) -> int:
+    return asyncio.run(asyncio.wait_for(child.wait(), 60))
+
+
+def test_a_forked_child_trains_with_two_threads(warm: WarmLauncher, tmp_path: Path) -> None:
     job = make_job(tmp_path, drills(8), steps=3, threads=2)
-    done = subprocess.run(
-        [sys.executable, "-c", FORK, _spec(job)], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
+    child = warm.launch(ENTRY, _spec(job), tmp_path / "log.txt")
+    assert _end(child) == 0, (tmp_path / "log.txt").read_text()
     assert _kinds(job)[-2:] == ["checkpoint_staged", "run_finished"]
 
 
-def test_terminate_means_save_and_leave(tmp_path: Path) -> None:
+def test_terminate_means_save_and_leave(warm: WarmLauncher, tmp_path: Path) -> None:
     job = make_job(tmp_path, drills(8), steps=1_000_000, saving={"every_steps": 1_000_000})
-    child = subprocess.Popen([sys.executable, "-c", START, _spec(job)])
+    child = warm.launch(ENTRY, _spec(job), tmp_path / "log.txt")
     give_up = time.monotonic() + 60
     while _kinds(job).count("step_taken") < 3 and time.monotonic() < give_up:
         time.sleep(0.05)
-    child.send_signal(signal.SIGTERM)
-    assert child.wait(timeout=60) == 0
+    child.terminate()
+    assert _end(child) == 0, (tmp_path / "log.txt").read_text()
     assert _kinds(job)[-2:] == ["checkpoint_staged", "run_interrupted"]
 
 

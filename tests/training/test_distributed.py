@@ -61,11 +61,50 @@ def test_with_fewer_units_than_ranks_some_get_none() -> None:
     assert [[u.row for u in share] for share in shares] == [[1], [0], [], []]
 
 
+class Plain:
+    """Runs of the plain job, whole or as an adapter: each is trained once, and then only read."""
+
+    def __init__(self, folder: Path, warm: WarmLauncher) -> None:
+        self._folder, self._warm = folder, warm
+        self._made: dict[str, tuple[Runs, TrainJob]] = {}
+        self._events: dict[str, list[Event]] = {}
+
+    def job(self, parameters: Any) -> TrainJob:
+        return self._of(parameters)[1]
+
+    def alone(self, parameters: Any) -> list[Event]:
+        runs, job = self._of(parameters)
+        return self._once(f"{parameters} alone", lambda: runs.alone(job))
+
+    def together(self, parameters: Any, strategy: str) -> list[Event]:
+        """Return the events of two ranks."""
+        runs, job = self._of(parameters)
+        return self._once(f"{parameters} {strategy}", lambda: runs.together(job, 2, strategy))
+
+    def _of(self, parameters: Any) -> tuple[Runs, TrainJob]:
+        name = str(parameters)
+        if name not in self._made:
+            folder = self._folder / str(len(self._made))
+            folder.mkdir()
+            runs = Runs(folder, self._warm)
+            self._made[name] = runs, runs.job(parameters=parameters)
+        return self._made[name]
+
+    def _once(self, name: str, train: Callable[[], list[Event]]) -> list[Event]:
+        if name not in self._events:
+            self._events[name] = train()
+        return self._events[name]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, warm: WarmLauncher) -> Plain:
+    return Plain(tmp_path_factory.mktemp("plain"), warm)
+
+
 @pytest.mark.parametrize("parameters", ["full", LORA], ids=["full", "lora"])
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_ranks_train_as_one_process_does(runs: Runs, strategy: str, parameters: Any) -> None:
-    job = runs.job(parameters=parameters)
-    alone, together = runs.alone(job), runs.together(job, 2, strategy)
+def test_ranks_train_as_one_process_does(plain: Plain, strategy: str, parameters: Any) -> None:
+    alone, together = plain.alone(parameters), plain.together(parameters, strategy)
     assert losses(together) == pytest.approx(losses(alone), abs=1e-5)
     assert norms(together) == pytest.approx(norms(alone), rel=1e-4)
     assert sorted(event.kind for event in together) == sorted(event.kind for event in alone)
@@ -90,10 +129,10 @@ def test_a_sharded_model_is_loaded_by_transformers(runs: Runs) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-def test_a_sharded_adapter_is_loaded_by_peft(runs: Runs) -> None:
-    job = runs.job(parameters=LORA)
-    stage = stage_at(runs.together(job, 2, "fsdp2"), 6)
-    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(job.start), stage)
+def test_a_sharded_adapter_is_loaded_by_peft(plain: Plain) -> None:
+    stage = stage_at(plain.together(LORA, "fsdp2"), 6)
+    base = AutoModelForCausalLM.from_pretrained(plain.job(LORA).start)
+    loaded = PeftModel.from_pretrained(base, stage)
     written = load_file(stage / "adapter_model.safetensors")
     found = {name.replace(".default", ""): value for name, value in loaded.state_dict().items()}
     assert all(torch.equal(found[name], value) for name, value in written.items())
@@ -101,9 +140,8 @@ def test_a_sharded_adapter_is_loaded_by_peft(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("parameters", ["full", LORA], ids=["full", "lora"])
-def test_a_run_goes_on_with_another_number_of_processes(runs: Runs, parameters: Any) -> None:
-    job = runs.job(parameters=parameters)
-    whole = runs.alone(job)
+def test_a_run_goes_on_with_another_number_of_processes(runs: Runs, plain: Plain, parameters: Any) -> None:
+    job, whole = plain.job(parameters), plain.alone(parameters)
     three = runs.together(job, 3, "fsdp2")
     assert losses(three) == pytest.approx(losses(whole), abs=1e-5)
     from_2 = job.model_copy(update={"start": str(stage_at(three, 2))})
@@ -114,9 +152,8 @@ def test_a_run_goes_on_with_another_number_of_processes(runs: Runs, parameters: 
     assert losses(runs.alone(from_4)) == pytest.approx(losses(whole)[4:], abs=1e-5)
 
 
-def test_the_same_ranks_go_on_bit_by_bit(runs: Runs) -> None:
-    job = runs.job()
-    whole = runs.together(job, 2, "ddp")
+def test_the_same_ranks_go_on_bit_by_bit(runs: Runs, plain: Plain) -> None:
+    job, whole = plain.job("full"), plain.together("full", "ddp")
     rest = runs.together(job.model_copy(update={"start": str(stage_at(whole, 2))}), 2, "ddp")
     assert losses(rest) == losses(whole)[2:]
     for name in ("model.safetensors", "optimizer.safetensors"):
@@ -231,7 +268,7 @@ def eventually_gone(processes: Sequence[psutil.Process]) -> bool:
 
 
 def test_a_killed_rank_ends_the_run_which_goes_on_with_others(warm: WarmLauncher, runs: Runs) -> None:
-    job = runs.job(steps=40, saving={"every_steps": 10})
+    job = runs.job(steps=2000, saving={"every_steps": 2})
     launched = Launched(warm, spread(job, 2, "fsdp2"), runs.folder)
     launched.until(stages)
     ranks = launched.ranks()
@@ -242,8 +279,9 @@ def test_a_killed_rank_ends_the_run_which_goes_on_with_others(warm: WarmLauncher
     assert [failure.error for failure in failures] == ["ChildDiedError"]
     assert "rank 1 of 2 (the first is 0) of run was killed by signal 9" in failures[0].what
     saved = stages(launched.events)[-1]
-    rest = runs.together(job.model_copy(update={"start": saved.stage}), 3, "ddp")
-    alone = runs.alone(job.model_copy(update={"events": str(runs.folder / "alone.jsonl")}))
+    brief = runs.job(steps=saved.step + 4)
+    rest = runs.together(brief.model_copy(update={"start": saved.stage}), 3, "ddp")
+    alone = runs.alone(brief.model_copy(update={"events": str(runs.folder / "alone.jsonl")}))
     assert losses(rest) == pytest.approx(losses(alone)[saved.step :], abs=1e-4)
 
 

@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from realm import Realm
-from realm.core.errors import ChildDiedError, RefusedError
+from realm.core.errors import ChildDiedError, RealmError, RefusedError
 from realm.core.events import RunPredicted, StepTaken
+from realm.flows.drystep import measure
 from realm.flows.estimate import Asked, answer, check_run
 from realm.flows.home import Home
 from realm.flows.learnt import taught
@@ -19,7 +20,7 @@ from realm.models.files import save
 from realm.models.tokenizer import train_tokenizer
 from realm.training import hardware, shapes
 from realm.training.calibration import Prediction
-from realm.training.estimate import PROCESS_BYTES
+from realm.training.estimate import PROCESS_BYTES, Plan
 from realm.training.job import RowsFile, TrainJob
 from realm.training.recipe import Recipe
 
@@ -129,7 +130,7 @@ def test_ranks_are_not_tried_dry(tmp_path: Path) -> None:
     assert "no step was measured: several processes are not tried dry" in told.basis
 
 
-def test_a_dry_step_that_nobody_asked_for_may_fail(tmp_path: Path) -> None:
+def test_a_dry_step_that_nobody_asked_for_may_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model").mkdir()
     config = {"model_type": "qwen3", "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 1}
     config |= {
@@ -140,6 +141,17 @@ def test_a_dry_step_that_nobody_asked_for_may_fail(tmp_path: Path) -> None:
     }
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
     asked = Asked(recipe="spark", model=tmp_path / "model")  # it has no weights
+    tried: list[RealmError] = []
+
+    def once(plan: Plan, model: Path | None) -> NoReturn:
+        """Try the step in a real process the first time, and fail the same way from then on."""
+        if not tried:
+            with pytest.raises(RealmError) as failed:
+                measure(plan, model)
+            tried.append(failed.value)
+        raise tried[0]
+
+    monkeypatch.setattr("realm.flows.estimate.measure", once)
     told = answer(asked, Home(tmp_path))
     assert told.measured is None
     assert any("the measured step failed" in line for line in told.basis)

@@ -16,6 +16,7 @@ from realm.jobs.children import WarmLauncher
 from realm.jobs.tail import EventTail
 from realm.models.files import save
 from realm.storage.store import Store
+from realm.training.child import PRELOAD
 from realm.training.job import TrainJob
 from realm.training.rank import SPEC
 from training import tiny_runs
@@ -25,13 +26,16 @@ HERE = Path(__file__).parent
 SMALL = {"batch_rows": 5, "steps": 6, "memory": {"tokens_at_once": 60}, "saving": {"every_steps": 2}}
 """Several packs a step, not as many on every rank; of 11 rows the third step has only one."""
 
+IMPORTED = (*PRELOAD, "realm.training.agent", "realm.training.distributed", "torch.distributed.launcher.api")
+"""What ranks and their agent need: imported once, not by every one of them."""
+
 
 @contextmanager
 def zygote() -> Iterator[WarmLauncher]:
     """Start children that find the modules of these tests."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), before]))
-    launcher = WarmLauncher(["realm.models", "realm.training.engine", "realm.training.agent", "peft"])
+    launcher = WarmLauncher(IMPORTED)
     yield launcher
     launcher.close()
     if before is None:
