@@ -26,6 +26,10 @@ def test_init_makes_a_realm_once(tmp_path: Path) -> None:
     assert (Path(made["home"]) / "realm.yaml").is_file()
     again = realm(None, "init", str(tmp_path / "lab"))
     assert (again.returncode, "already a realm" in again.stderr) == (1, True)
+    named = json.loads(realm(tmp_path / "named", "init", "--json").stdout)
+    assert named["home"] == str(tmp_path / "named")
+    twice = realm(tmp_path / "one", "init", str(tmp_path / "other"))
+    assert (twice.returncode, "two folders" in twice.stderr) == (2, True)
 
 
 def test_a_new_realm_has_a_status_and_nothing_else(tmp_path: Path) -> None:

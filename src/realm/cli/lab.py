@@ -15,6 +15,7 @@ from realm.cli.options import Options
 from realm.cli.output import ago, print_json, print_line
 from realm.cli.play import show_events
 from realm.core.clock import utc_now
+from realm.core.errors import UsageError
 
 if TYPE_CHECKING:
     from realm.flows.reconcile import Reconciled
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def init(
     ctx: typer.Context,
-    path: Path = typer.Argument(Path("."), help="The new realm's folder."),
+    path: Path | None = typer.Argument(None, help="The new realm's folder; else --home, or this one."),
     template: str = typer.Option("dio", help="What to start from."),
 ) -> None:
     """Create a realm: one folder with its config, inbox and vault.
@@ -46,12 +47,15 @@ def init(
     from realm.lab import Realm
 
     options: Options = ctx.obj
-    with Realm.create(path, template) as realm:
+    if path is not None and options.home is not None:
+        raise UsageError(f"two folders for one realm: {path} and --home {options.home}", hint="give one")
+    folder = path or options.home or Path()
+    with Realm.create(folder, template) as realm:
         root = realm.home.root
     if options.json:
         print_json({"home": str(root), "template": template})
     else:
-        print_line(f"A realm lives in {root} now.\nNext: cd {path} && realm up")
+        print_line(f"A realm lives in {root} now.\nNext: cd {folder} && realm up")
 
 
 def up(ctx: typer.Context) -> None:
