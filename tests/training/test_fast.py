@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -103,6 +104,22 @@ def test_the_heads_gradients_are_the_derivatives(rows_a_tile: int, monkeypatch: 
         return fast_head.token_log_probs(hidden, weight, targets_M)
 
     assert torch.autograd.gradcheck(log_probs, (hidden_MC, weight_VC))
+
+
+def test_a_loss_that_is_only_looked_at_costs_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[bool, ...]] = []
+
+    class Noted(fast_head._Gradients):
+        def __init__(self, needed: tuple[bool, ...], sides: Any) -> None:
+            asked.append(needed)
+            super().__init__(needed, sides)
+
+    monkeypatch.setattr(fast_head, "_Gradients", Noted)
+    model, batch = fitted(build()), pack(rows([5, 9]))
+    with torch.no_grad():
+        looked_at = fast_loss(model, batch)
+    assert torch.equal(looked_at, fast_loss(model, batch))
+    assert asked == [(False, False), (True, True)]
 
 
 def test_going_backward_twice_says_what_to_do() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny_runs import chat, drills, qwen3, tokenizer
+from tiny_runs import chat, drills, losses, make_job, make_start, qwen3, run, tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from realm.core.events import MaskingProven
 from realm.core.records import Example, Message
 from realm.models.chat import encode_many
 from realm.models.encodings import Encoded
@@ -146,3 +148,31 @@ def test_a_model_that_knows_one_attention_alone_is_refused_and_not_ended() -> No
     found = prove_isolation(model, rows, alone, [1, 2, 3, 4])
     assert isinstance(found, Leak)
     assert "gemma2" in str(found.error())
+
+
+WINDOW = 64
+LONG_ROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 1e4,
+    "short_factor": [1.0] * 8,
+    "long_factor": [4.0] * 8,
+    "original_max_position_embeddings": WINDOW,
+}
+
+
+@pytest.mark.parametrize("beyond", [False, True])
+def test_rows_beyond_the_window_of_their_frequencies_are_trained_apart(tmp_path: Path, beyond: bool) -> None:
+    """Such rows are not among those that are compared: they turn their whole pack otherwise."""
+    model = _model("llama", rope_parameters=LONG_ROPE, max_position_embeddings=4 * WINDOW)
+    rows = [chat("a b", "c d"), chat("c", "d"), chat("b", "a"), chat("a " * (80 if beyond else 8), "b c")]
+    make_start(tmp_path / "start", model)
+    job = make_job(tmp_path, rows, batch_rows=4, steps=1, max_tokens=256)
+    reference = AutoModelForCausalLM.from_pretrained(job.start, dtype=torch.float32)
+    encoded = encode_many(tokenizer(), rows, 256)
+    assert (max(len(row.ids) for row in encoded) > WINDOW) is beyond
+    alone, trained = sum(single_losses(reference, encoded)), sum(row.trained.sum() for row in encoded)
+    events = run(job)
+    [proven] = [event for event in events if isinstance(event, MaskingProven)]
+    assert proven.packed is not beyond
+    assert ("rows of more than 64 tokens" in " ".join(proven.checks)) is beyond
+    assert losses(events) == pytest.approx([alone / trained], rel=1e-5)

@@ -18,7 +18,7 @@ from realm.training.recipe import Rules
 from realm.training.rows import Rows
 from realm.training.trainee import Trainee
 from realm.training.trimming import trim_last_layer
-from realm.training.unpacked import set_apart
+from realm.training.unpacked import set_apart, window_of_frequencies
 from realm.training.world import World
 
 
@@ -49,7 +49,9 @@ def prove(trainee: Trainee, method: Method, rows: Rows, rules: Rules, world: Wor
     # The fast decoder takes no layer's own way, which is what these two rules change.
     if rules.compile or rules.memory.recompute_layers or not fast.fit(trainee.model):
         trim_last_layer(trainee.model)
-    found = prove_isolation(trainee.model, sequences, alone, numbers, world)
+    found = _turned_together(trainee, method, rows, rules) or prove_isolation(
+        trainee.model, sequences, alone, numbers, world
+    )
     packed = not isinstance(found, Leak)
     if isinstance(found, Leak):
         set_apart(trainee.model)
@@ -62,6 +64,18 @@ def prove(trainee: Trainee, method: Method, rows: Rows, rules: Rules, world: Wor
     if rules.memory.recompute_layers:
         recompute_layers(trainee.model, rules.memory.recompute_layers)
     return Proof((*checks, *found), packed)
+
+
+def _turned_together(trainee: Trainee, method: Method, rows: Rows, rules: Rules) -> Leak | None:
+    """Tell of rows so long that they would change the positions of others; none are computed to see it."""
+    config = text_config(trainee.model)
+    window = window_of_frequencies(config)
+    if window is None or rules.max_tokens <= window:
+        return None
+    if not method.generates and all(len(each.ids) <= window for row in rows.sequences for each in row):
+        return None
+    what = f"rows of more than {window} tokens change how the positions of all rows beside them are turned"
+    return Leak(what, config.model_type)
 
 
 def _sampled(trainee: Trainee, method: Method, rows: Rows, world: World) -> list[Unit]:

@@ -48,6 +48,18 @@ def set_apart(model: PreTrainedModel) -> None:
         module.__dict__.pop("forward", None)
 
 
+def window_of_frequencies(config: Any) -> int | None:
+    """Return beyond how many tokens a row turns all rows beside it by other frequencies; none where never.
+
+    Of rotary embeddings of the kind "longrope" transformers chooses one set of frequencies a pass, by its
+    largest position. Of the kind "dynamic" it does so beyond the context, where no rows are.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope] if "rope_type" in rope else [kind for kind in rope.values() if isinstance(kind, dict)]
+    long = [kind for kind in kinds if kind.get("rope_type") == "longrope"]
+    return min((kind["original_max_position_embeddings"] for kind in long), default=None)
+
+
 def _own(inner: Any) -> str:
     """Return the attention that a model of this build is loaded with."""
     return "sdpa" if inner._supports_sdpa else "eager"

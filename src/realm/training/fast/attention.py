@@ -29,7 +29,7 @@ LONG = 384
 QUERIES_AT_ONCE = 128
 """Of a long row, unless its scores are too many."""
 SCORES_AT_ONCE = 1 << 20
-"""Scores that are held at a time, in fp32 4 MiB."""
+"""Scores that are held at a time, in fp32 4 MiB; more where 32 queries of one row have more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The whole decoder as one autograd function: embedding, layers, last norm.
 
 The last layer is computed only where something is predicted, but for its keys and values. Not
-covered: gradients of gradients, and going through one pass backward twice.
+covered: gradients of gradients, going through one pass backward twice, and `torch.autograd.grad` by an
+embedding that is tied to the head, whose gradient is complete in `.grad` alone.
 
 Shapes: N tokens, M places that predict, C hidden size, V vocabulary.
 """

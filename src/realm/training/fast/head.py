@@ -61,6 +61,8 @@ def cross_entropy_sum(
     hidden_MC: torch.Tensor, weight_VC: torch.Tensor, targets_M: torch.Tensor, weights_M: torch.Tensor
 ) -> torch.Tensor:
     """Return the weighted sum of cross-entropies in nats."""
+    if not torch.is_grad_enabled():  # which the function below is not told
+        hidden_MC, weight_VC = hidden_MC.detach(), weight_VC.detach()
     loss: torch.Tensor = _CrossEntropySum.apply(  # type: ignore[no-untyped-call]
         hidden_MC, weight_VC, targets_M, weights_M
     )
