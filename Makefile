@@ -31,8 +31,9 @@ play: $(VENV)/.ready  ## Take a blank model to a promoted champion, on the scree
 test: $(VENV)/.ready-test  ## The tests (under 12 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-long: $(VENV)/.ready-test  ## The long tests: ten seeds of `realm play`, big fuzzing
+test-long: $(VENV)/.ready-test  ## The long tests: ten seeds of `realm play`, big fuzzing; then all tests, with properties drawn anew
 	$(BIN)/python -m pytest -m slow --timeout 3600 -s
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --hypothesis-profile=default
 
 chaos: $(VENV)/.ready-test  ## Kill everything at random points, and at every system call of a save
 	$(BIN)/python -m pytest -m chaos --timeout 1800 -s
