@@ -14,16 +14,16 @@ import pytest
 from realm import Realm
 from realm.cli.main import run
 from realm.core.errors import StateError
-from realm.core.events import Event, StepTaken
+from realm.core.events import Event, RunPredicted, StepTaken
 from realm.core.hashing import hash_bytes
 from realm.core.records import Priority
-from realm.flows import carrying
+from realm.flows import carrying, control
 from realm.flows.carrying import before, carried_out
 from realm.flows.context import Lab
 from realm.flows.runs import TRAIN
 from realm.flows.suites import finish
 from realm.flows.train import plan_training
-from realm.jobs.queue import Job, JobState
+from realm.jobs.queue import Job, JobState, Request
 from realm.jobs.tail import EventLog
 from realm.ledger.records import NewCheckpoint
 from realm.storage.lock import HomeLock
@@ -192,6 +192,30 @@ def test_a_run_that_the_lab_left_before_it_began_is_carried_out_here(
     lab.watchers.append(watch)
     assert carried_out(lab, queued).state is JobState.DONE
     assert [event.step for event in seen if isinstance(event, StepTaken)] == [7, 1]
+
+
+@pytest.mark.parametrize(("ask", "state"), [(control.pause, JobState.PAUSED), (control.stop, JobState.DONE)])
+def test_what_is_asked_of_a_run_before_its_process_listens_is_heeded(
+    lab: Lab, tmp_path: Path, ask: Callable[[Lab, str], Job], state: JobState
+) -> None:
+    """As after a lab was ended with Ctrl-C, and its run was paused or stopped before the next start."""
+    rows = tmp_path / "mine.jsonl"
+    rows.write_text(chat_rows(40))
+    queued = plan_training(lab, str(rows))
+
+    def watch(event: Event) -> None:
+        if isinstance(event, RunPredicted) and lab.queue.get(queued.id).request is Request.NONE:
+            ask(lab, queued.id)
+
+    lab.watchers.append(watch)
+    assert carry_out_here(lab, queued.id).state is state
+    run = lab.ledger.runs.get(queued.id)
+    assert run.outcome == (None if state is JobState.PAUSED else "stopped")
+    lab.watchers.clear()
+    if state is JobState.PAUSED:
+        control.resume(lab, queued.id)
+        assert carry_out_here(lab, queued.id).state is JobState.DONE
+        assert lab.ledger.runs.get(queued.id).outcome == "done"
 
 
 def test_a_command_names_the_jobs_that_come_first(

@@ -27,9 +27,9 @@ def train(
 ) -> None:
     """Train the hero on a file or a dataset, live on the screen.
 
-    Where the lab is up (`realm up`) it does the work; else this command does. Ctrl-C leaves a run that
-    can be gone on with: queue it again with `realm queue retry RUN`, or start the lab. The exit code is 1
-    where the run failed, 4 where the lab went down before it ended.
+    Where the lab is up (`realm up`) it does the work; else this command does. Ctrl-C then ends it at its
+    last checkpoint, where `realm up` goes on, and so does the next `realm train` before its own run. The
+    exit code is 1 where the run failed, 4 where the lab went down before it ended.
 
     Example: realm train chats.jsonl --recipe study
     """

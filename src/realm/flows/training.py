@@ -125,8 +125,15 @@ async def _train(
     lab.ledger.runs.update(run.id, fence=fence, started_at=began, start=run.start or start.hash)
     run = lab.ledger.runs.get(run_id)
     interrupted: list[RunInterrupted] = []
+    heard = False
+
+    def asked() -> Request:
+        # A child that has told nothing may not listen yet, and SIGTERM would kill it.
+        return request() if heard else Request.NONE
 
     def on_event(event: Event) -> None:
+        nonlocal heard
+        heard = True
         if isinstance(event, CheckpointStaged):
             record = publish_checkpoint(lab, event, run=run.id, fence=fence)
             lab.ledger.runs.update(run.id, fence=fence, step=record.step)
@@ -150,7 +157,7 @@ async def _train(
     launched = LAUNCHERS.build(job.recipe.rules.launcher)
     with RunWatch(supervisor, run) as watch:
         await supervisor.follow(
-            launched.entry, job, run.id, on_event=on_event, request=request, tick=watch.tick
+            launched.entry, job, run.id, on_event=on_event, request=asked, tick=watch.tick
         )
         await watch.finished()
     if not interrupted:
