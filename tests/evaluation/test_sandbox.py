@@ -103,7 +103,7 @@ def test_a_fork_bomb_stays_within_its_processes(sandbox: Sandbox) -> None:
 
 def test_another_sandbox_takes_none_of_its_processes(sandbox: Sandbox) -> None:
     if os.getuid() != 0 and sandbox.isolation.plan == "bare":
-        pytest.skip("without root and namespaces the limit counts both")
+        pytest.skip("LOUD: without root and namespaces the limit counts both")
     waiting = (
         "import os, time\nopen('begun', 'w').close()\n"
         "while not os.path.exists('go'): time.sleep(0.01)\n"

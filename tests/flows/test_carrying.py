@@ -17,8 +17,8 @@ from realm.core.errors import StateError
 from realm.core.events import Event, RunPredicted, StepTaken
 from realm.core.hashing import hash_bytes
 from realm.core.records import Priority
-from realm.flows import carrying, control
-from realm.flows.carrying import before, carried_out
+from realm.flows import control
+from realm.flows.carrying import before, carried_out, carry_out
 from realm.flows.context import Lab
 from realm.flows.runs import TRAIN
 from realm.flows.suites import finish
@@ -27,7 +27,7 @@ from realm.jobs.queue import Job, JobState, Request
 from realm.jobs.tail import EventLog
 from realm.ledger.records import NewCheckpoint
 from realm.storage.lock import HomeLock
-from tiny_lab import REALM, carry_out_here, chat_rows, make_lab
+from tiny_lab import REALM, chat_rows, make_lab
 
 
 @pytest.fixture
@@ -175,10 +175,9 @@ def test_a_run_whose_lab_went_down_is_not_called_done(lab: Lab, held: HomeLock, 
 
 
 def test_a_run_that_the_lab_left_before_it_began_is_carried_out_here(
-    lab: Lab, held: HomeLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, held: HomeLock, tmp_path: Path, one_launcher: None
 ) -> None:
     """As when two train at once, and the first has done its own."""
-    monkeypatch.setattr(carrying, "carry_out", carry_out_here)  # with the launcher of all tests
     rows = tmp_path / "mine.jsonl"
     rows.write_text(chat_rows(3))
     queued = plan_training(lab, str(rows))
@@ -196,7 +195,7 @@ def test_a_run_that_the_lab_left_before_it_began_is_carried_out_here(
 
 @pytest.mark.parametrize(("ask", "state"), [(control.pause, JobState.PAUSED), (control.stop, JobState.DONE)])
 def test_what_is_asked_of_a_run_before_its_process_listens_is_heeded(
-    lab: Lab, tmp_path: Path, ask: Callable[[Lab, str], Job], state: JobState
+    lab: Lab, tmp_path: Path, one_launcher: None, ask: Callable[[Lab, str], Job], state: JobState
 ) -> None:
     """As after a lab was ended with Ctrl-C, and its run was paused or stopped before the next start."""
     rows = tmp_path / "mine.jsonl"
@@ -208,13 +207,13 @@ def test_what_is_asked_of_a_run_before_its_process_listens_is_heeded(
             ask(lab, queued.id)
 
     lab.watchers.append(watch)
-    assert carry_out_here(lab, queued.id).state is state
+    assert carry_out(lab, queued.id).state is state
     run = lab.ledger.runs.get(queued.id)
     assert run.outcome == (None if state is JobState.PAUSED else "stopped")
     lab.watchers.clear()
     if state is JobState.PAUSED:
         control.resume(lab, queued.id)
-        assert carry_out_here(lab, queued.id).state is JobState.DONE
+        assert carry_out(lab, queued.id).state is JobState.DONE
         assert lab.ledger.runs.get(queued.id).outcome == "done"
 
 
