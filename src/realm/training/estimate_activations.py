@@ -20,9 +20,9 @@ PIECES = (1024, 256, 128)
 """Rows that the fast head multiplies at a time in bf16."""
 _PLAIN_LOGITS = 3
 """Matrices of logits in fp32 that the plain head's backward pass holds."""
-SOFTMAX_AT_ONCE = 1 << 21
+SOFTMAX_AT_ONCE = 1 << 20
 """Rounded logits that the fast head brings to fp32 at a time."""
-WEIGHTS_AT_ONCE = 1 << 22
+WEIGHTS_AT_ONCE = 1 << 21
 """Rounded values that it adds to its weight's gradient at a time."""
 SCORES_AT_ONCE = 1 << 20
 """Scores that the fast decoder's attention holds at a time."""

@@ -36,10 +36,10 @@ LOGITS_AT_ONCE = 3 << 23
 """Logits of one tile (96 MiB in fp32, half of it in bf16). Fewer rows make slower products."""
 ROWS_AT_ONCE = 1024
 """Rows of one tile; more of them make no faster products."""
-_SOFTMAX_AT_ONCE = 1 << 21
-"""Rounded logits whose softmax is computed at a time (8 MiB in fp32)."""
-_WEIGHTS_AT_ONCE = 1 << 22
-"""Rounded numbers that are added to the weight's gradient at a time (8 MiB)."""
+_SOFTMAX_AT_ONCE = 1 << 20
+"""Rounded logits whose softmax is computed at a time (4 MiB in fp32: what stays in a cache)."""
+_WEIGHTS_AT_ONCE = 1 << 21
+"""Rounded numbers that are added to the weight's gradient at a time (4 MiB)."""
 
 
 def fits(head: Any, hidden_MC: torch.Tensor) -> bool:
