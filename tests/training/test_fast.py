@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -22,7 +24,6 @@ from tiny_decoders import (
     rows,
     weights_of,
 )
-from transformers import PreTrainedModel, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from realm.core.errors import StateError
 from realm.models.adapters import decoder
@@ -30,7 +31,8 @@ from realm.training import fast, forward
 from realm.training.attention import use_packed
 from realm.training.batching import pack
 from realm.training.fast import head as fast_head
-from realm.training.memory import recompute_layers
+from realm.training.fast import kernels
+from realm.training.fast.buffers import Buffers, Pool, Scratch
 
 # Of PEFT (0.21), which still asks transformers by the old name.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -177,6 +179,130 @@ def test_passes_may_overlap_and_gradients_add_up() -> None:
     assert_equal_gradients(model, reference, 1e-5)
 
 
+@pytest.mark.parametrize("lora", [False, True])
+def test_passes_in_inference_mode_leave_memory_that_training_can_use(lora: bool) -> None:
+    small, large = pack(rows([5, 9])), pack(rows([9, 30, 30]))
+    model, reference = (adapted(build()) if lora else build() for _ in range(2))
+    fitted(model)
+    with torch.inference_mode():
+        forward.token_log_probs(model, small)  # the first memory of all
+    fast_loss(model, small).backward()
+    with torch.inference_mode():
+        forward.token_log_probs(model, large)  # memory grows
+    fast_loss(model, large).backward()
+    with torch.inference_mode():
+        looked_at = fast_loss(model, large)
+    assert torch.equal(looked_at, fast_loss(model, large))
+    for batch in (small, large):
+        (-plainly(reference, batch) @ weights_of(batch)).backward()
+    assert_equal_gradients(model, reference, 1e-5)
+
+
+@pytest.mark.parametrize("step", ["swiglu", "swiglu_backward"])
+def test_a_pass_that_breaks_off_leaves_nothing_behind(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    batch, model, fresh = pack(rows(LENGTHS["mixed"])), fitted(build()), fitted(build())
+    fast_loss(model, pack(rows([50, 50]))).backward()  # so that all memory is there
+    model.zero_grad()
+    with monkeypatch.context() as patched:
+        patched.setattr(kernels, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fast_loss(model, batch).backward()
+    model.zero_grad()  # the head's, which is there already
+    for each in (model, fresh):
+        fast_loss(each, batch).backward()
+    assert_equal_gradients(model, fresh, 0.0)
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("lora", [False, True])
+def test_nothing_is_read_that_was_freed_or_never_written(
+    lora: bool, rounded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, frame, give_back = Scratch.take, Scratch.frame, Pool.give_back
+
+    def spoilt(scratch: Scratch, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
+        return take(scratch, *shape, dtype=dtype).fill_(torch.nan)
+
+    @contextmanager
+    def left(scratch: Scratch) -> Iterator[None]:
+        with frame(scratch):
+            begin = scratch._used
+            yield
+            scratch._flat[begin : scratch._used].fill_(torch.nan)
+
+    def idle(pool: Pool, buffers: Buffers) -> None:
+        for memory in buffers._flat.values():
+            memory.fill_(torch.nan)
+        give_back(pool, buffers)
+
+    def trained() -> Any:
+        model = fitted(adapted(build()) if lora else build())
+        for batch in (pack(rows([5, 9])), pack(rows([9, 30, 30])), pack(rows(LENGTHS["mixed"]))):
+            with torch.autocast("cpu", torch.bfloat16, enabled=rounded):
+                loss = fast_loss(model, batch)
+            loss.backward()
+        return model
+
+    expected = trained()
+    monkeypatch.setattr(Scratch, "take", spoilt)
+    monkeypatch.setattr(Scratch, "frame", left)
+    monkeypatch.setattr(Pool, "give_back", idle)
+    assert_equal_gradients(trained(), expected, 0.0)
+
+
+def test_passes_that_never_go_backward_change_no_other() -> None:
+    batch, model, fresh = pack(rows(LENGTHS["mixed"])), fitted(build()), fitted(build())
+    waiting = fast_loss(model, pack(rows([9, 30], 1)))
+    dropped = fast_loss(model, batch)
+    loss = fast_loss(model, batch)
+    del dropped
+    loss.backward()
+    fast_loss(fresh, batch).backward()
+    assert waiting.requires_grad
+    assert_equal_gradients(model, fresh, 0.0)
+
+
+def test_a_weight_that_is_written_to_in_between_is_refused_as_torch_does() -> None:
+    model = fitted(adapted(build()))
+    loss = fast_loss(model, pack(rows([5, 9])))
+    with torch.no_grad():
+        decoder(model).layers[0].mlp.up_proj.base_layer.weight.add_(0.1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_the_backward_pass_knows_which_adapters_were_on(rounded: bool) -> None:
+    batch = pack(rows(LENGTHS["mixed"]))
+
+    def found(*, off_in_between: bool) -> Any:
+        model = fitted(adapted(build()).requires_grad_(True))
+        with model.disable_adapter(), torch.autocast("cpu", torch.bfloat16, enabled=rounded):
+            model.base_model.requires_grad_(True)
+            without = fast_loss(model, batch)
+            if off_in_between:
+                without.backward()
+        model.requires_grad_(True)
+        if not off_in_between:
+            without.backward()
+        return model
+
+    assert_equal_gradients(found(off_in_between=False), found(off_in_between=True), 0.0)
+
+
+def test_a_pass_with_the_adapter_off_in_between_changes_nothing() -> None:
+    batch, model, fresh = pack(rows(LENGTHS["mixed"])), fitted(adapted(build())), fitted(adapted(build()))
+    loss = fast_loss(model, batch)
+    with torch.no_grad(), model.disable_adapter():
+        forward.token_log_probs(model, pack(rows([40, 3], 4)))
+    loss.backward()
+    fast_loss(fresh, batch).backward()
+    assert_equal_gradients(model, fresh, 0.0)
+
+
 def test_frozen_parts_get_no_gradient() -> None:
     model, reference = build(), build()
     for each in (model, reference):
@@ -219,6 +345,7 @@ def test_a_copy_computes_with_its_own_weights() -> None:
         model.model.norm.weight.mul_(2)
     assert torch.equal(forward.token_log_probs(other, batch), before)
     assert not torch.allclose(forward.token_log_probs(model, batch), before)
+    assert fast.takes_packs(other)
     forward.predictions(other, batch).sum().backward()
     assert other.model.embed_tokens.weight.grad.layout is torch.strided
     assert model.model.embed_tokens.weight.grad is None
@@ -230,56 +357,3 @@ def test_calls_without_packs_run_the_models_own_code() -> None:
     before = model(input_ids=ids).logits
     assert fast.fit(model)
     assert torch.equal(model(input_ids=ids).logits, before)
-
-
-@pytest.mark.parametrize("afterwards", ["recomputed", "autocast to fp16"])
-def test_what_comes_up_after_fitting_goes_the_plain_way(afterwards: str) -> None:
-    batch = pack(rows(LENGTHS["mixed"]))
-    model = fitted(build())
-    if afterwards == "recomputed":
-        recompute_layers(model, 1)
-    with torch.autocast("cpu", dtype=torch.float16, enabled=afterwards == "autocast to fp16"):
-        hidden_MC = forward.predictions(model, batch)
-    assert type(hidden_MC.grad_fn).__name__ == "IndexSelectBackward0"
-
-
-def _moe() -> PreTrainedModel:
-    return Qwen3MoeForCausalLM(
-        Qwen3MoeConfig(
-            vocab_size=VOCABULARY,
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            head_dim=8,
-            moe_intermediate_size=8,
-            num_experts=2,
-            num_experts_per_tok=1,
-        )
-    )
-
-
-def _hooked() -> PreTrainedModel:
-    model = build()
-    model.model.layers[0].mlp.register_forward_hook(lambda *_: None)
-    return model
-
-
-UNKNOWN = {
-    "sliding window": lambda: build("qwen2", use_sliding_window=True, sliding_window=8, max_window_layers=0),
-    "attention dropout": lambda: build(attention_dropout=0.1),
-    "another activation": lambda: build(hidden_act="gelu"),
-    "half precision": lambda: build(dtype=torch.bfloat16),
-    "experts": _moe,
-    "listeners": _hooked,
-    "adapter dropout": lambda: adapted(build(), lora_dropout=0.1),
-    "DoRA": lambda: adapted(build(), use_dora=True),
-    "adapter biases": lambda: adapted(build("llama-biases"), lora_bias=True),
-}
-
-
-@pytest.mark.parametrize("why", UNKNOWN)
-def test_models_it_does_not_know_are_left_alone(why: str) -> None:
-    model = UNKNOWN[why]()
-    assert not fast.fit(model)
-    assert "forward" not in decoder(model).__dict__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -61,24 +62,41 @@ def build(name: str = "qwen3", *, dtype: torch.dtype = torch.float32, **settings
     return built.to(dtype).train()
 
 
-def adapted(model: PreTrainedModel, **settings: Any) -> Any:
+def adapted(model: PreTrainedModel, *others: str, **settings: Any) -> Any:
+    """A model with an adapter that is on, and others, each drawn for itself, that are not."""
     from peft import LoraConfig, get_peft_model
 
+    shape = LoraConfig(r=4, lora_alpha=8, target_modules=MAPS, **settings)
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        wrapped = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=MAPS, **settings))
+        wrapped = get_peft_model(model, shape)
+        for other in others:
+            wrapped.add_adapter(other, shape)
         for name, parameter in wrapped.named_parameters():
             if "lora_B" in name:  # zeros at birth, which would hide A's gradients
                 torch.nn.init.normal_(parameter, std=0.1)
     return wrapped
 
 
-def rows(lengths: Sequence[int], seed: int = 0) -> list[Encoded]:
+def with_exact_norms(model: Any) -> Any:
+    """A reference in double precision, where transformers' norms would round to single."""
+
+    def forward(norm: Any, x: torch.Tensor) -> torch.Tensor:
+        scaled: torch.Tensor = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + norm.variance_epsilon)
+        return scaled * norm.weight
+
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            module.forward = MethodType(forward, module)
+    return model
+
+
+def rows(lengths: Sequence[int], seed: int = 0, vocabulary: int = VOCABULARY) -> list[Encoded]:
     draw = random.Random(seed)
     found = []
     for length in lengths:
         weights = [0.0, *(float(draw.random() < 0.5) for _ in range(length - 2)), 1.0]
-        ids = [draw.randrange(VOCABULARY) for _ in range(length)]
+        ids = [draw.randrange(vocabulary) for _ in range(length)]
         found.append(Encoded(np.array(ids, np.int32), np.array(weights, np.float32), 1, length))
     return found
 

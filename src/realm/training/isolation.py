@@ -27,6 +27,7 @@ from transformers import PreTrainedModel
 from realm.core.errors import DivergedError, MaskingError
 from realm.models.adapters import decoder, text_config
 from realm.models.encodings import Encoded
+from realm.training import fast
 from realm.training.batching import Batch, laid, pack
 from realm.training.forward import row_losses, token_log_probs
 from realm.training.method import Loss
@@ -145,8 +146,11 @@ def _leak(model: PreTrainedModel, rows: Sequence[Encoded], packed: Sequence[floa
 def _reach(model: PreTrainedModel, rows: Sequence[Encoded], world: World) -> float | None:
     """Return the largest gradient of a row's loss by another row's embeddings; None where none is told.
 
-    What is no number counts as infinite.
+    What is no number counts as infinite. The fast way computes without the embedding's module, which is
+    where embeddings are taken from.
     """
+    if fast.takes_packs(model):
+        return None
     batch = pack(rows, model.device)
     reach, row_of_N = 0.0, torch.tensor([i for i in laid(rows) for _ in rows[i].ids[1:]], device=model.device)
     for index in range(len(rows)):
@@ -163,9 +167,10 @@ def _reach(model: PreTrainedModel, rows: Sequence[Encoded], world: World) -> flo
 def _derivable(
     model: PreTrainedModel, batch: Batch, row: int, world: World
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Return a row's loss, and the embeddings of all rows that it was computed from; none from the fast way.
+    """Return a row's loss, and the embeddings of all rows that it was computed from.
 
-    A pass for each row, since sharded weights are there for one backward pass alone.
+    There are none where the model does not call its embedding's module. A pass for each row, since sharded
+    weights are there for one backward pass alone.
     """
     inner: Any = decoder(model)
     embedded = list[torch.Tensor]()

@@ -7,11 +7,12 @@ autocast to bf16 they round what they multiply, and nothing else (`products`). T
 (transformers' modules with packed attention) is the reference for both.
 
 Not covered, and left to the plain path: GPUs, weights in half precision, fp16, gradient checkpointing,
-dropout, sliding windows, mixtures of experts, quantised weights, and every adapter but plain LoRA.
+dropout, sliding windows, mixtures of experts, quantised weights, every adapter but plain LoRA, and models
+whose modules somebody listens to, or exchanged since they were fitted.
 """
 
 from __future__ import annotations
 
-from realm.training.fast.build import computes, fit
+from realm.training.fast.build import computes, fit, takes_packs
 
-__all__ = ["computes", "fit"]
+__all__ = ["computes", "fit", "takes_packs"]

@@ -28,7 +28,7 @@ class Buffers:
         size, key = math.prod(shape), (name, dtype or self._dtype)
         if key not in self._flat or self._flat[key].numel() < size:
             self._flat.pop(key, None)  # freed first, so that both never exist at once
-            self._flat[key] = torch.empty(size, dtype=key[1])
+            self._flat[key] = _memory(size, key[1])
         return self._flat[key][:size].view(shape)
 
 
@@ -54,7 +54,7 @@ class Scratch:
             self._used = begin
             if begin == 0 and self._most > self._flat.numel():
                 dtype, self._flat = self._flat.dtype, self._flat.new_empty(0)  # freed before the next is made
-                self._flat = torch.empty(self._most, dtype=dtype)
+                self._flat = _memory(self._most, dtype)
 
     def take(self, *shape: int, dtype: torch.dtype | None = None) -> torch.Tensor:
         """Return a matrix of this shape, holding anything; of a shorter format where one is named."""
@@ -88,3 +88,9 @@ class Pool:
     def give_back(self, buffers: Buffers) -> None:
         """Let the next pass overwrite these buffers."""
         self._idle.append(buffers)
+
+
+def _memory(size: int, dtype: torch.dtype) -> torch.Tensor:
+    # Training could not write into what inference mode makes.
+    with torch.inference_mode(False):
+        return torch.empty(size, dtype=dtype)

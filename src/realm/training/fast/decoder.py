@@ -1,8 +1,8 @@
 """The whole decoder as one autograd function: embedding, layers, last norm.
 
 The last layer is computed only where something is predicted, but for its keys and values. Not
-covered: gradients of gradients, going through one pass backward twice, and `torch.autograd.grad` by an
-embedding that is tied to the head, whose gradient is complete in `.grad` alone.
+covered: gradients of gradients, going through one pass backward twice, and `torch.autograd.grad` of a model
+that trains an embedding tied to its head: its part is added to the embedding's `.grad` whatever is asked for.
 
 Shapes: N tokens, M places that predict, C hidden size, V vocabulary.
 """
@@ -48,11 +48,12 @@ class Decoder:
         self, inputs_N: torch.Tensor, positions_N: torch.Tensor, groups: Groups, places_M: torch.Tensor
     ) -> torch.Tensor:
         """Return the last hidden states (M, C) at the places given."""
-        weights = [self._embedding.weight, self._norm.weight]
+        read = [self._norm.weight]
         for halves in self._layers:
-            weights += [weight for half in halves for weight in half.parameters()]
+            read += [weight for half in halves for weight in half.parameters()]
         # Each once: a weight that several modules share gets one gradient.
-        trained = list(dict.fromkeys(weight for weight in weights if weight.requires_grad))
+        weights = dict.fromkeys([self._embedding.weight, *read])
+        trained = [weight for weight in weights if weight.requires_grad]
         angles = self._rotary(torch.empty(0, dtype=self._kept_in), positions_N[None])
         cos_N1D, sin_N1D = (x.squeeze(0).unsqueeze(1) for x in angles)
         products = Products(self._pool.scratch, self._kept_in, asked_for(self._kept_in))
@@ -60,7 +61,7 @@ class Decoder:
         rows = Rows(groups, attention.heads, attention.key_heads, self._kept_in)
         run = Run(rows, (cos_N1D, sin_N1D), places_M, self._pool.take(), products)
         hidden_MC: torch.Tensor = _Decode.apply(  # type: ignore[no-untyped-call]
-            self, run, inputs_N, trained, *trained
+            self, run, inputs_N, trained, read, *trained
         )
         if not hidden_MC.requires_grad:
             self._pool.give_back(run.buffers)
@@ -127,9 +128,12 @@ class _Decode(torch.autograd.Function):
         run: Run,
         inputs_N: torch.Tensor,
         trained: list[nn.Parameter],
+        read: list[nn.Parameter],
         *weights: torch.Tensor,
     ) -> torch.Tensor:
         ctx.decoder, ctx.run, ctx.inputs_N, ctx.trained = decoder, run, inputs_N, trained
+        # The backward pass reads them from their modules; what is saved here tells whether they are the same.
+        ctx.save_for_backward(*read)
         with exactly():
             return decoder.forward(inputs_N, run)
 
@@ -141,6 +145,7 @@ class _Decode(torch.autograd.Function):
             raise StateError(
                 "a pass of the fast decoder can go backward once", hint="add the losses up first"
             )
+        _ = ctx.saved_tensors  # refused where one was written to in between
         with exactly():
             ctx.decoder.backward(grad_MC, ctx.inputs_N, run)
-        return (None, None, None, None, *(run.gradients.pop(weight) for weight in ctx.trained))
+        return (None, None, None, None, None, *(run.gradients.pop(weight) for weight in ctx.trained))

@@ -27,8 +27,13 @@ class Norm:
     """RMSNorm, read from transformers' module."""
 
     def __init__(self, module: Any) -> None:
-        self.weight: nn.Parameter = module.weight
+        self._module = module
         self._eps: float = module.variance_epsilon
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """Return the module's own, which may have been exchanged since the last pass."""
+        return self._module.weight  # type: ignore[no-any-return]
 
     def forward(self, x_NC: torch.Tensor, out_NC: torch.Tensor, run: Run) -> torch.Tensor:
         """Write the normed x; return it. The second time in a pass it knows the scales."""

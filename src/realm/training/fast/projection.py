@@ -98,6 +98,7 @@ class Projection:
             for each, out_NO in zip(self._apart, outs, strict=True):
                 each.forward(x_NI, [out_NO], run)
             return
+        run.adapters[self] = self._adapters()
         with run.scratch.frame():
             x_NJ, weights = self._forward_sides(x_NI, run)
             for linear, weight_OJ, out_NO in zip(self._linears, weights, outs, strict=True):
@@ -124,7 +125,7 @@ class Projection:
         for linear, grad_NO in zip(self._linears, grads, strict=True):
             if linear.bias is not None and linear.bias.requires_grad:
                 run.gradients.add(linear.bias, grad_NO.sum(0, dtype=linear.bias.dtype))
-        products, adapters = run.products, self._adapters()
+        products, adapters = run.products, run.adapters[self]
         with run.scratch.frame():
             grad_NO, x_NI = products.beside(grads), products.side(x_NI)
             self._weights_backward(grad_NO, x_NI, run)
@@ -169,7 +170,7 @@ class Projection:
 
     def _forward_sides(self, x_NI: torch.Tensor, run: Run) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
         """Return x (N, J) and the weights (O, J), the adapters in them, in memory of the caller's frame."""
-        products, adapters = run.products, self._adapters()
+        products, adapters = run.products, run.adapters[self]
         if not adapters:
             return x_NI, [products.side(linear.weight) for linear in self._linears]
         if not products.rounds:

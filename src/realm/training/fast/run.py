@@ -6,6 +6,7 @@ Shapes: X tokens or places, D head size, M places that predict, N tokens, K rank
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -49,6 +50,8 @@ class Run:
     """1 / rms of each row that a norm has seen."""
     low: dict[object, torch.Tensor] = field(default_factory=dict)
     """What a projection's adapters made of its input (N, K), where its forward pass computed it."""
+    adapters: dict[object, list[Any]] = field(default_factory=dict)
+    """A projection's adapters that were on in its forward pass."""
     gradients: Gradients = field(default_factory=Gradients)
 
     @property
