@@ -226,8 +226,7 @@ class Realm:
 
     def move(self, job: str, priority: Priority) -> Job:
         """Give a queued job another priority."""
-        self.lab.queue.move(job, priority)
-        return self.lab.queue.get(job)
+        return control.move(self.lab, job, priority)
 
     def retry(self, job: str, *, processes: int | None = None) -> Job:
         """Queue a failed or dropped job again; the reason it ended with is kept.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +14,14 @@ import pytest
 
 from realm import Realm
 from realm.cli.main import run
-from realm.core.errors import StateError
+from realm.core.errors import NotFoundError, StateError
 from realm.core.events import Event, RunPredicted, StepTaken
 from realm.core.hashing import hash_bytes
 from realm.core.records import Priority
 from realm.flows import control
-from realm.flows.carrying import before, carried_out, carry_out
+from realm.flows.carrying import before, carried_out, carry_out, left
 from realm.flows.context import Lab
+from realm.flows.examination import EVALUATE
 from realm.flows.runs import TRAIN
 from realm.flows.suites import finish
 from realm.flows.train import plan_training
@@ -27,7 +29,7 @@ from realm.jobs.queue import Job, JobState, Request
 from realm.jobs.tail import EventLog
 from realm.ledger.records import NewCheckpoint
 from realm.storage.lock import HomeLock
-from tiny_lab import REALM, chat_rows, make_lab
+from tiny_lab import REALM, chat_rows, make_lab, wait_until
 
 
 @pytest.fixture
@@ -96,6 +98,19 @@ def test_what_an_earlier_attempt_told_is_not_told_again(lab: Lab, held: HomeLock
     assert seen == []
 
 
+def test_a_lab_that_ends_in_order_is_not_followed_by_this_process(lab: Lab, held: HomeLock) -> None:
+    queued = lab.queue.add("job-1", TRAIN, {})
+    claimed(lab)
+    tell(lab, 1)
+
+    def end() -> None:
+        control.put_back(lab)
+        held.release()
+
+    worker(lab, 2, end)
+    assert carried_out(lab, queued).state is JobState.QUEUED
+
+
 def test_a_lab_that_goes_down_leaves_the_job_as_it_is(lab: Lab, held: HomeLock) -> None:
     queued = lab.queue.add("job-1", TRAIN, {})
     claimed(lab)
@@ -123,9 +138,128 @@ def test_ctrl_c_leaves_a_followed_job_to_the_lab(lab: Lab, held: HomeLock) -> No
         raise KeyboardInterrupt
 
     worker(lab, 1, leave)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as left:
         carried_out(lab, queued)
     assert lab.queue.get("job-1").state is JobState.RUNNING
+    assert left.value.__notes__ == ["job-1 goes on in the lab: `realm run watch job-1`"]
+
+
+def test_ctrl_c_keeps_the_last_checkpoint_says_so_and_leaves_nothing_running(lab: Lab) -> None:
+    (lab.home.root / "mine.jsonl").write_text(chat_rows(8000))
+    command = [*REALM, "--home", str(lab.home.root), "train", str(lab.home.root / "mine.jsonl")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as training:
+        wait_until(lab.home.root, lambda realm: any(saved.run for saved in realm.checkpoints()))
+        training.send_signal(signal.SIGINT)
+        assert training.stderr is not None
+        told = training.stderr.read()
+    saved = lab.ledger.checkpoints.latest_of_run("run-0001")
+    assert saved is not None
+    assert told == f"run-0001 is kept at step {saved.step}: `realm up` goes on with it\n"
+    assert training.returncode == 130
+    assert lab.queue.get("run-0001").state is JobState.QUEUED
+    control.stop(lab, "run-0001")
+    run = lab.ledger.runs.get("run-0001")
+    assert (run.outcome, run.step) == ("stopped", saved.step)
+
+
+def test_what_becomes_of_a_job_that_is_left(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text(chat_rows(3))
+    run_id = plan_training(lab, str(tmp_path / "mine.jsonl")).id
+    lab.queue.add("eval-1", EVALUATE, {}, priority=Priority.LOW)
+    assert left(lab, run_id) == f"{run_id} waits in the queue: `realm up` carries it out in its turn"
+    for _ in "ab":
+        assert lab.queue.claim("worker", 2) is not None
+    with HomeLock(lab.home.root):
+        assert left(lab, run_id) == f"{run_id} goes on in the lab: `realm run watch {run_id}`"
+        assert left(lab, "eval-1") == "eval-1 goes on in the lab: `realm queue list`"
+    control.put_back(lab)
+    assert left(lab, run_id) == f"{run_id} has no checkpoint yet: `realm up` begins it anew"
+    assert left(lab, "eval-1") == "eval-1 is queued again: `realm up` goes on with it"
+    control.drop(lab, run_id, "not needed")
+    assert left(lab, run_id) == f"{run_id}: dropped not needed"
+
+
+def test_a_run_that_fails_is_told_once(
+    lab: Lab, one_launcher: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = lab.home.root / "mine.jsonl"
+    rows.write_text(chat_rows(3))
+    (lab.home.root / "recipes" / "short.yaml").write_text("extends: study\nrules: {max_tokens: 12}\n")
+    assert run(["--home", str(lab.home.root), "train", str(rows), "--recipe", "short"]) == 1
+    reason = lab.queue.get("run-0001").reason
+    told = capfd.readouterr()
+    assert told.err == ""
+    assert told.out.count(reason.splitlines()[0]) == 1
+    assert told.out.endswith(f"run-0001: failed {reason}\n")
+
+
+# --- a job that is called running, though its process was killed ------------------------------
+
+
+@pytest.fixture
+def orphan(lab: Lab, tmp_path: Path) -> str:
+    (tmp_path / "mine.jsonl").write_text(chat_rows(3))
+    run_id = plan_training(lab, str(tmp_path / "mine.jsonl")).id
+    assert lab.queue.claim("worker", 1) is not None
+    return run_id
+
+
+@pytest.mark.parametrize(
+    ("words", "state"),
+    [
+        (("queue", "retry", "run-0001"), JobState.QUEUED),
+        (("run", "resume", "run-0001"), JobState.QUEUED),
+        (("queue", "move", "run-0001", "low"), JobState.QUEUED),
+        (("run", "pause"), JobState.PAUSED),
+        (("run", "pause", "run-0001"), JobState.PAUSED),
+        (("run", "stop"), JobState.DROPPED),
+        (("queue", "drop", "run-0001"), JobState.DROPPED),
+    ],
+)
+def test_a_run_whose_process_was_killed_is_steered_at_once(
+    lab: Lab, orphan: str, words: tuple[str, ...], state: JobState
+) -> None:
+    assert run(["--home", str(lab.home.root), *words]) == 0
+    assert lab.queue.get(orphan).state is state
+    assert lab.ledger.runs.get(orphan).outcome == ("dropped" if state is JobState.DROPPED else None)
+
+
+def test_a_run_whose_process_was_killed_cannot_save_and_the_way_on_is_said(lab: Lab, orphan: str) -> None:
+    with pytest.raises(StateError, match="is queued, not running") as refused:
+        control.save(lab, orphan)
+    hint = f"{orphan} is queued: `realm up` goes on with it"
+    assert refused.value.hint == hint
+    assert not lab.home.save_now(orphan).exists()
+    with pytest.raises(NotFoundError, match="no run is paused") as unknown:
+        control.resume(lab)
+    assert unknown.value.hint == hint
+    with pytest.raises(StateError, match="`realm up` goes on with it"):
+        control.retry(lab, orphan)
+
+
+def test_a_run_whose_process_was_killed_goes_on_in_another_number_of_ranks(lab: Lab, orphan: str) -> None:
+    with pytest.raises(StateError, match="trains in one process"):
+        control.resume(lab, orphan, processes=2)
+    assert lab.queue.get(orphan).state is JobState.QUEUED
+    launcher = "device: cpu, launcher: {kind: torchrun, processes: 2}"
+    (lab.home.root / "recipes" / "ranks.yaml").write_text(f"extends: study\nrules: {{{launcher}}}\n")
+    ranks = plan_training(lab, "mine.jsonl", recipe="ranks").id
+    assert lab.queue.claim("worker", 1) is not None
+    assert lab.queue.claim("other", 1) is not None
+    assert control.retry(lab, ranks, processes=3).state is JobState.QUEUED
+    assert lab.ledger.runs.get(ranks).spec["recipe"]["rules"]["launcher"]["processes"] == 3
+
+
+def test_a_run_that_somebody_works_on_is_asked_and_not_taken(lab: Lab, orphan: str, held: HomeLock) -> None:
+    assert control.pause(lab).state is JobState.RUNNING
+    for refused in (control.retry, control.resume):
+        with pytest.raises(StateError, match="is running and cannot be"):
+            refused(lab, orphan)
+    assert control.stop(lab).request is Request.STOP
+    held.release()
+    with pytest.raises(StateError, match="is dropped"):  # as was asked before its process was killed
+        control.pause(lab)
+    assert lab.ledger.runs.get(orphan).outcome == "dropped"
 
 
 def test_commands_leave_work_to_the_lab_that_is_up(

@@ -225,4 +225,4 @@ def test_drills_wait_after_a_stop_and_go_on_after_a_restart(tmp_path: Path) -> N
         assert realm(home, "down").returncode == 0
         with Realm(home) as lab:
             assert lab.status().holder is None
-            assert job_state(lab, "run-0002") == "running"  # goes on at the next start
+            assert job_state(lab, "run-0002") == "queued"  # goes on at the next start

@@ -18,7 +18,7 @@ from realm.core.events import AnswersGraded, Event
 from realm.core.records import Priority
 from realm.flows import suites
 from realm.flows.calibration import of_evaluations
-from realm.flows.examination import EVALUATE
+from realm.flows.examination import EVALUATE, queue
 from realm.flows.judging import Case
 from realm.flows.skills import skill_state, store_skill_state
 from realm.flows.suites import ask, begin, evaluated, finish
@@ -150,6 +150,17 @@ def test_the_lab_that_is_up_answers_first_what_is_asked_by_hand_and_ends_early_w
     assert all(e.total < e.problems for e in cut)
     with pytest.raises(StateError, match="answered 0 of 2"):
         suites.compare(lab.lab, whole, ask(lab.lab, "dio@latest", "own"))
+
+
+def test_the_status_tells_of_a_job_that_does_not_train(lab: Realm) -> None:
+    asked = ask(lab.lab, "dio@0", "own")
+    job = queue(lab.lab, asked, Priority.NORMAL)
+    lab.lab.queue.claim("somebody", 1)
+    found = lab.status()
+    lab.drop(job.id, "it was only looked at")
+    assert found.working_on is not None
+    assert (found.working_on.id, found.working_on.title) == (job.id, job.title)
+    assert found.running is None
 
 
 def test_two_models_are_compared_on_the_same_problems(lab: Realm) -> None:

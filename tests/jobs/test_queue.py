@@ -125,6 +125,30 @@ def test_a_running_job_is_asked_not_changed(queue: JobQueue) -> None:
     assert ended.request is Request.NONE
 
 
+def test_what_nobody_works_on_any_more_is_next_whatever_else_waits(queue: JobQueue) -> None:
+    queue.add("begun", "train", {}, priority=Priority.LOW)
+    queue.claim("worker", 1)
+    queue.add("urgent", "train", {}, priority=Priority.HIGH)
+    [back] = queue.put_back()
+    assert (back, back.state, back.attempt) == (queue.get("begun"), JobState.QUEUED, 1)
+    assert queue.finish("begun", 1, JobState.DONE, "") is None  # by whom it was taken from
+    assert ids(queue.owed()) == ["begun", "urgent"]
+    assert [run_one(queue, JobState.DONE).id for _ in "ab"] == ["begun", "urgent"]
+    assert queue.put_back() == []
+
+
+def test_what_was_asked_of_a_job_that_is_put_back_happens(queue: JobQueue) -> None:
+    for name in "ab":
+        queue.add(name, "train", {})
+        queue.claim(name, 1)
+    queue.pause("a")
+    queue.stop("b")
+    back = {job.id: (job.state, job.request) for job in queue.put_back()}
+    assert back == {"a": (JobState.PAUSED, Request.NONE), "b": (JobState.DROPPED, Request.NONE)}
+    assert queue.get("b").reason.startswith("stopped")
+    assert queue.idle()
+
+
 def test_an_impossible_change_says_what_is_possible(queue: JobQueue) -> None:
     queue.add("a", "train", {})
     run_one(queue, JobState.DONE)
@@ -296,6 +320,22 @@ class QueueMachine(RuleBasedStateMachine):
         if reason:
             self.reasons[name].append(reason)
 
+    @rule()
+    def put_back(self) -> None:
+        running = {name for name, state in self.states.items() if state is JobState.RUNNING}
+        after = {
+            Request.NONE: JobState.QUEUED,
+            Request.PAUSE: JobState.PAUSED,
+            Request.STOP: JobState.DROPPED,
+        }
+        expected = {name: after[self.queue.get(name).request] for name in running}
+        back = self.queue.put_back()
+        assert {job.id: job.state for job in back} == expected
+        self.states |= expected
+        for job in back:
+            if job.state is JobState.DROPPED:
+                self.reasons[job.id].append(job.reason)
+
     @rule(name=NAMES, priority=st.sampled_from(list(Priority)))
     def move(self, name: str, priority: Priority) -> None:
         if self.states.get(name) in {JobState.QUEUED, JobState.PAUSED}:
@@ -314,8 +354,8 @@ class QueueMachine(RuleBasedStateMachine):
             ended = {JobState.DONE, JobState.FAILED, JobState.DROPPED}
             assert (job.ended_at is not None) == (job.state in ended)
         queued = [job for job in self.queue.list() if job.state is JobState.QUEUED]
-        ranks = [list(Priority).index(job.priority) for job in queued]
-        assert ranks == sorted(ranks)
+        order = [(job.started_at is None, list(Priority).index(job.priority)) for job in queued]
+        assert order == sorted(order)
 
 
 TestQueueMachine = QueueMachine.TestCase

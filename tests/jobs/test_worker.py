@@ -121,6 +121,38 @@ def test_a_failure_says_why(queue: JobQueue, caplog: pytest.LogCaptureFixture) -
     assert "break_down" in caplog.text
 
 
+def test_the_refusal_of_an_awaited_job_is_left_to_its_caller(
+    queue: JobQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse(context: StepContext) -> Outcome:
+        raise GateError(f"{context.job.id} is refused")
+
+    for name in ("awaited", "other"):
+        queue.add(name, "refuse", {})
+    Worker(queue, {"refuse": refuse}, awaited="awaited").run(queue.idle)
+    assert queue.get("awaited").reason == "awaited is refused"
+    assert [record.getMessage() for record in caplog.records] == ["job other failed: other is refused"]
+
+
+def test_a_job_that_was_put_back_is_a_new_attempt(queue: JobQueue) -> None:
+    attempts = []
+
+    async def hold(context: StepContext) -> Outcome:
+        attempts.append(context.attempt)
+        await asyncio.sleep(60)
+        return DONE
+
+    async def end(context: StepContext) -> Outcome:
+        attempts.append(context.attempt)
+        return DONE
+
+    queue.add("a", "step", {})
+    Worker(queue, {"step": hold}).run(lambda: bool(attempts))
+    queue.put_back()
+    work(queue, step=end)
+    assert (attempts, queue.get("a").state) == ([1, 2], JobState.DONE)
+
+
 def test_a_retry_is_a_new_attempt(queue: JobQueue) -> None:
     attempts = []
 

@@ -33,6 +33,7 @@ from realm.cli.options import Options, extract
 from realm.cli.output import print_error
 from realm.cli.streams import STANDARD_OUTPUT, prepare_output
 from realm.core.errors import RealmError, StorageError
+from realm.core.text import printable
 from realm.core.version import VERSION
 
 COMMON = """
@@ -132,7 +133,9 @@ def _run(options: Options, rest: list[str]) -> int:
         return 2
     except typer.Exit as error:
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as left:
+        for note in getattr(left, "__notes__", ()):  # of whoever knows what becomes of the work
+            sys.stderr.write(printable(note, limit=len(note)) + "\n")
         return 130
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING
@@ -78,12 +78,17 @@ def _play_realm(options: Options, seed: int | None) -> Realm:
 
 
 @contextlib.contextmanager
-def show_events(realm: Realm, options: Options) -> Iterator[contextlib.ExitStack]:
-    """Show events: a live panel on a terminal, lines otherwise, on stderr with --json."""
+def show_events(
+    realm: Realm, options: Options, *, told: Collection[str] = ()
+) -> Iterator[contextlib.ExitStack]:
+    """Show events: a live panel on a terminal, lines otherwise, on stderr with --json.
+
+    Of the jobs in `told` the command itself tells how they ended.
+    """
     from rich.console import Console
 
     from realm.cli.battle import Battle, Pace, plain, progress
-    from realm.core.events import StepTaken
+    from realm.core.events import JobEnded, StepTaken
 
     console = Console(stderr=options.json)
     title = f"Realm · {realm.lab.hero_name} · seed {realm.config.hero()[1].seed}"
@@ -102,14 +107,18 @@ def show_events(realm: Realm, options: Options) -> Iterator[contextlib.ExitStack
             console.print(progress(event, left_s), highlight=False, soft_wrap=True)
             next_progress = time.monotonic() + PROGRESS_S
 
+    show = battle.take if console.is_terminal else line
+
+    def take(event: Event) -> None:
+        if not (isinstance(event, JobEnded) and event.job in told):
+            show(event)
+
     with contextlib.ExitStack() as stack:
         if console.is_terminal:
             from rich.live import Live
 
             stack.enter_context(Live(get_renderable=battle.render, console=console, refresh_per_second=5))
-            realm.attach(battle.take)
-        else:
-            realm.attach(line)
+        realm.attach(take)
         yield stack
 
 

@@ -84,12 +84,14 @@ def move(
 
 def retry(
     ctx: typer.Context,
-    job: str = typer.Argument(help="A failed or dropped job."),
+    job: str = typer.Argument(help="A failed or dropped job, or one whose process was killed."),
     processes: int | None = typer.Option(
         None, min=1, help="Ranks to go on with, where the recipe's launcher is torchrun."
     ),
 ) -> None:
     """Queue a failed or dropped job again; it goes on from its run's last checkpoint.
+
+    So does a job that is called running though its process was killed.
 
     Example: realm queue retry run-0003
     """

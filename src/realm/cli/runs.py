@@ -150,8 +150,8 @@ def _watch_plain(realm: Realm, run: str | None, follow: bool) -> None:
         elif isinstance(event, MaskingProven):
             share = event.trained_tokens / event.tokens
             print_line(f"{event.run} {event.rows} rows, {event.tokens} tokens, {share:.0%} of them trained")
-            for reason, count in event.dropped.items():
-                print_line(f"{event.run} leaves out {count} rows: {reason}")
+            if line := plain(event):
+                print_line(line.plain)
         elif isinstance(event, CheckpointStaged):
             print_line(f"{event.run} checkpoint at step {event.step}")
         elif isinstance(event, AnswersGraded):
@@ -179,6 +179,8 @@ def save(ctx: typer.Context, run: str | None = RUN) -> None:
 def pause(ctx: typer.Context, run: str | None = RUN) -> None:
     """Save within one step and free the device. `realm run resume` goes on exactly there.
 
+    Where nobody works on the run, its last checkpoint is where it goes on.
+
     Example: realm run pause
     """
     options: Options = ctx.obj
@@ -187,7 +189,7 @@ def pause(ctx: typer.Context, run: str | None = RUN) -> None:
 
 
 def resume(ctx: typer.Context, run: str | None = RUN, processes: int | None = PROCESSES) -> None:
-    """Go on with a paused run, bit for bit where it was.
+    """Go on with a paused run, bit for bit where it was, or with one whose process was killed.
 
     Example: realm run resume
     """
@@ -202,6 +204,8 @@ def resume(ctx: typer.Context, run: str | None = RUN, processes: int | None = PR
 
 def stop(ctx: typer.Context, run: str | None = RUN) -> None:
     """End a run for good; it leaves a valid checkpoint of the step it is at.
+
+    Where nobody works on the run, that is the one it saved last.
 
     Example: realm run stop run-0003
     """

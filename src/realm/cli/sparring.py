@@ -49,7 +49,7 @@ def spar(
             job = carried_out(lab, job, follow=False)
         told, runs = told_of(lab, job), runs_of(lab, job)
         if train and runs:
-            with show_events(realm, options) as watching:
+            with show_events(realm, options, told={run.id for run in runs}) as watching:
                 runs = [carried_out(lab, run, follow=False) for run in runs]
                 watching.close()
     if options.json:

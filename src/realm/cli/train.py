@@ -27,9 +27,10 @@ def train(
 ) -> None:
     """Train the hero on a file or a dataset, live on the screen.
 
-    Where the lab is up (`realm up`) it does the work; else this command does. Ctrl-C then ends it at its
-    last checkpoint, where `realm up` goes on, and so does the next `realm train` before its own run. The
-    exit code is 1 where the run failed, 4 where the lab went down before it ended.
+    Where the lab is up (`realm up`) it does the work, and goes on with it after Ctrl-C; else this command
+    does. Ctrl-C then ends the run at its last checkpoint, where `realm up` goes on, and so does the next
+    `realm train` before its own run. The exit code is 1 where the run failed, 4 where the lab went down
+    before it ended, 130 after Ctrl-C.
 
     Example: realm train chats.jsonl --recipe study
     """
@@ -46,7 +47,7 @@ def train(
             for line in overrides:
                 print_line(f"  overrides {line}")
         if wait:
-            with show_events(realm, options) as watching:
+            with show_events(realm, options, told={job.id}) as watching:
                 job = carried_out(realm.lab, job)
                 watching.close()
             if job.state not in ENDED:

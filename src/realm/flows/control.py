@@ -6,11 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
-from realm.core.errors import NotFoundError, StateError, UnavailableError
+from realm.core.errors import HeldError, NotFoundError, StateError, UnavailableError
 from realm.core.events import Event
 from realm.core.hashing import hash_json
-from realm.core.records import Fence
+from realm.core.records import Fence, Priority
 from realm.flows.context import Lab
 from realm.flows.estimate import refuse_missing_gpus
 from realm.flows.examination import EVALUATE
@@ -19,7 +20,7 @@ from realm.flows.runs import TRAIN
 from realm.jobs.queue import Job, JobState
 from realm.jobs.tail import EventTail
 from realm.ledger.records import RunRecord
-from realm.storage.lock import holder
+from realm.storage.lock import HomeLock, holder
 
 ENDED = (JobState.DONE, JobState.FAILED, JobState.DROPPED)
 WATCH_POLL_S = 0.2
@@ -34,20 +35,66 @@ def job_of(lab: Lab, run: str | None, states: tuple[JobState, ...]) -> Job:
         return found[0]
     what = " or ".join(state.value for state in states)
     if not found:
-        raise NotFoundError(f"no run is {what}", hint="see `realm run list`")
+        raise NotFoundError(f"no run is {what}", hint=_instead(lab))
     raise StateError(
         f"{len(found)} runs are {what}", hint=f"name one of: {', '.join(job.id for job in found)}"
     )
 
 
+def _instead(lab: Lab) -> str:
+    """Say where to look when no run is in the state that was looked for."""
+    waiting = lab.queue.list({JobState.QUEUED}, limit=1)
+    if waiting and holder(lab.home.root) is None:
+        return f"{waiting[0].id} is queued: `realm up` goes on with it"
+    return "see `realm run list`"
+
+
+def put_back(lab: Lab) -> list[Job]:
+    """Queue again what is `running` though nobody works on it, and return the jobs.
+
+    Only the holder of the home's lock may call this, while it works on nothing. A process that a killed
+    one left behind dies with it, and what it still saves is nobody's: nothing is done twice.
+    """
+    back = lab.queue.put_back()
+    if back:
+        end_dropped(lab)
+    return back
+
+
+def _left_behind(lab: Lab) -> list[Job]:
+    """Put back what a process that is gone left `running`; nothing while somebody holds the home."""
+    if lab.queue.list({JobState.RUNNING}, limit=1) and holder(lab.home.root) is None:
+        with suppress(HeldError), HomeLock(lab.home.root):  # who was quicker works on it
+            return put_back(lab)
+    return []
+
+
+def _gone_on_with(lab: Lab, job: str | None, processes: int | None) -> Job | None:
+    """Return a job that was left behind, queued again, in so many processes; None for any other."""
+    queued = {each.id: each for each in _left_behind(lab) if each.state is JobState.QUEUED}
+    left = queued.get(job or "")
+    if left is None or processes is None:
+        return left
+    _in_processes(lab, left, processes)
+    lab.queue.pause(left.id)  # nobody begins it before it is planned anew
+    return resume(lab, left.id, processes=processes)
+
+
 def pause(lab: Lab, run: str | None = None) -> Job:
-    """Ask a run to save within one step and free the device."""
+    """Ask a run to save within one step and free the device; at once where nobody works on it."""
     job = job_of(lab, run, (JobState.RUNNING,))
+    _left_behind(lab)
     return lab.queue.pause(job.id)
 
 
 def resume(lab: Lab, run: str | None = None, *, processes: int | None = None) -> Job:
-    """Queue a paused run again; it goes on from where it paused, also in another number of processes."""
+    """Queue a paused run again; it goes on from where it paused, also in another number of processes.
+
+    So does a run whose process is gone, from its last checkpoint.
+    """
+    left = _gone_on_with(lab, run, processes)
+    if left is not None:
+        return left
     job = job_of(lab, run, (JobState.PAUSED,))
     if processes is not None and job.state is JobState.PAUSED:
         plan = _in_processes(lab, job, processes)
@@ -57,29 +104,37 @@ def resume(lab: Lab, run: str | None = None, *, processes: int | None = None) ->
 
 def save(lab: Lab, run: str | None = None) -> Job:
     """Ask a running run for a checkpoint after the step it is at; it goes on meanwhile."""
+    _left_behind(lab)
     job = job_of(lab, run, (JobState.RUNNING,))
     if job.state is not JobState.RUNNING:
-        raise StateError(f"{job.id} is {job.state.value}, not running", hint="see `realm run list`")
+        raise StateError(f"{job.id} is {job.state.value}, not running", hint=_instead(lab))
     lab.home.save_now(job.id).touch()
     return job
 
 
 def stop(lab: Lab, run: str | None = None) -> Job:
-    """End a run for good, with a valid checkpoint of the step it is at."""
+    """End a run for good, with a valid checkpoint of the step it is at.
+
+    Where nobody works on it, that is the one it saved last.
+    """
     job = job_of(lab, run, (JobState.RUNNING, JobState.PAUSED))
-    was = job.state
-    lab.queue.stop(job.id)
-    if was is not JobState.RUNNING:
+    _left_behind(lab)
+    job = lab.queue.stop(job.id)
+    if job.state is JobState.DROPPED:
         end_dropped(lab)
-    return lab.queue.get(job.id)
+    return job
 
 
 def retry(lab: Lab, job: str, *, processes: int | None = None) -> Job:
-    """Queue a failed or dropped job again; its run goes on from its last checkpoint.
+    """Queue a failed or dropped job again, or one whose process is gone.
 
-    `processes` is the number of ranks it goes on with; none leaves it. Raises StateError for a job that
-    does not train in ranks, RefusedError for more on GPUs than this machine has.
+    Its run goes on from its last checkpoint. `processes` is the number of ranks it goes on with; none
+    leaves it. Raises StateError for a job that does not train in ranks, RefusedError for more on GPUs than
+    this machine has.
     """
+    left = _gone_on_with(lab, job, processes)
+    if left is not None:
+        return left
     found = lab.queue.get(job)
     if found.state in (JobState.FAILED, JobState.DROPPED):
         plan = None if processes is None else _in_processes(lab, found, processes)
@@ -105,8 +160,15 @@ def _replan(lab: Lab, run: str, plan: RunPlan, fence: Fence) -> None:
     lab.ledger.runs.replan(run, spec, hash_json(spec), fence)
 
 
+def move(lab: Lab, job: str, priority: Priority) -> Job:
+    """Give a job that nobody works on another priority."""
+    _left_behind(lab)
+    return lab.queue.move(job, priority)
+
+
 def drop(lab: Lab, job: str, reason: str) -> Job:
     """Take a job out of the queue for good; what its run saved stays."""
+    _left_behind(lab)
     lab.queue.drop(job, reason)
     end_dropped(lab)
     return lab.queue.get(job)

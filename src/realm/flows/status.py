@@ -13,6 +13,7 @@ from realm.flows.appraisal import stretches
 from realm.flows.context import Lab
 from realm.flows.control import waiting_for
 from realm.flows.holding import quarantine_of
+from realm.flows.runs import TRAIN
 from realm.flows.skills import LeftOut, parted, skill_state, usable_skills
 from realm.flows.sources import configured
 from realm.growth import rules
@@ -60,7 +61,10 @@ class Status(Record):
     """The process that runs the lab; None when it is down."""
     queue: dict[str, int]
     """Jobs by state."""
+    working_on: Job | None
+    """The job that is being carried out."""
     running: RunRecord | None
+    """Its run, where it trains."""
     failed: tuple[Job, ...]
     waiting_for: str
     """What a person has to do before drills go on; empty when nothing."""
@@ -76,7 +80,8 @@ class Status(Record):
 def status(lab: Lab) -> Status:
     """Look at the whole lab once."""
     jobs, held_by = lab.queue.list(), holder(lab.home.root)
-    running = next((job for job in jobs if job.state is JobState.RUNNING), None)
+    working_on = next((job for job in jobs if job.state is JobState.RUNNING), None)
+    trains = working_on is not None and working_on.kind == TRAIN
     champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
     skills = parted(lab, lab.hero.skills)
     return Status(
@@ -86,7 +91,8 @@ def status(lab: Lab) -> Status:
         hero=lab.hero_name,
         holder=held_by,
         queue={state.value: sum(job.state is state for job in jobs) for state in JobState},
-        running=lab.ledger.runs.get(running.id) if running else None,
+        working_on=working_on,
+        running=lab.ledger.runs.get(working_on.id) if working_on and trains else None,
         failed=tuple(job for job in jobs if job.state is JobState.FAILED),
         waiting_for=waiting_for(lab) if held_by else "",
         champion=champion.model.name if champion else None,

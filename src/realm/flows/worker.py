@@ -13,7 +13,7 @@ from realm.core.errors import RealmError, StateError
 from realm.core.events import JobEnded
 from realm.flows.children import PRELOAD, Supervisor
 from realm.flows.context import Lab
-from realm.flows.control import waiting_for
+from realm.flows.control import put_back, waiting_for
 from realm.flows.drills import queue_drills
 from realm.flows.examination import EVALUATE, examine_step
 from realm.flows.intake import start_watching
@@ -85,10 +85,12 @@ def work(
     *,
     fill: bool = True,
     below: int | None = None,
+    awaited: str | None = None,
 ) -> None:
     """Work the queue until `until` is true, and with `fill` drill when it runs low.
 
-    `below` is the number of jobs that it runs low at; None means what the lab's config says.
+    `below` is the number of jobs that it runs low at; None means what the lab's config says. `awaited` is
+    the job whose end the caller tells by itself. What is not done in the end is queued again.
     """
     supervisor = Supervisor(lab, launcher)
 
@@ -98,7 +100,11 @@ def work(
 
     filler = Filler(lab, lab.config.drills.below if below is None else below)
     steps = {kind: partial(step, supervisor) for kind, step in _STEPS.items()}
-    Worker(lab.queue, steps, on_change=on_change).run(lambda: until() or (fill and filler.tick()))
+    worker = Worker(lab.queue, steps, on_change=on_change, awaited=awaited)
+    try:
+        worker.run(lambda: until() or (fill and filler.tick()))
+    finally:
+        put_back(lab)
 
 
 def _report(error: RealmError) -> None:

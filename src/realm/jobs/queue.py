@@ -59,12 +59,12 @@ class Job(Record):
     state: JobState
     request: Request
     attempt: int
-    """Attempts begun so far; a crash repeats an attempt, a retry or a resume begins a new one."""
+    """Attempts begun so far; a crash repeats an attempt, whoever is queued again begins a new one."""
     reason: str
     """Why it failed, was paused, stopped or dropped; empty otherwise."""
     created_at: AwareDatetime
     started_at: AwareDatetime | None
-    """When the present or last attempt began."""
+    """When the present or last attempt began; of a queued job only where it was put back."""
     ended_at: AwareDatetime | None
     history: tuple[str, ...]
     """Reasons of earlier attempts, oldest first."""
@@ -73,7 +73,7 @@ class Job(Record):
 Jobs = list[Job]
 
 _POSSIBLE = {
-    JobState.QUEUED: "pause, stop, move or drop it",
+    JobState.QUEUED: "pause, stop, move or drop it; `realm up` goes on with it",
     JobState.RUNNING: "pause or stop it",
     JobState.PAUSED: "resume, stop, move or drop it",
     JobState.DONE: "it is finished; add a new job",
@@ -86,6 +86,7 @@ _OWED = frozenset({JobState.QUEUED, JobState.RUNNING})
 _LIST = """
 SELECT * FROM realm_jobs WHERE state IN ({states}) ORDER BY
     CASE state WHEN 'running' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END,
+    CASE WHEN state = 'queued' THEN started_at IS NULL END,
     CASE WHEN state IN ('running', 'queued') THEN rank END,
     CASE WHEN state IN ('running', 'queued') THEN sequence END,
     COALESCE(ended_at, created_at) DESC, sequence DESC
@@ -101,6 +102,7 @@ _CLAIMABLE = """
 SELECT 1 WHERE EXISTS (SELECT 1 FROM realm_jobs WHERE state = 'queued')
     AND (SELECT count(*) FROM realm_jobs WHERE state = 'running' AND worker = ?) < ?
 """
+_NEXT = "SELECT * FROM realm_jobs WHERE state = 'queued' ORDER BY started_at IS NULL, rank, sequence LIMIT 1"
 _UPDATE = """
 UPDATE realm_jobs SET rank = ?, state = ?, request = ?, attempt = ?, reason = ?, history = ?,
     started_at = ?, ended_at = ? WHERE id = ?
@@ -214,8 +216,7 @@ class JobQueue:
         with self._db.write() as connection:
             if len(_running(connection, worker)) >= concurrency:
                 return None
-            statement = "SELECT * FROM realm_jobs WHERE state = 'queued' ORDER BY rank, sequence LIMIT 1"
-            row = connection.execute(statement).fetchone()
+            row = connection.execute(_NEXT).fetchone()
             if row is None:
                 return None
             connection.execute("UPDATE realm_jobs SET worker = ? WHERE id = ?", (worker, row["id"]))
@@ -235,6 +236,16 @@ class JobQueue:
             ended = None if state is JobState.PAUSED else self._clock()
             changes = {"state": state, "reason": reason, "request": Request.NONE, "ended_at": ended}
             return _save(connection, job.model_copy(update=changes))
+
+    def put_back(self) -> Jobs:
+        """Queue every running job again; only for who knows that nobody works any more. Return these jobs.
+
+        They are the next to be claimed, whatever the priority of others: what follows may build on what
+        they saved. A pause or stop that was asked of one, and that nobody heeded, happens at once.
+        """
+        with self._db.write() as connection:
+            rows = connection.execute("SELECT * FROM realm_jobs WHERE state = 'running'").fetchall()
+            return [_save(connection, self._put_back(_job(row))) for row in rows]
 
     def executor(self, worker: str, proposal: str) -> str:
         """Return the worker's executor id: the one it proposed when it first came here."""
@@ -256,9 +267,16 @@ class JobQueue:
         }
         return job.model_copy(update=changes)
 
+    def _put_back(self, job: Job) -> Job:
+        if job.request is Request.STOP:
+            return self._dropped(job, "stopped after whoever worked on it had left")
+        state = JobState.PAUSED if job.request is Request.PAUSE else JobState.QUEUED
+        return job.model_copy(update={"state": state, "request": Request.NONE})
+
     def _dropped(self, job: Job, reason: str) -> Job:
         changes = {
             "state": JobState.DROPPED,
+            "request": Request.NONE,
             "reason": reason,
             "history": _history(job),
             "ended_at": self._clock(),

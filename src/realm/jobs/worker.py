@@ -72,12 +72,15 @@ class Worker:
         name: str = "worker",
         concurrency: int = 1,
         on_change: Callable[[Job], None] | None = None,
+        awaited: str | None = None,
     ) -> None:
+        """`awaited` is the job whose end the caller tells by itself: its failure is logged for nobody."""
         self.queue = queue
         self.name = name
         self._steps = dict(steps)
         self._concurrency = concurrency
         self._on_change = on_change
+        self._awaited = awaited
         self._ended: channels.SimpleQueue[Job] = channels.SimpleQueue()
         self._wake = threading.Event()
 
@@ -85,9 +88,9 @@ class Worker:
         """Work until `until()` is true, then leave within 2 s.
 
         A step that still runs gets CancelledError and its job stays `running`; the next start
-        runs that attempt again. `on_change` is called in this thread for every job that began
-        or ended; what it raises ends the run. Raises HeldError if another worker of this name
-        works on the same queue.
+        runs that attempt again, unless the job was put back into the queue. `on_change` is called
+        in this thread for every job that began or ended; what it raises ends the run. Raises
+        HeldError if another worker of this name works on the same queue.
         """
         with self._held():
             engine = self._engine()
@@ -166,7 +169,8 @@ class Worker:
         try:
             return _recorded(await step(StepContext(self.queue, job)))
         except RealmError as error:
-            _log.warning("job %s failed: %s", job.id, error)
+            if job.id != self._awaited:
+                _log.warning("job %s failed: %s", job.id, error)
             return JobState.FAILED, str(error)
         except asyncio.CancelledError as error:
             if _is_cancelled_from_outside():
