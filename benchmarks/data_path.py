@@ -34,11 +34,11 @@ from realm.models.shape import Rendered
 from realm.models.template import Template
 from realm.models.words import plain_backend
 from realm.training.batching import Unit, best_fit, pack
-from realm.training.encoding import Settings
 from realm.training.job import RowsFile
 from realm.training.masking import prove_rows
 from realm.training.rows import Rows, load_rows
 from realm.training.rules import Masking
+from realm.training.settings import Settings
 
 PACK_ROWS = 64
 PACK_TOKENS = 8192

@@ -30,10 +30,10 @@ from realm.models.engines.transformers import Transformers
 from realm.models.files import load
 from realm.skills.skill import SKILLS
 from realm.storage.store import Store
-from realm.training.encoding import Settings
 from realm.training.masking import prove_rows
 from realm.training.rows import rows_of
 from realm.training.rules import Encoding, Masking
+from realm.training.settings import Settings
 
 ROWS = 1600
 

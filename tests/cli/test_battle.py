@@ -88,11 +88,10 @@ def test_the_view_fits_a_terminal_of_24_lines() -> None:
     assert "bin level 8 mastered" in shown
 
 
-def test_rows_that_are_left_out_are_told() -> None:
-    proof = events.MaskingProven(
-        run="r", rows=5, tokens=50, trained_tokens=9, checks=(), dropped={"too long": 3}
-    )
-    assert "leaves rows out: 3 too long" in drawn(proof)
+def test_rows_that_are_left_out_or_cut_are_told() -> None:
+    dropped = {"too long": 3, "cut into pieces": 1}
+    proof = events.MaskingProven(run="r", rows=5, tokens=50, trained_tokens=9, checks=(), dropped=dropped)
+    assert "r does not train all rows as they are: 3 too long, 1 cut into pieces" in drawn(proof)
     assert plain(proof.model_copy(update={"dropped": {}})) is None
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import typer
 
+from realm import Realm
 from realm.cli import data
 from realm.cli.options import Options
 from realm.core.errors import NotFoundError, UsageError
@@ -31,10 +33,10 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _run(*words: str, as_json: bool = False) -> int:
+def _run(*words: str, as_json: bool = False, home: Path | None = None) -> int:
     app = typer.Typer()
     data.register(app)
-    result = app(args=["data", *words], standalone_mode=False, obj=Options(json=as_json))
+    result = app(args=["data", *words], standalone_mode=False, obj=Options(home=home, json=as_json))
     return int(result or 0)
 
 
@@ -134,6 +136,88 @@ def test_a_recipe_brings_its_limit(
     assert _run("tokens", file, "--tokenizer", str(tokenizer), "--recipe", "study") == 0
     assert "1 rows, " in (shown := capsys.readouterr().out)
     assert "1 longer than" in shown
+
+
+def _model(folder: Path, tokenizer: Path, context: int) -> str:
+    """Return a folder with what a model says of itself, and its tokenizer."""
+    shutil.copytree(tokenizer, folder)
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": context, "vocab_size": 320}))
+    return str(folder)
+
+
+def _long(words: int) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": "q " * words}, {"role": "assistant", "content": "x"}]}
+
+
+def test_without_a_recipe_rows_are_held_to_the_one_that_train_takes(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = _file(tmp_path, CHAT, _long(900))
+    assert _run("tokens", file, "--tokenizer", str(tokenizer)) == 0
+    shown = capsys.readouterr().out
+    assert "by recipe study: rows of up to 1024 tokens, rules.max_tokens (the model's context is " in shown
+    assert "1 rows, " in shown
+    assert "; 1 longer than 1024 tokens; 2 trained tokens of rows longer than 1024 tokens" in shown
+
+
+def test_in_a_realm_the_heros_recipe_for_files_is_taken(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = tmp_path / "lab"
+    Realm.create(home, "dio").close()
+    text = (home / "realm.yaml").read_text()
+    (home / "realm.yaml").write_text(text.replace("file_recipe: study", "file_recipe: mine"))
+    (home / "recipes").mkdir(exist_ok=True)
+    (home / "recipes" / "mine.yaml").write_text(
+        "extends: study\nrules: {max_tokens: 64, encoding: {over_long: split}}\n"
+    )
+    text = json.dumps({"text": "again " * 100})
+    (tmp_path / "text.jsonl").write_text(text + "\n")
+    words = ("tokens", str(tmp_path / "text.jsonl"), "--tokenizer", str(tokenizer))
+    assert _run(*words, as_json=True, home=home) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["recipe"], document["max_tokens"], document["context_tokens"]) == ("mine", 64, None)
+    assert document["dropped"] == {"cut into pieces": 1}
+    assert document["rows"] > 1
+
+
+def test_the_models_context_limits_rows_as_in_training(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, file = _model(tmp_path / "model", tokenizer, 64), _file(tmp_path, _long(40), _long(50))
+    assert _run("tokens", file, "--tokenizer", model) == 1
+    shown = capsys.readouterr().out
+    assert "by recipe study: rows of up to 64 tokens, the model's context" in shown
+    assert "✗ no row is left to train on: 2 longer than 64 tokens\n  → the model reads 64 tokens" in shown
+    recipe = tmp_path / "short.yaml"
+    recipe.write_text("rules: {steps: 2, max_tokens: 32}\n")
+    assert _run("tokens", file, "--tokenizer", model, "--recipe", str(recipe)) == 1
+    shown = capsys.readouterr().out
+    assert "by recipe short: rows of up to 32 tokens, rules.max_tokens" in shown
+    recipe.write_text("rules: {steps: 2, max_tokens: 32}\nmodel: {context_tokens: 512}\n")
+    assert _run("tokens", file, "--tokenizer", model, "--recipe", str(recipe)) == 1
+    assert "→ raise rules.max_tokens to at least " in capsys.readouterr().out
+
+
+def test_rows_that_validation_holds_out_are_counted(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "held.yaml"
+    recipe.write_text("rules: {steps: 2}\nwhere: {validation: {share: 0.5}}\n")
+    file = _file(tmp_path, *[{"text": f"again {n}"} for n in range(20)])
+    assert _run("tokens", file, "--tokenizer", str(tokenizer), "--recipe", str(recipe), as_json=True) == 0
+    document = json.loads(capsys.readouterr().out)
+    held = document["dropped"]["held out for validation"]
+    assert 0 < held < 20
+    assert document["rows"] == 20 - held
+
+
+def test_prompts_are_refused_where_nobody_answers_them(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = _file(tmp_path, *[{"prompt": f"Compute: {n}", "expected": "①"} for n in range(2)])
+    assert _run("tokens", file, "--tokenizer", str(tokenizer)) == 1
+    assert "✗ no row is left to train on: 2 without an answer\n  → give rows" in capsys.readouterr().out
 
 
 def test_prompts_that_a_method_answers_itself_are_not_held_against_the_masking(

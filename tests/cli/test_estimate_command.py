@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from realm.flows.estimate import Asked, answer, recipes_home
 from tiny_lab import chat_rows, make_lab, realm, realm_json, trained_here
 
 
@@ -47,6 +48,38 @@ def test_rows_give_the_steps_and_the_text_says_what_was_assumed(tmp_path: Path) 
     assert "--no-measure" in done.stdout
 
 
+def test_rows_that_training_refuses_are_refused_in_the_same_words(tmp_path: Path) -> None:
+    chat = {"messages": [{"role": "user", "content": "q" * 500}, {"role": "assistant", "content": "a"}]}
+    (tmp_path / "long.jsonl").write_text(json.dumps(chat) + "\n")
+    asked = ("estimate", "long.jsonl", "--device", "h100", "--set", "rules.max_tokens=64")
+    done = realm(None, *asked)
+    assert done.returncode == 1
+    assert "long.jsonl: no row is left to train on: 1 longer than 64 tokens" in done.stderr
+    assert "raise rules.max_tokens to at least 150, " in done.stderr
+    (tmp_path / "asked.jsonl").write_text(json.dumps({"prompt": "q", "expected": "a"}) + "\n")
+    done = realm(None, "estimate", "asked.jsonl", "--device", "h100")
+    assert (done.returncode, "1 without an answer" in done.stderr) == (1, True)
+
+
+def test_prompts_that_a_served_teacher_will_answer_are_estimated(tmp_path: Path) -> None:
+    (tmp_path / "asked.jsonl").write_text(json.dumps({"prompt": "q", "expected": "a"}) + "\n")
+    (tmp_path / "taught.yaml").write_text(
+        "rules: {steps: 2}\n"
+        "method:\n"
+        "  kind: distillation\n"
+        '  teacher: {kind: endpoint, url: "https://host/v1", model: big, key_variable: KEY}\n'
+    )
+    asked = Asked(recipe="taught.yaml", rows=Path("asked.jsonl"), device="h100")
+    assert answer(asked, recipes_home(None)).fits
+
+
+def test_rows_that_are_cut_are_estimated_by_their_pieces(tmp_path: Path) -> None:
+    (tmp_path / "long.jsonl").write_text(json.dumps({"text": "x" * 3500}) + "\n")
+    sets = ("rules.max_tokens=64", "rules.encoding.over_long=split", "rules.batch_rows=4", "rules.epochs=1")
+    asked = Asked(recipe="study", rows=Path("long.jsonl"), device="h100", overrides=sets)
+    assert answer(asked, recipes_home(None)).estimate.steps == 4, "1,001 tokens in 16 pieces"
+
+
 def test_mistakes_are_named(tmp_path: Path) -> None:
     assert "did you mean rtx4090" in realm(None, "estimate", "--device", "rtx4091").stderr
     assert realm(None, "estimate", "--recipe", "nope").returncode == 3
@@ -62,7 +95,7 @@ def test_an_estimate_by_formula_loads_no_torch() -> None:
     code = (
         "import sys; from realm.cli.main import run\n"
         "run(['estimate', '--recipe', '8b-lora-64k', '--device', 'h100'])\n"
-        "print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)), file=sys.stderr)"
+        "print(sorted({'torch', 'transformers', 'peft', 'numpy'} & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"

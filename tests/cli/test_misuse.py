@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,42 @@ def test_wrong_use_names_the_help_of_the_command_that_was_meant(
     told = json.loads(err)
     assert (out, told["error"], told["hint"]) == ("", "UsageError", hint)
     assert what in told["what"]
+
+
+@pytest.mark.parametrize(
+    "faulty",
+    [
+        "method: spervised",
+        "rules: {schedule: {kind: cosin}}",
+        "rules: {optimizer: {kind: adam}}",
+        "rules: {parameters: {kind: lra}}",
+        "rules: {launcher: torchrn}",
+        "rules: {watch: {sinks: [mlflo]}}",
+        "rules: {encoding: {profile: nne}}",
+        "model: {shape: {kind: qwen}}",
+    ],
+)
+def test_an_unknown_kind_is_a_bad_config_wherever_it_stands(
+    faulty: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(f"extends: study\n{faulty}\n")
+    assert run(["--json", "config", "check", str(recipe)]) == 2
+    told = json.loads(capsys.readouterr().err)
+    assert told["error"] == "ConfigError"
+    assert told["what"].startswith("recipe mine: ")
+    assert "there are: " in told["what"]
+
+
+def test_init_takes_one_folder_said_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["--home", "lab", "--json", "init", str(tmp_path / "x" / ".." / "lab")]) == 0
+    assert json.loads(capsys.readouterr().out)["home"] == str(tmp_path / "lab")
+    assert run(["--home", "lab", "init", "other"]) == 2
+    assert "two folders for one realm: other and --home lab" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_mistyped_option_of_any_length_is_answered(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import SerializeAsAny, create_model
 
+from realm.core.config import Config, validate
 from realm.core.errors import ConfigError, NotFoundError
 from realm.core.kinds import Family
 
@@ -50,6 +53,38 @@ def test_a_config_builds_its_kind(family: Family[object]) -> None:
 def test_an_unknown_kind_names_the_nearest(family: Family[object]) -> None:
     with pytest.raises(NotFoundError, match="did you mean jsonl"):
         family.build("jsonk")
+
+
+def test_what_a_config_says_wrong_of_a_kind_is_told_at_its_place(family: Family[object]) -> None:
+    part = Annotated[SerializeAsAny[Config], family.part()]
+    whole = create_model("Whole", __base__=Config, one=(part | None, None), more=(tuple[part, ...], ()))
+
+    def told(data: object) -> str:
+        with pytest.raises(ConfigError) as caught:
+            validate(whole, data, where="x.yaml")
+        assert caught.value.exit_code == 2
+        return caught.value.what
+
+    there = "there are: broken, jsonl"
+    assert told({"one": "jsonk"}) == f"x.yaml: one: no kind is called 'jsonk': did you mean jsonl? {there}"
+    assert told({"one": {}}) == f"x.yaml: one.kind is missing: {there}"
+    assert told({"one": {"kind": 3}}) == f"x.yaml: one.kind: a name is expected, not 3: {there}"
+    assert told({"one": 3}) == f"x.yaml: one: a kind, or a mapping with one, is expected, not 3: {there}"
+    assert told({"more": ["jsonl", {"kind": "jsonl", "size": "big", "sise": 2}], "on": 1}) == (
+        "x.yaml: more.1.size: a whole number is expected, not 'big'; "
+        "unknown key more.1.sise (did you mean size?); unknown key on (did you mean one?)"
+    )
+    assert validate(whole, {"more": ["jsonl"]}, where="").model_dump()["more"] == (
+        {"kind": "jsonl", "size": 1},
+    )
+
+
+def test_a_part_without_a_kind_is_of_the_default_one(family: Family[object]) -> None:
+    whole = create_model(
+        "Whole", __base__=Config, one=Annotated[SerializeAsAny[Config], family.part("jsonl")]
+    )
+    found = validate(whole, {"one": {"size": 4}}, where="x.yaml")
+    assert found.model_dump() == {"one": {"kind": "jsonl", "size": 4}}
 
 
 @pytest.mark.parametrize("bad", [{}, {"kind": 3}, 7, {"kind": "jsonl", "sise": 2}])

@@ -32,6 +32,18 @@ def test_what_grows_or_goes_too_deep_is_refused_with_its_place(text: str, proble
     assert caught.value.problem_mark is not None
 
 
+@pytest.mark.parametrize("value", ["2024-13-45", "9" * 5000, "!!int x", "!!bool x", "!!timestamp x"])
+def test_a_value_that_is_none_of_its_type_is_refused_with_its_place(value: str) -> None:
+    with pytest.raises(yaml.MarkedYAMLError, match=r"this is no .*: put a text in quotes") as caught:
+        read(f"a: {value}")
+    assert "line 1, column 4" in str(caught.value)
+
+
+def test_a_text_that_calls_itself_a_mapping_is_refused_with_its_place() -> None:
+    with pytest.raises(yaml.MarkedYAMLError, match="expected a mapping node"):
+        read("a: !!map x")
+
+
 def test_types_of_programs_are_refused() -> None:
     with pytest.raises(yaml.YAMLError):
         read("!!python/object/apply:os.system [true]")

@@ -173,7 +173,7 @@ def test_unknown_names_list_what_there_is(tmp_path: Path) -> None:
         load_suite(tmp_path, "../mine")
     unknown = {"name": "x", "task": {"kind": "quiz"}}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**SUITE, "tasks": [unknown]}))
-    with pytest.raises(NotFoundError, match="no task is called 'quiz'"):
+    with pytest.raises(ConfigError, match=r"tasks\.0\.task: no kind is called 'quiz': there are: "):
         load_suite(tmp_path, "mine")
 
 

@@ -243,6 +243,9 @@ def test_what_a_campaign_is_bound_to_is_changed_only_on_purpose(tmp_path: Path) 
         assert lab.lab.ledger.runs.get(silent.id).spec["locked"]["context_tokens"] == 2048
         with pytest.raises(NotFoundError, match="no dataset is called 'nothing'"):
             plan_training(lab.lab, "nothing")
+        for path in ("/nowhere.jsonl", "nowhere/rows", "rows.jsonl"):
+            with pytest.raises(NotFoundError, match=f"^no such file: {path}\n.*check the path"):
+                plan_training(lab.lab, path)
 
 
 def test_runs_of_two_labs_are_two_in_a_tracker(tmp_path: Path) -> None:

@@ -394,7 +394,7 @@ def test_items_of_all_shapes_are_read() -> None:
         ({"levels": []}, "names no level"),
         ({"levels": [{"level": 1}, {"level": 1}]}, "names no level, or one twice"),
         ({"levels": [{"level": -1}]}, "levels.0.level"),
-        ({"levels": [{"level": 1}, {"level": 0}]}, r"levels.1.level: .*greater than or equal to 1"),
+        ({"levels": [{"level": 1}, {"level": 0}]}, r"levels.1.level: must be at least 1, not 0"),
         ({"levels": [{"level": n} for n in range(1, 202)]}, "at most 200"),
         (b'{"levels": [{"level": 1, "name": "\\ud800"}]}', "invalid Unicode"),
         (302, "status 302"),

@@ -16,10 +16,10 @@ from realm.models.holding import EndAfter, HoldBack
 from realm.models.profile import PROFILES
 from realm.models.profiles.regime3 import canonical
 from realm.models.tokenizer import train_tokenizer
-from realm.training.encoding import Settings
 from realm.training.masking import prove_rows
 from realm.training.rows import rows_of
 from realm.training.rules import Masking
+from realm.training.settings import Settings
 
 PROMPTS = [(Message(role="user", content="Compute: " + "①⓪" * n),) for n in (1, 4, 2)]
 

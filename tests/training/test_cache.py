@@ -15,9 +15,9 @@ from realm.core.errors import CorruptError
 from realm.core.kinds import Family
 from realm.training import encoding
 from realm.training.cache import MANIFEST, cached
-from realm.training.encoding import Settings
 from realm.training.job import RowsFile
 from realm.training.rows import Rows, load_rows
+from realm.training.settings import Settings
 
 PARTS = {"rows": "a", "limit": 3}
 

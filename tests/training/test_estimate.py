@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from realm.training.fast import head
 from realm.training.hardware import GB
 from realm.training.parameter import PARAMETERS
 from realm.training.recipe import Recipe
+from realm.training.settings import Settings
 from realm.training.trained import trained
 
 VOCABULARY = 400
@@ -242,21 +244,50 @@ def test_a_refusal_says_what_takes_the_memory_and_what_would_help() -> None:
 # --- rows ---------------------------------------------------------------------------------
 
 
-def test_lengths_of_rows_are_measured_and_long_rows_left_out() -> None:
-    found = lengths.of_tokens([10, 20, 30, 999], [5, 5, 5, 1], limit=100)
+def test_lengths_of_rows_are_measured() -> None:
+    found = lengths.of_tokens([10, 20, 30], [5, 5, 5])
     assert found is not None
     assert (found.rows, found.mean_tokens, found.longest_tokens) == (3, 20, 30)
     assert found.trained_share == pytest.approx(15 / 60)
     assert found.attended_tokens == pytest.approx((100 + 400 + 900) / 60 / 2)
     assert found.of_step(1) == 30
-    assert lengths.of_tokens([999], [1], limit=100) is None
+    assert lengths.of_tokens([], []) is None
+
+
+def chatted(*lengths_of_turns: int) -> Example:
+    """Return a chat of turns of so many tokens, as they are counted without a tokenizer."""
+    roles = itertools.cycle(("user", "assistant"))
+    turns = zip(roles, lengths_of_turns, strict=False)
+    return Example(messages=tuple(Message(role=role, content="x" * 7 * (n // 2)) for role, n in turns))
+
+
+def test_rows_that_training_leaves_out_are_left_out_of_estimates_and_counted() -> None:
+    rows = [chatted(20, 10), chatted(200, 10), chatted(20), Example(text="x" * 350), Example(text="x")]
+    found, account = lengths.measure(rows, None, Settings(max_tokens=100))
+    assert found is not None
+    assert (found.rows, found.longest_tokens) == (2, 36)
+    assert account.dropped == {"longer than 100 tokens": 2, "without an answer": 1}
+    assert account.shortest == 101
+    prompts, account = lengths.measure(rows, None, Settings(max_tokens=100, generates=True))
+    assert prompts is not None
+    assert (prompts.rows, account.dropped) == (3, {"longer than 100 tokens": 2})
+
+
+def test_estimates_count_the_pieces_that_training_cuts_rows_into() -> None:
+    rows = [chatted(20, 20, 20, 20, 20, 20), Example(text="x" * 350), chatted(200, 20)]
+    settings = Settings(max_tokens=100, over_long="split")
+    found, account = lengths.measure(rows, None, settings)
+    assert found is not None
+    assert (found.rows, account.split, account.pieces) == (4, 2, 4)
+    assert account.tokens == 3 * (20 + 3 + 20 + 3) + (100 + 2), "the text's pieces overlap by one"
+    assert account.dropped == {"without an exchange that fits 100 tokens": 1}
 
 
 def test_chats_count_what_the_assistant_says() -> None:
     chat = Example(
         messages=(Message(role="user", content="x" * 70), Message(role="assistant", content="y" * 35))
     )
-    found = lengths.measure([chat, chat], None, 1000)
+    found, _ = lengths.measure([chat, chat], None, Settings(max_tokens=1000))
     assert found is not None
     assert found.mean_tokens == 20 + 3 + 10 + 3
     assert found.trained_share == pytest.approx(13 / 36)

@@ -11,11 +11,11 @@ from realm.core.errors import MaskingError
 from realm.core.records import Example, Message
 from realm.models.chat import encode_many
 from realm.models.tokenizer import CHAT_TEMPLATE, train_tokenizer
-from realm.training.encoding import Settings
 from realm.training.masking import marked_text, prove_rows
 from realm.training.methods.dpo import ending_only
 from realm.training.rows import Rows, rows_of
 from realm.training.rules import Masking
+from realm.training.settings import Settings
 
 
 def _tokenizer(template: str) -> PreTrainedTokenizerFast:
@@ -132,16 +132,18 @@ def test_a_turn_marker_inside_an_answer_is_refused_by_row() -> None:
 
 
 def test_too_little_trained_text_is_refused() -> None:
-    with pytest.raises(MaskingError, match=r"only 1\.\d% of the tokens are trained"):
+    with pytest.raises(MaskingError, match=r"only 1\.\d% of the tokens are trained") as caught:
         _prove([chat("①" * 120, "⓪")])
+    assert "lower rules.masking.min_trained_share" in caught.value.hint
 
 
 def test_too_little_masked_text_is_refused() -> None:
     rows = [
         Example(messages=(Message(role="user", content="a"), Message(role="assistant", content="①⓪" * 40)))
     ]
-    with pytest.raises(MaskingError, match="masked"):
+    with pytest.raises(MaskingError, match="masked") as caught:
         _prove(rows)
+    assert "lower rules.masking.min_masked_share" in caught.value.hint
 
 
 def test_bounds_can_be_set() -> None:

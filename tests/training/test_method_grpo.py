@@ -241,9 +241,9 @@ def test_constant_aggregation_divides_by_the_longest_answer_allowed(tmp_path: Pa
     ("settings", "reason"),
     [
         ({"truncated": "masked"}, "truncated_reward belongs to truncated: penalised"),
-        ({"temperature": 1e-300}, "greater than or equal to 0.01"),
-        ({"truncated_reward": 1e308}, "less than or equal to 1000000"),
-        ({"rewards": [{**LETTERS[0], "weight": -1e308}]}, "greater than or equal to -1000000"),
+        ({"temperature": 1e-300}, "temperature: must be at least 0.01"),
+        ({"truncated_reward": 1e308}, "truncated_reward: must be at most 1000000"),
+        ({"rewards": [{**LETTERS[0], "weight": -1e308}]}, "weight: must be at least -1000000"),
     ],
 )
 def test_settings_without_a_meaning_are_refused(settings: dict[str, Any], reason: str) -> None:

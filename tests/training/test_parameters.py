@@ -140,6 +140,17 @@ def test_a_pattern_that_matches_nothing_names_what_is_near(settings: dict[str, A
         applied("qwen3", **settings)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("pattern", ["embed_tokens", "lm_hed", "gate_prj", "self_atn", "zzz"])
+def test_only_names_that_would_be_taken_are_suggested(shape: str, pattern: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        applied(shape, kind="lora", targets=[pattern])
+    suggested = refused.value.hint.partition(": ")[2].split(", ")
+    assert suggested != ["none"]
+    for name in suggested:
+        assert applied(shape, kind="lora", targets=[name])[1]
+
+
 def test_freezing_leaves_modules_and_parameters_out() -> None:
     _, trained = applied("qwen3_moe", kind="full", freeze=["embed_tokens", "*_norm.weight", "layers.0"])
     assert trained

@@ -11,6 +11,7 @@ from realm.core.errors import ConfigError, NotFoundError
 from realm.training.job import RowsFile, TrainJob
 from realm.training.methods.supervised import Supervised
 from realm.training.recipe import Recipe, resolve, shipped_text
+from realm.training.schedules import Cosine
 
 SHIPPED = [
     f.name.removesuffix(".yaml") for f in files("realm.training.recipes").iterdir() if f.name.endswith("yaml")
@@ -67,13 +68,72 @@ def test_a_recipe_has_only_numbers_that_json_has(settings: str) -> None:
         ("rules:\n  epochs: 1\n  epochs: 2", "epochs is set twice"),
         ("[" * 3000, "not readable as YAML"),
         ("rules: {epochs: 1, schedule: {kind: cosin}}", "no kind is called 'cosin': did you mean cosine?"),
+        (
+            "rules: {epochs: 1, schedule: cosin}",
+            "rules.schedule: no kind is called 'cosin': did you mean cosine?",
+        ),
+        (
+            "rules: {epochs: 1, schedule: {warmup_steps: 3}}",
+            "rules.schedule.kind is missing: there are: constant, linear, cosine, wsd",
+        ),
         ("rules: {epochs: 1, parameters: {kind: lora, targets: []}}", "targets names no layer"),
+        (
+            "rules: {epochs: 1, encoding: {train_roles: [bot]}}",
+            "rules.encoding.train_roles.0: one of system, user, assistant, tool is expected, not 'bot'",
+        ),
+        ("rules: {steps: 1.0e+23}", "rules.steps: a smaller whole number is expected, not 1e+23"),
+        ("rules: {steps: 1000000001}", "rules.steps: must be at most 1000000000, not 1000000001"),
+        ("rules: {epochs: 1.0e+300}", "rules.epochs: must be at most 1000000, not 1e+300"),
+        (
+            "rules: {epochs: 1, optimizer: {learning_rate: 1.0e+23}}",
+            "rules.optimizer.learning_rate: must be at most 1000, not 1e+23",
+        ),
+        (
+            "rules: {epochs: 1, launcher: {kind: torchrun, timeout_s: 1.0e+12}}",
+            "rules.launcher.timeout_s: must be",
+        ),
+        (
+            "rules: {epochs: 1, schedule: {kind: linear, warmup_steps: 1.0e+12}}",
+            "rules.schedule.warmup_steps: must",
+        ),
+        (
+            "rules: {epochs: 1}\nmethod: spervised",
+            "method: no kind is called 'spervised': did you mean supervised?",
+        ),
+        (
+            "rules: {epochs: 1, watch: {sinks: [x]}}",
+            "rules.watch.sinks.0: no kind is called 'x': there are: jsonl",
+        ),
+        (
+            "rules: {epochs: 1}\nmethod: {kind: grpo, rewards: [{reward: {kind: skill, skill: bn}}]}",
+            "method.rewards.0.reward.skill: no kind is called 'bn'",
+        ),
+        (
+            "rules: {epochs: 1, batch_rows: 0}\nmethod: {kind: dpo, beta: -1, loss: ip}\n"
+            "where: {mixture: {by: ''}}",
+            "where.mixture.by: must have at least 1 characters; where.mixture.weights is missing; "
+            "rules.batch_rows: must be at least 1, not 0; "
+            "method.loss: one of sigmoid, ipo is expected, not 'ip' (did you mean ipo?); "
+            "method.beta: must be greater than 0, not -1",
+        ),
+        ("title: 2024-13-45", "this is no timestamp"),
     ],
 )
 def test_a_faulty_recipe_is_refused_in_words(text: str, told: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve("mine", lambda name: text)
     assert told in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_schedule_may_be_its_name_alone() -> None:
+    found = resolve("mine", lambda _: "rules: {epochs: 1, schedule: cosine}")
+    assert found.recipe.rules.schedule == Cosine()
+
+
+def test_a_file_whose_name_cannot_be_a_recipes_is_refused_in_words() -> None:
+    with pytest.raises(ConfigError, match="recipe my own: name: must be 1 to 128 of the letters"):
+        resolve("my own", lambda _: "rules: {epochs: 1}")
 
 
 def test_no_targets_are_enough_beside_experts() -> None:

@@ -6,17 +6,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_runs import chat, drills, texts, tokenizer
+from tiny_runs import chat, drills, make_job, run, texts, tokenizer
 
 from realm.core.errors import ConfigError, DataError, MaskingError
 from realm.core.records import Example, Message
 from realm.models.chat import encode
 from realm.models.words import First, Words
-from realm.training.encoding import Settings
 from realm.training.job import RowsFile
 from realm.training.methods.dpo import ending_only
-from realm.training.rows import load_rows, rows_of
+from realm.training.rows import Rows, load_rows, refuse_empty, rows_of
 from realm.training.rules import Mixture
+from realm.training.settings import Settings
+from realm.training.validation import is_held_out
 
 LIMIT = 40
 
@@ -131,20 +132,163 @@ def test_over_long_rows_are_dropped_and_counted_with_their_tokens() -> None:
     rows = [*drills(3), silent, chat("①" * 300, "⓪"), silent]
     found = rows_of(rows, tokenizer(), Settings(max_tokens=256))
     assert found.dropped == {
-        "no trained token": 2,
+        "without an answer": 2,
         "longer than 256 tokens": 1,
         "trained tokens of rows longer than 256 tokens": 2,
     }
     assert found.account.lost == {"longer than 256 tokens": 2}
     assert list(found.numbers) == ["1", "2", "3"]
-    with pytest.raises(MaskingError, match="2 longer than 5 tokens"):
-        load_rows_of_nothing(drills(2))
 
 
-def load_rows_of_nothing(rows: list[Example]) -> None:
-    from realm.training.rows import refuse_empty
+ASKED = Message(role="user", content="①" * 20)
+SAID = Message(role="assistant", content="⓪" * 20)
+PROMPT = Example(messages=(ASKED,), expected="⓪")
+PAIR = Example(messages=(ASKED, SAID), rejected=(ASKED, Message(role="assistant", content="①" * 90)))
+NOT_HELP = "so raising rules.max_tokens does not help: "
 
-    refuse_empty(rows_of(rows, tokenizer(), Settings(max_tokens=5)).account)
+
+def _encoded(rows: Sequence[Example], settings: Settings) -> Rows:
+    parts_of = ending_only if settings.method["kind"] == "dpo" else _whole
+    return rows_of(rows, tokenizer(), settings, parts_of)
+
+
+def _refusal(rows: Sequence[Example], settings: Settings, context: int | None) -> MaskingError:
+    with pytest.raises(MaskingError) as caught:
+        refuse_empty(_encoded(rows, settings).account, settings, context)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "context", "reason", "hint"),
+    [
+        (
+            chat("①" * 40, "⓪"),
+            {},
+            256,
+            "longer than 30 tokens",
+            "raise rules.max_tokens to at least {size}, the length of the shortest of them, or set "
+            "rules.encoding.over_long: split, which cuts texts, and chats between exchanges",
+        ),
+        (
+            chat("①" * 40, "⓪"),
+            {},
+            30,
+            "longer than 30 tokens",
+            "the model reads 30 tokens and the shortest of them has {size}, "
+            + NOT_HELP
+            + "set rules.encoding.over_long: split, which cuts texts, and chats between exchanges, "
+            + "or take a model with a longer context",
+        ),
+        (
+            chat("①" * 40, "⓪"),
+            {"generates": True},
+            None,
+            "longer than 30 tokens",
+            "raise rules.max_tokens to at least {size}, the length of the shortest of them",
+        ),
+        (
+            chat("①" * 40, "⓪"),
+            {"over_long": "split"},
+            256,
+            "without an exchange that fits 30 tokens",
+            "raise rules.max_tokens so that an exchange fits, to 256 at most, which the model reads",
+        ),
+        (
+            chat("①" * 40, "⓪"),
+            {"over_long": "split"},
+            30,
+            "without an exchange that fits 30 tokens",
+            "the model reads 30 tokens, "
+            + NOT_HELP
+            + "write shorter exchanges, or take a model with a longer context",
+        ),
+        (
+            PAIR,
+            {"method": {"kind": "dpo"}, "over_long": "split"},
+            256,
+            "with a part longer than 30 tokens",
+            "raise rules.max_tokens to at least {size}, the length of the shortest of them",
+        ),
+        (
+            PROMPT,
+            {},
+            256,
+            "without an answer",
+            "give rows with answers, or let a method answer these prompts itself, such as method.kind: grpo",
+        ),
+        (
+            chat("a", "b"),
+            {"roles": ("tool",)},
+            256,
+            "without a turn of a trained role",
+            "rules.encoding.train_roles names tool; these rows have turns of assistant, system, user",
+        ),
+        (
+            Example(text="abc", weight=0),
+            {},
+            256,
+            "of weight 0",
+            "give rows and turns that are to be trained a weight above 0",
+        ),
+        (
+            Example(messages=(ASKED, SAID.model_copy(update={"weight": 0.0}))),
+            {},
+            256,
+            "of weight 0",
+            "give rows and turns that are to be trained a weight above 0",
+        ),
+        (
+            Example(text=""),
+            {},
+            256,
+            "without a trained token",
+            "give longer rows: a row's first token has nothing before it and is never trained",
+        ),
+    ],
+)
+def test_where_no_row_is_left_the_hint_fits_the_cause(
+    row: Example, options: dict[str, object], context: int | None, reason: str, hint: str
+) -> None:
+    settings = Settings(max_tokens=30, **options)
+    error = _refusal([row, row], settings, context)
+    assert error.what == f"no row is left to train on: 2 {reason}"
+    whole = _encoded([row], settings.model_copy(update={"max_tokens": 999}))
+    assert error.hint == hint.format(size=max(whole.sizes, default=0))
+
+
+def test_of_several_causes_the_most_frequent_comes_first() -> None:
+    long, longer = chat("①" * 30, "⓪"), chat("①" * 50, "⓪")
+    error = _refusal([PROMPT, longer, long], Settings(max_tokens=29), 256)
+    assert error.what == "no row is left to train on: 2 longer than 29 tokens, 1 without an answer"
+    size = encode(tokenizer(), long, 999).full_tokens
+    assert error.hint.startswith(f"raise rules.max_tokens to at least {size}, ")
+    assert error.hint.endswith("; " + _refusal([PROMPT], Settings(max_tokens=29), 256).hint)
+
+
+def test_a_run_says_that_the_models_context_limits_its_rows(tmp_path: Path) -> None:
+    rows = [chat("①" * 300, "⓪")] * 2
+    with pytest.raises(MaskingError, match="2 longer than 256 tokens") as caught:
+        run(make_job(tmp_path, rows, max_tokens=4096))
+    assert caught.value.hint.startswith("the model reads 256 tokens and the shortest of them has ")
+    limited = {"model": {"context_tokens": 128}, "max_tokens": 4096}
+    with pytest.raises(MaskingError, match="2 longer than 128 tokens"):
+        run(make_job(tmp_path, [chat("①" * 200, "⓪")] * 2, **limited))
+
+
+def test_a_run_whose_rows_are_all_held_out_says_so(tmp_path: Path) -> None:
+    row = next(row for row in drills(20) if is_held_out(row, 0.5))
+    job = make_job(tmp_path, [row, row], where={"validation": {"share": 0.5}})
+    with pytest.raises(MaskingError, match="train on: 2 held out for validation") as caught:
+        run(job)
+    assert caught.value.hint == "lower where.validation.share, or give more rows"
+
+
+def test_a_validation_set_of_which_no_row_is_left_is_named(tmp_path: Path) -> None:
+    long = _write(tmp_path, "judged", [chat("①" * 300, "⓪")])
+    job = make_job(tmp_path, drills(4)).model_copy(update={"validation": (long,)})
+    left = "validation set judged: no row is left to measure: 1 longer than 256 tokens"
+    with pytest.raises(MaskingError, match=left):
+        run(job)
 
 
 def test_files_are_read_in_order_and_rows_know_their_lines(tmp_path: Path) -> None:
@@ -188,10 +332,10 @@ def test_weights_of_files_and_a_mixture_decide_what_an_epoch_draws(tmp_path: Pat
     mixed = load_rows([light], tokenizer(), Settings(max_tokens=99), _whole, mixture=mixture)
     assert mixed.sources == {"one/domain=code": 4, "one/domain=talk": 4}
     assert mixed.chosen([2, 3]).sources == {"one/domain=talk": 2}, "held-out rows may be all of a value's"
+    wrong = Mixture(by="domian", weights={})
+    unmet = load_rows([light], tokenizer(), Settings(max_tokens=99), _whole, mixture=wrong)
     with pytest.raises(ConfigError, match=r"the tag 'domian', which no row has\n.*did you mean 'domain'"):
-        load_rows(
-            [light], tokenizer(), Settings(max_tokens=99), _whole, mixture=Mixture(by="domian", weights={})
-        )
+        unmet.refuse_unmet()
 
 
 def test_only_the_endings_of_a_preference_are_trained() -> None:
@@ -211,7 +355,10 @@ def test_only_the_endings_of_a_preference_are_trained() -> None:
         rows_of([same], tokenizer(), Settings(max_tokens=99), ending_only)
     long = row.model_copy(update={"rejected": (*asked, Message(role="assistant", content="⓪" * 90))})
     both = rows_of([row, long], tokenizer(), Settings(max_tokens=50, over_long="split"), ending_only)
-    assert both.dropped == {"longer than 50 tokens": 1, "trained tokens of rows longer than 50 tokens": 94}
+    assert both.dropped == {
+        "with a part longer than 50 tokens": 1,
+        "trained tokens of rows with a part longer than 50 tokens": 94,
+    }
 
 
 def _loses_a_word(words: Words, texts: Sequence[str]) -> list[list[int]]:

@@ -227,7 +227,8 @@ def plain(event: Event) -> Text | None:
             return Text(f"+ {printable(event.name)}: {event.rows} rows", style="dim")
         case events.MaskingProven() if event.dropped:
             reasons = ", ".join(f"{count} {reason}" for reason, count in event.dropped.items())
-            return Text(f"! {event.run} leaves rows out: {printable(reasons)}", style="yellow")
+            told = f"! {event.run} does not train all rows as they are: {printable(reasons)}"
+            return Text(told, style="yellow")
         case events.RunStarted() if not all(": as is (" in line for line in event.servable):
             return Text(f"! {event.run} leaves: {'; '.join(event.servable)}", style="yellow")
         case events.RunStarted() if event.trained_parameters != event.parameters and event.servable:

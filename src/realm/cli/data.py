@@ -114,19 +114,19 @@ def tokens(
     ),
     rows: int = typer.Option(3, min=0, help="How many rows are shown."),
     recipe: str | None = typer.Option(
-        None, help="A recipe's name or YAML file: its limits, bounds and method."
+        None, help="A recipe's name or YAML file; without one the hero's for files, as `realm train` takes."
     ),
 ) -> int:
     """Show what of a file would be trained, token by token, and whether the masking holds.
 
-    Trained text is green; where there are no colours it stands in ⟦ ⟧. Leaves with 1 where training
-    would refuse the file.
+    Trained text is green; where there are no colours it stands in ⟦ ⟧. Rows may be as long as the recipe and
+    the model's context allow; those that are cut, left out or held out are counted. Leaves with 1 where
+    training would refuse the file.
 
     Example: realm data tokens mine.jsonl --tokenizer ./base --rows 5
     """
     from realm.core.errors import UsageError
-    from realm.flows.config import known_recipe
-    from realm.flows.tokens import look, model_folder
+    from realm.flows.tokens import look, model_folder, rules_of
 
     options: Options = ctx.obj
     if tokenizer is not None and model is not None:
@@ -135,8 +135,7 @@ def tokens(
     if folder is None:
         with options.realm() as realm:
             folder = model_folder(realm.lab, model)
-    rules = known_recipe(options.home, recipe).recipe if recipe else None
-    report = look(file, folder, rows=rows, recipe=rules)
+    report = look(file, folder, rows=rows, rules=rules_of(options.home, recipe, options.sets))
     if options.json:
         print_json(_document(report))
     else:
@@ -155,6 +154,7 @@ def _document(report: TokensReport) -> dict[str, object]:
 
 def _show(report: TokensReport) -> None:
     colours = sys.stdout.isatty()
+    print_line(f"by recipe {report.recipe}: rows of up to {_limit(report)}")
     for row in report.shown:
         print_line(f"row {row.line}")
         print_line(_marked(row, colours=colours))
@@ -171,6 +171,15 @@ def _show(report: TokensReport) -> None:
         print_line(f"✓ {line}")
     if report.refusal:
         print_line(f"✗ {report.refusal}")
+    if report.hint:
+        print_line(f"  → {report.hint}")
+
+
+def _limit(report: TokensReport) -> str:
+    """Write how long rows may be, and by what."""
+    unknown = " (the model's context is not known)" if report.context_tokens is None else ""
+    what = "the model's context" if report.max_tokens == report.context_tokens else "rules.max_tokens"
+    return f"{report.max_tokens} tokens, {what}{unknown}"
 
 
 def _marked(row: RowTokens, *, colours: bool) -> str:

@@ -35,7 +35,8 @@ def estimate(
 ) -> None:
     """Tell what a run takes in memory and time, and what would make it fit.
 
-    Leaves with 1 where it does not fit. --set tries another setting of the recipe.
+    Leaves with 1 where it does not fit, and where training would find no row to train on. --set tries
+    another setting of the recipe.
 
     Example: realm estimate mine.jsonl --recipe 4b-full-24gb --device rtx4090
     """

@@ -16,6 +16,7 @@ from realm.cli.output import ago, print_json, print_line
 from realm.cli.play import show_events
 from realm.core.clock import utc_now
 from realm.core.errors import UsageError
+from realm.core.paths import expanded
 
 if TYPE_CHECKING:
     from realm.flows.reconcile import Reconciled
@@ -47,7 +48,7 @@ def init(
     from realm.lab import Realm
 
     options: Options = ctx.obj
-    if path is not None and options.home is not None:
+    if path is not None and options.home is not None and not _same_folder(path, options.home):
         raise UsageError(f"two folders for one realm: {path} and --home {options.home}", hint="give one")
     folder = path or options.home or Path()
     with Realm.create(folder, template) as realm:
@@ -56,6 +57,10 @@ def init(
         print_json({"home": str(root), "template": template})
     else:
         print_line(f"A realm lives in {root} now.\nNext: cd {folder} && realm up")
+
+
+def _same_folder(one: Path, other: Path) -> bool:
+    return expanded(one).resolve() == expanded(other).resolve()
 
 
 def up(ctx: typer.Context) -> None:
@@ -136,6 +141,8 @@ def _print_status(found: Status) -> None:
     if found.running:
         run = found.running
         print_line(f"running   {run.id} {run.title} step {run.step}/{run.steps_total or '?'}")
+    elif found.working_on:
+        print_line(f"running   {found.working_on.id} {found.working_on.title}")
     print_line(f"champion  {found.champion or 'none yet'}")
     for skill in found.skills:
         share = f" · newest {skill.newest.correct}/{skill.newest.total}" if skill.newest else ""

@@ -11,14 +11,16 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
-from realm.core.config import Config, validate
+from realm.core.config import Config, validate, validate_part
 from realm.core.errors import ConfigError, NotFoundError
+from realm.core.problems import handed_up, no_kind
 from realm.core.text import there_are
 
 T = TypeVar("T")
@@ -48,13 +50,29 @@ class Family(Generic[T]):
         """Validate `{"kind": …, …}` (or a bare kind name) as that kind's config."""
         if isinstance(data, Config):
             return data
-        if isinstance(data, str):
-            data = {"kind": data}
-        if not isinstance(data, dict) or not isinstance(data.get("kind"), str):
+        given = _spelt_out(data)
+        if not isinstance(given, Mapping) or not isinstance(given.get("kind"), str):
             raise ConfigError(f"a {self.name} needs a kind", hint=f"one of: {', '.join(self.names())}")
-        cls: Any = self.load(data["kind"])
-        model: type[Config] = cls.Config
-        return validate(model, data, where=f"{self.name} {data['kind']}")
+        return validate(self._model(given["kind"]), given, where=f"{self.name} {given['kind']}")
+
+    def part(self, default: str | None = None) -> BeforeValidator:
+        """Return what validates a key of a config as `config` does, and tells problems at that key's place.
+
+        A mapping that names no kind is of the default one, where there is one.
+        """
+        return BeforeValidator(lambda data: self._part(data, default))
+
+    def _part(self, data: Any, default: str | None) -> Config:
+        if isinstance(data, Config):
+            return data
+        given = _spelt_out(data, default)
+        if problem := no_kind(given, self.names()):
+            raise handed_up([problem])
+        return validate_part(self._model(given["kind"]), given)
+
+    def _model(self, kind: str) -> type[Config]:
+        cls: Any = self.load(kind)
+        return cast("type[Config]", cls.Config)
 
     def build(self, data: Any) -> T:
         """Build a kind from its config."""
@@ -75,6 +93,13 @@ class Family(Generic[T]):
     @cache  # noqa: B019
     def _foreign(self) -> dict[str, Any]:
         return {point.name: point for point in entry_points(group=f"realm.{self.name}")}
+
+
+def _spelt_out(data: Any, default: str | None = None) -> Any:
+    """Return a bare name as the mapping it is short for, and one without a kind as of the default one."""
+    if isinstance(data, str):
+        return {"kind": data}
+    return {"kind": default, **data} if isinstance(data, Mapping) and default is not None else data
 
 
 def _kind_class(module_name: str) -> type[Any]:

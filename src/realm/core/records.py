@@ -7,9 +7,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+_SHA256 = r"^sha256:[0-9a-f]{64}$"
+_NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$"
+PATTERNS = {
+    _SHA256: "sha256: and 64 hex digits",
+    _NAME: "1 to 128 of the letters A to Z and a to z, digits, `_`, `-` and, not first, `.`",
+}
+"""What the patterns mean, in words."""
+
+Sha256 = Annotated[str, Field(pattern=_SHA256)]
 Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$")]
+Name = Annotated[str, Field(pattern=_NAME)]
+Seconds = Annotated[float, Field(gt=0, le=1e6)]
+"""How long something is waited for; of much longer ones the clocks of systems make an error."""
 
 
 class Record(BaseModel):

@@ -14,12 +14,25 @@ MAX_DEPTH = 32
 
 
 class StrictLoader(yaml.SafeLoader):
-    """Raise YAMLError, with its place, for a key that a mapping has twice; plain YAML takes the last."""
+    """Raise YAMLError, with its place, for a key that a mapping has twice; plain YAML takes the last.
+
+    Also for a value that is none of its own type, such as the 13th month or a number of 5,000 digits.
+    """
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """Construct one value."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError, OverflowError):  # of PyYAML's own parsing
+            shown = node.tag.removeprefix("tag:yaml.org,2002:")
+            raise yaml.MarkedYAMLError(
+                problem=f"this is no {shown}: put a text in quotes", problem_mark=node.start_mark
+            ) from None
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """Construct one mapping."""
         seen: set[str] = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
                     raise yaml.MarkedYAMLError(

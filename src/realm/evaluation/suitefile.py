@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from realm.core.config import Config, read_yaml, rooted, validate
 from realm.core.errors import ConfigError, NotFoundError
@@ -30,7 +30,7 @@ from realm.evaluation.score import (
 from realm.evaluation.suite import Sampling, Suite, ended_early, parts_of
 from realm.evaluation.task import TASKS, Size, is_elsewhere
 
-TaskConfig = Annotated[SerializeAsAny[Config], BeforeValidator(TASKS.config)]
+TaskConfig = Annotated[SerializeAsAny[Config], TASKS.part()]
 Threshold = Annotated[float, Field(gt=0, le=1)]
 
 

@@ -9,7 +9,7 @@ from string import Template
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from realm.core.config import Config, load, rooted, validate
 from realm.core.errors import ConfigError, NotFoundError
@@ -37,8 +37,8 @@ from realm.training.reward import REWARDS
 from realm.training.sink import SINKS
 from realm.training.teacher import TEACHERS
 
-Blank = Annotated[SerializeAsAny[Config], BeforeValidator(BLANKS.config)]
-SkillKind = Annotated[SerializeAsAny[Config], BeforeValidator(SKILLS.config)]
+Blank = Annotated[SerializeAsAny[Config], BLANKS.part()]
+SkillKind = Annotated[SerializeAsAny[Config], SKILLS.part()]
 
 
 class HeroConfig(Config):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny
 
 from realm.core.config import Config
 from realm.corpus.assembly.balance import BalanceConfig
@@ -18,9 +18,9 @@ from realm.corpus.scrub import Scrubber
 from realm.corpus.shaper import SHAPERS
 from realm.corpus.source import SOURCES
 
-SourceKind = Annotated[SerializeAsAny[Config], BeforeValidator(SOURCES.config)]
-ShaperKind = Annotated[SerializeAsAny[Config], BeforeValidator(SHAPERS.config)]
-CheckKind = Annotated[SerializeAsAny[Config], BeforeValidator(CHECKS.config)]
+SourceKind = Annotated[SerializeAsAny[Config], SOURCES.part()]
+ShaperKind = Annotated[SerializeAsAny[Config], SHAPERS.part()]
+CheckKind = Annotated[SerializeAsAny[Config], CHECKS.part()]
 
 
 class Feed(Config):

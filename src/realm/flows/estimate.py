@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from realm.core.config import override, validate
-from realm.core.errors import NotFoundError, RealmError
+from realm.core.errors import DataError, NotFoundError, RealmError
 from realm.core.hashing import PREFIX
 from realm.core.records import Example, Record
 from realm.corpus.dataset import INFO, read_examples
@@ -27,19 +27,22 @@ from realm.flows.context import Lab
 from realm.flows.drystep import BLANK, corrected, measure
 from realm.flows.home import Home, find_home
 from realm.flows.learnt import learnt, taught
+from realm.flows.teaching import served
 from realm.models.adapters import read_base
 from realm.models.blank import BLANKS
 from realm.training import calibration, hardware, lengths, remedies, shapes
 from realm.training.calibration import Factors, Prediction
+from realm.training.dropping import NO_ROW_LEFT, Account, none_left
 from realm.training.dryrun import Measured
 from realm.training.estimate import Estimate, Plan, estimate
 from realm.training.hardware import Gpu, Hardware
 from realm.training.job import TrainJob
 from realm.training.launcher import LAUNCHERS
-from realm.training.lengths import Lengths
+from realm.training.lengths import Lengths, context_of, limit_of
 from realm.training.method import METHODS
 from realm.training.recipe import Recipe, Resolved
 from realm.training.remedies import Remedy
+from realm.training.settings import Settings
 from realm.training.shapes import Shape
 
 _BLANK_VOCABULARY = 512
@@ -145,9 +148,9 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
     if job.tokens_at_once is not None:
         memory = recipe.rules.memory.model_copy(update={"tokens_at_once": job.tokens_at_once})
         recipe = recipe.model_copy(update={"rules": recipe.rules.model_copy(update={"memory": memory})})
-    folder = _whole(Path(job.start))
+    folder = whole_folder(Path(job.start))
     shape, weight_bytes = _shape_of(folder)
-    limit = min(recipe.rules.max_tokens, shape.context_tokens)
+    settings = Settings.of_recipe(recipe, limit_of(recipe, shape.context_tokens))
     gpus = refuse_missing_gpus(recipe)
     found = hardware.this_machine(recipe.rules.device, _processes(recipe), gpus)
     assert found is not None, "a run that asks for a GPU where there is none was refused"
@@ -156,8 +159,8 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
     plan = Plan(
         recipe=recipe,
         shape=shape,
-        lengths=_of_files([Path(rows.path) for rows in job.rows], folder / "tokenizer.json", limit)
-        or lengths.equal(limit),
+        lengths=_of_files([Path(rows.path) for rows in job.rows], folder / "tokenizer.json", settings)
+        or lengths.equal(settings.max_tokens),
         hardware=found,
         weight_bytes=weight_bytes,
         teacher_bytes=_teacher_bytes(recipe),
@@ -199,7 +202,7 @@ def _tried(resolved: Resolved, overrides: tuple[str, ...]) -> Recipe:
 def _model(recipe: Recipe, folder: Path | None) -> tuple[Shape, int, str, list[str]]:
     """Return a shape, the bytes of one weight, what to call it, and what was assumed."""
     if folder is not None:
-        whole = _whole(folder)
+        whole = whole_folder(folder)
         shape, weight_bytes = _shape_of(whole)
         return shape, weight_bytes, str(folder), []
     rules = recipe.model
@@ -221,10 +224,10 @@ def _shape_of(folder: Path) -> tuple[Shape, int]:
     return shapes.of_config(config, str(path)), _DTYPES.get(dtype, 4)
 
 
-def _whole(folder: Path) -> Path:
-    """Return the folder of the whole model that lies under a checkpoint's adapters."""
+def whole_folder(folder: Path) -> Path:
+    """Return the folder of the whole model that lies under a checkpoint's adapters; itself where none do."""
     base = read_base(folder) if folder.is_dir() else None
-    return folder if base is None else _whole(folder.parent / base.base.removeprefix(PREFIX))
+    return folder if base is None else whole_folder(folder.parent / base.base.removeprefix(PREFIX))
 
 
 def _teacher_bytes(recipe: Recipe) -> int:
@@ -237,29 +240,32 @@ def _teacher_bytes(recipe: Recipe) -> int:
 
 
 def _figures(asked: Asked, recipe: Recipe, shape: Shape) -> Lengths:
-    limit = min(recipe.rules.max_tokens, shape.context_tokens)
+    context = context_of(recipe, shape.context_tokens)
+    settings = Settings.of_recipe(recipe, limit_of(recipe, shape.context_tokens))
     if asked.rows is None:
-        return lengths.equal(limit)
-    tokenizer = None if asked.model is None else _whole(asked.model) / "tokenizer.json"
-    found = _of_given(asked.rows, tokenizer, limit)
+        return lengths.equal(settings.max_tokens)
+    if served(recipe) is not None:
+        # Its answers come before the run, so rows may be without any yet.
+        settings = settings.model_copy(update={"generates": True})
+    tokenizer = None if asked.model is None else whole_folder(asked.model) / "tokenizer.json"
+    found, account = _of_given(asked.rows, tokenizer, settings)
     if found is None:
-        raise NotFoundError(
-            f"{asked.rows}: no row has between 2 and {limit:,} tokens", hint="raise rules.max_tokens"
-        )
+        reasons, hint = none_left(account, settings, context)
+        raise DataError(f"{NO_ROW_LEFT}: {reasons}", file=str(asked.rows), hint=hint)
     return found
 
 
-def _of_given(path: Path, tokenizer: Path | None, limit: int) -> Lengths | None:
+def _of_given(path: Path, tokenizer: Path | None, settings: Settings) -> tuple[Lengths | None, Account]:
     if path.is_dir() or (path.parent / INFO).is_file():
-        return lengths.measure(read_examples(path), tokenizer, limit)
+        return lengths.measure(read_examples(path), tokenizer, settings)
     with tempfile.TemporaryDirectory(prefix="realm-estimate-") as scratch:
         folder = Path(scratch) / "dataset"
         folder.mkdir()
         normalise(path, folder, name=path.name, source="estimate")
-        return lengths.measure(read_examples(folder), tokenizer, limit)
+        return lengths.measure(read_examples(folder), tokenizer, settings)
 
 
-def _of_files(paths: list[Path], tokenizer: Path, limit: int) -> Lengths | None:
+def _of_files(paths: list[Path], tokenizer: Path, settings: Settings) -> Lengths | None:
     """Return the figures of datasets from a sample of their rows and from their longest ones."""
     counted, sample, longest = 0, list[Example](), list[Example]()
     for path in paths:
@@ -272,10 +278,10 @@ def _of_files(paths: list[Path], tokenizer: Path, limit: int) -> Lengths | None:
             longest += [
                 Example.model_validate_json(line) for line in heapq.nlargest(_LONGEST_ROWS, file, key=len)
             ]
-    found = lengths.measure(sample, tokenizer, limit)
+    found, _ = lengths.measure(sample, tokenizer, settings)
     if found is None:
         return None
-    most = lengths.measure(longest, tokenizer, limit)
+    most, _ = lengths.measure(longest, tokenizer, settings)
     kept = found.rows * counted // max(1, len(sample))
     at_most = max(found.longest_tokens, most.longest_tokens if most else 0)
     return found.model_copy(update={"rows": max(1, kept), "longest_tokens": at_most})

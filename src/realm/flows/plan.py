@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from realm.core.config import Config, validate
 from realm.core.errors import NotFoundError, RefusedError, StateError
 from realm.core.records import Priority, Record, Sha256
 from realm.corpus.assembly.partition import TAG
+from realm.corpus.files.lines import SUFFIX
 from realm.flows.binding import Binding, bind
 from realm.flows.context import Lab
 from realm.flows.teaching import with_answers
@@ -161,7 +163,14 @@ def find_dataset(lab: Lab, name: str) -> DatasetRecord:
     if name.startswith("sha256:"):
         return lab.ledger.datasets.get(name)
     listed = ", ".join(dict.fromkeys(record.name for record in known)) or "none yet"
+    if _is_path(name) and not Path(name).exists():
+        raise NotFoundError(f"no such file: {name}", hint=f"check the path; datasets: {listed}")
     raise NotFoundError(f"no dataset is called {name!r}", hint=f"there are: {listed}")
+
+
+def _is_path(name: str) -> bool:
+    """Say whether a file was probably meant; a dataset's name may end like one."""
+    return Path(name).name != name or name.endswith(SUFFIX)
 
 
 def _bound(lab: Lab) -> Binding | None:

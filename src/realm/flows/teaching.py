@@ -24,7 +24,7 @@ def with_answers(lab: Lab, recipe: Recipe, dataset: DatasetRecord) -> DatasetRec
     Answers are kept as they come: a call that was cut off goes on where it stood. Raises DataError for
     a row that asks nothing and where not one was answered, and what the teacher raises.
     """
-    settings = _served(recipe)
+    settings = served(recipe)
     if settings is None:
         return dataset
     teacher = TEACHERS.build(settings)
@@ -39,14 +39,14 @@ def with_answers(lab: Lab, recipe: Recipe, dataset: DatasetRecord) -> DatasetRec
 
 def refuse_served(resolved: Resolved) -> None:
     """Raise ConfigError where a recipe for generated rows, which hold right answers, names such a teacher."""
-    if _served(resolved.recipe) is not None:
+    if served(resolved.recipe) is not None:
         raise ConfigError(
             f"recipe {resolved.name}: a served teacher answers files and datasets, not generated rows",
             hint="name it in a recipe for `realm train`, or in the hero's file_recipe",
         )
 
 
-def _served(recipe: Recipe) -> Any:
+def served(recipe: Recipe) -> Any:
     """Return the settings of a teacher that is asked before the run."""
     settings = getattr(recipe.method, "teacher", None)
     return None if settings is None or TEACHERS.load(settings.kind).token_level else settings

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from realm.core.errors import DataError, MaskingError, UsageError
+from realm.core.errors import DataError, MaskingError, NotFoundError, UsageError
 from realm.core.records import Example, Record
 from realm.core.text import printable
 from realm.corpus import specs
 from realm.corpus.files import lines
 from realm.corpus.intake import DEFAULT_LIMITS, Problem
 from realm.flows.checkpoints import chosen, verified_checkpoint
+from realm.flows.config import HeroConfig, known_recipe, load_config, load_recipe
+from realm.flows.estimate import whole_folder
+from realm.flows.home import find_home
 from realm.models.extra import require_training_extra
+from realm.training.dropping import Account, Cause
+from realm.training.lengths import context_of, limit_of
+from realm.training.method import METHODS
+from realm.training.recipe import Recipe, Resolved
+from realm.training.settings import Settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from realm.flows.context import Lab
-    from realm.training.recipe import Recipe
     from realm.training.rows import Rows
 
 _SHOWN_PROBLEMS = 20
@@ -47,6 +56,12 @@ class TokensReport(Record):
     """What training would make of a file."""
 
     file: str
+    recipe: str
+    """By whose rules it would be trained."""
+    max_tokens: int
+    """The longest sequence by these rules and the model's context."""
+    context_tokens: int | None
+    """What the model reads; None where only a tokenizer is known, so that the rules alone limit rows."""
     rows: int
     """Rows that would be trained on; a piece of a row counts as one."""
     tokens: int
@@ -57,6 +72,8 @@ class TokensReport(Record):
     """Those of checks 1 to 5 that hold, with their figures; none of prompts that a method answers itself."""
     refusal: str = ""
     """Why training would refuse the file; empty where it would not."""
+    hint: str = ""
+    """What to do about that."""
     problems: tuple[Problem, ...] = ()
     """The first 20 rows that cannot be read."""
     shown: tuple[RowTokens, ...] = ()
@@ -68,51 +85,86 @@ def model_folder(lab: Lab, reference: str | None) -> Path:
     return Path(verified_checkpoint(lab, chosen(lab, reference)))
 
 
-def look(path: Path, folder: Path, *, rows: int, recipe: Recipe | None = None) -> TokensReport:
-    """Encode a file with the tokenizer in `folder`, under a recipe's rules where one is given."""
+def rules_of(home: Path | None, name: str | None, overrides: Iterable[str] = ()) -> Resolved:
+    """Return the recipe of a name, else the one that `realm train FILE` takes: the hero's for files.
+
+    Outside of a realm that is the one that heroes have unless told otherwise.
+    """
+    if name is not None:
+        return known_recipe(home, name)
+    try:
+        realm = find_home(home)
+    except NotFoundError:
+        if home is not None:
+            raise
+        return load_recipe(None, HeroConfig.model_fields["file_recipe"].default)
+    _, hero = load_config(realm, overrides).hero()
+    return load_recipe(realm, hero.file_recipe)
+
+
+def look(path: Path, folder: Path, *, rows: int, rules: Resolved) -> TokensReport:
+    """Encode a file as a run by these rules would, on the model or with the tokenizer in `folder`."""
     require_training_extra()
     from realm.models.chat import load_tokenizer
     from realm.training.masking import prove_rows
-    from realm.training.method import METHODS
-    from realm.training.rules import Masking
+    from realm.training.rows import refuse_empty
 
-    tokenizer = load_tokenizer(folder)
-    shown = printable(path.name)
+    recipe, model, tokenizer = rules.recipe, _model(folder), load_tokenizer(folder)
+    settings = Settings.of_recipe(recipe, limit_of(recipe, model.context_tokens))
     examples, numbers, problems = _read(path)
-    if problems or not examples:
-        refusal = (
-            f"{len(problems)} bad {'row' if len(problems) == 1 else 'rows'}"
-            if problems
-            else "there are no rows"
-        )
-        return TokensReport(
-            file=shown, rows=0, tokens=0, trained_tokens=0, dropped={}, refusal=refusal, problems=problems
-        )
-    found = _encoded(examples, numbers, tokenizer, shown, recipe)
-    masking = recipe.rules.masking if recipe else Masking()
-    # Rows that are prompts to answer hold nothing that is trained yet.
-    proven = len(found) and not (recipe and METHODS.build(recipe.method).generates)
-    checks: tuple[str, ...] = ()
-    refusal = "" if len(found) else "no row is left to train on"
-    try:
-        if proven:
-            checks = prove_rows(found.flat(), tokenizer, len(tokenizer), masking)
-    except MaskingError as error:
-        refusal = error.what
-    return TokensReport(
-        file=shown,
-        rows=len(found),
-        tokens=found.tokens,
-        trained_tokens=found.trained_tokens,
-        dropped=found.dropped,
-        checks=checks,
-        refusal=refusal,
-        shown=tuple(
-            RowTokens(line=int(found.numbers[index]), tokens=_tokens(tokenizer, sequence))
-            for index in range(min(rows, len(found)))
-            for sequence in found.sequences[index]
-        ),
+    report = TokensReport(
+        file=printable(path.name),
+        recipe=rules.name,
+        max_tokens=settings.max_tokens,
+        context_tokens=context_of(recipe, model.context_tokens),
+        rows=0,
+        tokens=0,
+        trained_tokens=0,
+        dropped={},
+        problems=problems,
     )
+    if problems or not examples:
+        bad = f"{len(problems)} bad {'row' if len(problems) == 1 else 'rows'}"
+        return report.model_copy(update={"refusal": bad if problems else "there are no rows"})
+    found, account = _encoded(examples, numbers, tokenizer, settings, report.file, recipe)
+    shown = tuple(
+        RowTokens(line=int(found.numbers[index]), tokens=_tokens(tokenizer, sequence))
+        for index in range(min(rows, len(found)))
+        for sequence in found.sequences[index]
+    )
+    counts = {"rows": len(found), "tokens": found.tokens, "trained_tokens": found.trained_tokens}
+    report = report.model_copy(update={**counts, "dropped": account.lines(), "shown": shown})
+    try:
+        refuse_empty(account, settings, report.context_tokens)
+        # Rows that are prompts to answer hold nothing that is trained yet.
+        if settings.generates:
+            return report
+        size = model.vocabulary or len(tokenizer)
+        checks = prove_rows(found.flat(), tokenizer, size, recipe.rules.masking)
+    except MaskingError as error:
+        return report.model_copy(update={"refusal": error.what, "hint": error.hint})
+    return report.model_copy(update={"checks": checks})
+
+
+class _Model(NamedTuple):
+    """What a model's `config.json` says; nothing where there is a tokenizer alone."""
+
+    context_tokens: int | None = None
+    vocabulary: int | None = None
+
+
+def _model(folder: Path) -> _Model:
+    path = whole_folder(folder) / "config.json"
+    if not path.is_file():
+        return _Model()
+    try:
+        config = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise DataError(f"not readable as JSON: {error}", file=str(path)) from None
+    if not isinstance(config, dict):
+        raise DataError("not a JSON object", file=str(path))
+    text = {**config, **(config.get("text_config") or {})}
+    return _Model(text.get("max_position_embeddings"), text.get("vocab_size"))
 
 
 def _read(path: Path) -> tuple[list[Example], list[int], tuple[Problem, ...]]:
@@ -139,25 +191,17 @@ def _encoded(
     examples: list[Example],
     numbers: list[int],
     tokenizer: PreTrainedTokenizerFast,
+    settings: Settings,
     file: str,
-    recipe: Recipe | None,
-) -> Rows:
-    from realm.training.encoding import Settings
-    from realm.training.method import METHODS
-    from realm.training.rows import rows_of
-    from realm.training.rules import Encoding
+    recipe: Recipe,
+) -> tuple[Rows, Account]:
+    """Return the rows that would be trained on, and what would become of all of them."""
+    from realm.training.rows import rows_of, set_apart
 
-    if recipe is None:
-        settings = Settings.of(Encoding(), max_tokens=1 << 30)
-        return rows_of(examples, tokenizer, settings, lines=numbers, file=file)
-    method = METHODS.build(recipe.method)
-    settings = Settings.of(
-        recipe.rules.encoding,
-        max_tokens=recipe.rules.max_tokens,
-        method=recipe.method.model_dump(mode="json"),
-        generates=method.generates,
-    )
-    return rows_of(examples, tokenizer, settings, method.sequences, lines=numbers, file=file)
+    parts_of = METHODS.build(recipe.method).sequences
+    given = rows_of(examples, tokenizer, settings, parts_of, lines=numbers, file=file)
+    found, held = set_apart(given, recipe.where.validation.share)
+    return found, given.account.without(len(held), Cause.HELD_OUT)
 
 
 def _tokens(tokenizer: PreTrainedTokenizerFast, sequence: object) -> tuple[Token, ...]:

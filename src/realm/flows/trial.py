@@ -203,9 +203,9 @@ def _budget(lab: Lab, steps: int, start: CheckpointRecord) -> int:
 def _tokens(lab: Lab, rows: list[Example], start: CheckpointRecord) -> list[int]:
     """Return the tokens of each row, as training counts them."""
     from realm.models.chat import load_tokenizer
-    from realm.training.encoding import Settings
     from realm.training.method import METHODS
     from realm.training.rows import rows_of
+    from realm.training.settings import Settings
 
     recipe = load_recipe(lab.home, lab.hero.recipe).recipe
     method = METHODS.build(recipe.method)

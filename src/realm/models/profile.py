@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny
 
 from realm.core.config import Config
 from realm.core.kinds import Family
@@ -52,4 +52,4 @@ class Profile(Protocol):
 
 PROFILES: Family[Profile] = Family("profile", "realm.models.profiles")
 """Kinds of the `profile` family."""
-ProfileConfig = Annotated[SerializeAsAny[Config], BeforeValidator(PROFILES.config)]
+ProfileConfig = Annotated[SerializeAsAny[Config], PROFILES.part()]

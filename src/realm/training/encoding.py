@@ -12,21 +12,19 @@ Shapes: N tokens, S sequences, R rows of the file.
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from realm.core import records, seeds
 from realm.core.errors import DataError, MaskingError
 from realm.core.hashing import hash_bytes, hash_file, hash_json
-from realm.core.records import Example, Record
+from realm.core.records import Example
 from realm.core.seeds import rng
 from realm.models import (
     chat,
@@ -43,14 +41,14 @@ from realm.models import (
 from realm.models.chat import encode_flat, prompt_ids
 from realm.models.encodings import Encodings, joined
 from realm.models.profile import PROFILES
-from realm.models.template import ASSISTANT
-from realm.training import jsonl, reward, splitting, table
+from realm.training import dropping, jsonl, reward, splitting, table
 from realm.training.cache import cached
+from realm.training.dropping import Account, Cause, Tally
 from realm.training.jsonl import read_examples
 from realm.training.method import METHODS
-from realm.training.rules import Encoding, OverLong
+from realm.training.settings import Settings
 from realm.training.splitting import cut_chats, cut_text
-from realm.training.table import Account, Table, predicted
+from realm.training.table import Table, predicted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -59,52 +57,11 @@ PartsOf = Callable[[Example], tuple[Example, ...]]
 """What a method encodes of a row; `Method.sequences`."""
 _MODULES = (
     *(chat, encodings, marks, renderchild, renderer, shape, template, words, correction, profile),
-    *(jsonl, reward, splitting, table, records, seeds),
+    *(dropping, jsonl, reward, splitting, table, records, seeds),
 )
 """What decides over the tokens of a row, beside profiles and methods."""
 _UNCUT = 1 << 40
 _COMPARED_ROWS = 64
-
-
-class Settings(Record):
-    """Everything beside rows and tokenizer that decides over tokens and weights."""
-
-    max_tokens: int
-    over_long: OverLong = "drop"
-    roles: tuple[str, ...] = ASSISTANT
-    """Whose turns are trained."""
-    profile: dict[str, Any] = Field(default_factory=lambda: {"kind": "none"})
-    """Config of the profile."""
-    method: dict[str, Any] = Field(default_factory=lambda: {"kind": "supervised"})
-    """Config of the method, which decides what is encoded of a row."""
-    seed: int = 0
-    """Of what the profile draws."""
-
-    generates: bool = False
-    """Rows are prompts to answer: encoded up to where the assistant speaks, nothing of them trained."""
-
-    @classmethod
-    def of(
-        cls,
-        encoding: Encoding,
-        *,
-        max_tokens: int,
-        method: Mapping[str, Any] | None = None,
-        generates: bool = False,
-        seed: int = 0,
-    ) -> Settings:
-        """Take a recipe's settings; without a method rows are encoded as they are."""
-        profile = encoding.profile.model_dump(mode="json")
-        return cls(
-            max_tokens=max_tokens,
-            over_long=encoding.over_long,
-            roles=encoding.train_roles,
-            profile=profile,
-            method=dict(method or {"kind": "supervised"}),
-            generates=generates,
-            # Where nothing is drawn, runs of other seeds share what is cached.
-            seed=seed if profile["kind"] != "none" else 0,
-        )
 
 
 def load_table(
@@ -210,16 +167,21 @@ class _Table:
         cuts = settings.over_long == "split" and not settings.generates
         self._cut_R = long_R & cuts & (self._count_R == 1) & ~silent_R
         self._dropped_R = (long_R | silent_R) & ~self._cut_R
-        self._dropped: Counter[str] = Counter()
-        self._lost: Counter[str] = Counter()
-        lost_R = np.bincount(origin_S, self._trained_S, minlength=rows)
-        for reason, which_R in (
-            ("no trained token", silent_R),
-            (f"longer than {self._limit} tokens", long_R & ~silent_R & ~self._cut_R),
-        ):
-            if which_R.any():
-                self._dropped[reason] = int(np.count_nonzero(which_R))
-                self._lost[reason] = int(lost_R[which_R].sum())
+        self._silent_S = silent_S
+        self._tally = Tally(self._limit)
+        ends_R = np.cumsum(self._count_R)
+        for row in np.flatnonzero(self._dropped_R).tolist():
+            self._leave_out(range(int(ends_R[row] - self._count_R[row]), int(ends_R[row])))
+
+    def _leave_out(self, sequences: range) -> None:
+        """Count a row of these sequences, with the reason and the trained tokens that are lost."""
+        own = slice(sequences.start, sequences.stop)
+        lost = int(self._trained_S[own].sum())
+        silent = next((i for i in sequences if self._silent_S[i]), None)
+        if silent is None:
+            self._tally.too_long(int(self._found.full_S[own].max()), parts=len(sequences), lost=lost)
+        else:
+            self._tally.silent(self._flat[silent], self._settings.roles, lost=lost)
 
     def table(self) -> Table:
         """Return the rows that are kept, each piece as a row."""
@@ -246,10 +208,12 @@ class _Table:
             kept=len(origin_R),
             pieces=0 if pieces is None else len(pieces.origin_S),
             split=0 if pieces is None else len(np.unique(pieces.origin_S)),
-            dropped=dict(self._dropped),
-            lost={reason: count for reason, count in self._lost.items() if count},
+            dropped=dict(self._tally.dropped),
+            lost=dict(self._tally.lost),
             tokens=int(joined.encodings.sizes_S.sum()),
             trained_tokens=int(predicted(joined.encodings).sum()),
+            shortest=self._tally.shortest,
+            roles=tuple(sorted(self._tally.roles)),
         )
         return Table(
             joined.encodings,
@@ -279,9 +243,8 @@ class _Table:
             row = int(self._origin_S[i])
             lost = int(self._trained_S[i] - trained[row])
             if not group:
-                self._dropped[f"no exchange fits {self._limit} tokens"] += 1
-            if lost > 0:
-                self._lost[f"in exchanges longer than {self._limit} tokens"] += lost
+                self._tally.leave_out(Cause.NO_EXCHANGE)
+            self._tally.lose(f"in exchanges longer than {self._limit} tokens", lost)
         for piece in made:
             result = result.joined(piece)
         return result

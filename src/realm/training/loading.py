@@ -13,6 +13,7 @@ from realm.models import files
 from realm.models.adapters import base_of, text_config
 from realm.training import fast
 from realm.training.job import TrainJob
+from realm.training.lengths import limit_of
 from realm.training.parameter import Parameters
 from realm.training.precision import Chosen, choose
 from realm.training.recipe import Rules
@@ -55,7 +56,7 @@ def load_trainee(
         device=device,
         seed=job.seed,
         origin=Path(job.origin),
-        max_tokens=min(rules.max_tokens, text_config(applied).max_position_embeddings),
+        max_tokens=limit_of(job.recipe, text_config(applied).max_position_embeddings),
     )
     return trainee, precision
 

@@ -102,8 +102,9 @@ class _Proof:
             (1 - share, bounds.min_masked_share, "masked"),
         ):
             if part < least:
+                key = f"rules.masking.min_{what}_share"
                 wrong = f"only {part:.1%} of the tokens are {what}, at least {least:.0%} must be"
-                raise self._refusal(wrong, self.chats)
+                raise self._refusal(wrong, self.chats, f"; lower {key} if they are meant so")
         return f"share: {share:.1%} of {total} tokens are trained"
 
     def regions(self) -> str:
@@ -202,7 +203,7 @@ class _Proof:
         texts = self._tokenizer.batch_decode(ids) if ids else []
         return [g for g, text in zip(chosen, texts, strict=True) if any(marker in text for marker in MARKERS)]
 
-    def _refusal(self, wrong: str, sequences: NDArray[np.int64]) -> MaskingError:
+    def _refusal(self, wrong: str, sequences: NDArray[np.int64], way_out: str = "") -> MaskingError:
         found = np.unique(sequences)
         rows = [int(row) for row in np.unique(self._rows.rows_S[found])]
         shown = "; ".join(
@@ -212,7 +213,7 @@ class _Proof:
         total = len(np.unique(self._rows.rows_S))
         return MaskingError(
             f"{wrong} ({len(rows)} of {total} rows; trained text in ⟦ ⟧). {shown}",
-            hint="check the chat template's {% generation %} blocks and these rows",
+            hint="check the chat template's {% generation %} blocks and these rows" + way_out,
         )
 
 

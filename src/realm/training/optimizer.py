@@ -14,18 +14,20 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
+Rate = Annotated[float, Field(gt=0, le=1000)]
+"""A full learning rate. One beyond 1000 can only diverge."""
 _Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdamSettings(Config):
     """What all forms of AdamW are told. The defaults are the vetted drill setting."""
 
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    learning_rate: Rate = 2e-3
     """The full rate, which the schedule's factor multiplies."""
     betas: tuple[_Share, _Share] = (0.9, 0.98)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    weight_decay: Annotated[float, Field(ge=0, le=1000)] = 0.1
     """On matrices, embeddings included; never on norms and biases."""
-    eps: Annotated[float, Field(gt=0)] = 1e-8
+    eps: Annotated[float, Field(gt=0, le=1000)] = 1e-8
     carry: bool = True
     """Go on with the moments of the checkpoint a run starts from, where it has some."""
 

@@ -12,11 +12,10 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from realm.core.config import Config, validate
 from realm.core.errors import ConfigError, NotFoundError
-from realm.core.kinds import Family
 from realm.core.records import Name, Record
 from realm.core.text import there_are
 from realm.core.yamltext import StrictLoader
@@ -27,6 +26,7 @@ from realm.training.method import METHODS
 from realm.training.optimizer import OPTIMIZERS
 from realm.training.parameter import PARAMETERS, ParametersConfig
 from realm.training.rules import (
+    Count,
     Device,
     Encoding,
     Locked,
@@ -41,23 +41,11 @@ from realm.training.rules import (
 from realm.training.schedules import Linear, Schedule
 from realm.training.watch import Watch
 
-
-def _of(family: Family[Any], default: str) -> BeforeValidator:
-    """Validate as a kind of the family; a mapping that names no kind is of the default one."""
-
-    def read(data: Any) -> Config:
-        if isinstance(data, Mapping) and "kind" not in data:
-            data = {"kind": default, **data}
-        return family.config(data)
-
-    return BeforeValidator(read)
-
-
-MethodConfig = Annotated[SerializeAsAny[Config], BeforeValidator(METHODS.config)]
-OptimizerConfig = Annotated[SerializeAsAny[Config], _of(OPTIMIZERS, "adamw")]
-ParametersChoice = Annotated[SerializeAsAny[ParametersConfig], _of(PARAMETERS, "full")]
-LauncherChoice = Annotated[SerializeAsAny[Config], BeforeValidator(LAUNCHERS.config)]
-BlankConfig = Annotated[SerializeAsAny[Config], BeforeValidator(BLANKS.config)]
+MethodConfig = Annotated[SerializeAsAny[Config], METHODS.part()]
+OptimizerConfig = Annotated[SerializeAsAny[Config], OPTIMIZERS.part("adamw")]
+ParametersChoice = Annotated[SerializeAsAny[ParametersConfig], PARAMETERS.part("full")]
+LauncherChoice = Annotated[SerializeAsAny[Config], LAUNCHERS.part()]
+BlankConfig = Annotated[SerializeAsAny[Config], BLANKS.part()]
 
 
 def _full() -> ParametersConfig:
@@ -69,7 +57,7 @@ class ModelRules(Locked):
 
     shape: BlankConfig | None = None
     """Its architecture, for estimates before there are weights."""
-    vocabulary_size: Annotated[int, Field(ge=1)] | None = None
+    vocabulary_size: Count | None = None
     """Of that shape."""
 
 
@@ -93,13 +81,13 @@ class Rules(Config):
     schedule: Schedule = Linear(clock="hero", warmup_steps=30, horizon_steps=450, floor=0.1)
     precision: Precision = "auto"
     """Of weights and sums; `auto` takes what the device does well."""
-    batch_rows: Annotated[int, Field(ge=1)] = 64
+    batch_rows: Count = 64
     """Rows in one step."""
-    max_tokens: Annotated[int, Field(ge=2)] = 1024
+    max_tokens: Annotated[Count, Field(ge=2)] = 1024
     """Longer rows are treated as `over_long` says, and counted."""
-    epochs: Annotated[float, Field(gt=0)] | None = None
+    epochs: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Passes over the rows; give this or `steps`."""
-    steps: Annotated[int, Field(ge=1)] | None = None
+    steps: Count | None = None
     order: Literal["shuffled", "given"] = "shuffled"
     """Shuffled anew each epoch, or as in the file."""
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
@@ -116,7 +104,7 @@ class Rules(Config):
     """Which processes train: one, or several ranks."""
     device: Device = "auto"
     """`auto` takes a GPU where there is one."""
-    threads: Annotated[int, Field(ge=1)] = 2
+    threads: Annotated[int, Field(ge=1, le=1024)] = 2
     """CPU threads of the training process."""
 
     @model_validator(mode="after")
@@ -174,7 +162,8 @@ def resolve(name: str, text_of: Callable[[str], str]) -> Resolved:
     overrides: tuple[str, ...] = ()
     if below is not None:
         overrides = tuple(_differences(below, data, _with_defaults(below), recipe.model_dump(mode="json")))
-    return Resolved(name=name, recipe=recipe, overrides=overrides)
+    found = {"name": name, "recipe": recipe, "overrides": overrides}
+    return validate(Resolved, found, where=f"recipe {name}")
 
 
 def _layered(

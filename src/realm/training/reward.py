@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple, Protocol
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny
 
 from realm.core.config import Config
 from realm.core.errors import DataError
@@ -51,7 +51,7 @@ REWARDS: Family[Reward] = Family("reward", "realm.training.rewards")
 class WeightedReward(Config):
     """One reward and how much it counts beside others."""
 
-    reward: Annotated[SerializeAsAny[Config], BeforeValidator(REWARDS.config)]
+    reward: Annotated[SerializeAsAny[Config], REWARDS.part()]
     weight: Annotated[float, Field(ge=-LARGEST, le=LARGEST)] = 1.0
 
 

@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 from realm.core.errors import ConfigError, MaskingError
 from realm.core.records import Example
 from realm.models.encodings import Encoded, joined
-from realm.training.encoding import PartsOf, Settings, encode_table, load_table, manner_of
+from realm.training.dropping import NO_ROW_LEFT, Account, Cause, none_left
+from realm.training.encoding import PartsOf, encode_table, load_table, manner_of
 from realm.training.job import RowsFile, TrainJob
 from realm.training.jsonl import Lines
 from realm.training.masking import Sequences
 from realm.training.method import Method, Row
 from realm.training.rules import Encoding, Mixture
 from realm.training.sampling import Order, Sampler, mixed, refuse_unmet
-from realm.training.table import Account, Table
+from realm.training.settings import Settings
+from realm.training.table import Table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -203,10 +205,12 @@ def read(
 ) -> tuple[Rows, dict[str, list[Unit]]]:
     """Read what a run trains on, and the sets that it is validated on.
 
-    Raises DataError naming the file and the line of the first bad row, and what `load_rows` raises.
+    Raises DataError naming the file and the line of the first bad row, MaskingError where no row is left,
+    ConfigError for a mixture by what no row has, and what `load_rows` raises.
     """
+    from realm.models.adapters import text_config
     from realm.training.batching import Unit
-    from realm.training.validation import HELD_OUT, is_held_out
+    from realm.training.validation import HELD_OUT
 
     share, limit = job.recipe.where.validation.share, job.recipe.where.validation.max_rows
     if method.generates and (share or job.validation):
@@ -222,22 +226,34 @@ def read(
         seed=job.seed,
     )
     cache = Path(job.cache) if job.cache else None
-    rows = load_rows(job.rows, trainee.tokenizer, settings, method.sequences, cache=cache, mixture=mixture)
+    context = text_config(trainee.model).max_position_embeddings
+    given = load_rows(job.rows, trainee.tokenizer, settings, method.sequences, cache=cache, mixture=mixture)
+    rows, held = set_apart(given, share)
+    refuse_empty(given.account.without(len(held), Cause.HELD_OUT), settings, context)
+    given.refuse_unmet()
     sets: dict[str, list[Unit]] = {}
 
     def units(found: Rows) -> list[Unit]:
         return [Unit(row, i) for i, row in enumerate(found.sequences[:limit])]
 
-    if share:
-        held = [index for index in range(len(rows)) if is_held_out(rows.raw(index), share)]
-        if held:
-            sets[HELD_OUT] = units(rows.chosen(held))
-            rows = rows.chosen(sorted(set(range(len(rows))) - set(held)))
-            refuse_empty(rows.account)
+    if len(held):
+        sets[HELD_OUT] = units(held)
     for file in job.validation:
         found = load_rows([file], trainee.tokenizer, settings, method.sequences, cache=cache)
+        left = f"validation set {file.name}: no row is left to measure"
+        refuse_empty(found.account, settings, context, left)
         sets[file.name] = units(found)
     return rows, sets
+
+
+def set_apart(rows: Rows, share: float) -> tuple[Rows, Rows]:
+    """Return the rows that are trained on, and those that `where.validation.share` holds out of them."""
+    from realm.training.validation import is_held_out
+
+    held = [index for index in range(len(rows)) if is_held_out(rows.raw(index), share)] if share else []
+    if not held:
+        return rows, rows.chosen([])
+    return rows.chosen(sorted(set(range(len(rows))) - set(held))), rows.chosen(held)
 
 
 def load_rows(
@@ -251,17 +267,14 @@ def load_rows(
 ) -> Rows:
     """Read and encode files of rows, or map what was encoded before.
 
-    Raises DataError naming file and line for a bad row, MaskingError where no row is left or what is
-    trained cannot be told, ConfigError for a mixture by what no row has, and what `cached` raises.
+    Raises DataError naming file and line for a bad row, MaskingError where what is trained cannot be told,
+    and what `cached` raises.
     """
     tables = [load_table(Path(file.path), tokenizer, settings, parts_of, cache) for file in files]
     texts = [Lines(Path(file.path)) for file in files]
-    rows = Rows(
+    return Rows(
         tables, files, lambda file, _, offset: texts[file].example(offset), manner_of(settings), mixture
     )
-    refuse_empty(rows.account)
-    rows.refuse_unmet()
-    return rows
 
 
 def rows_of(
@@ -282,10 +295,10 @@ def rows_of(
     return Rows([table], [RowsFile(path=file)], lambda _, line, __: by_line[line], manner)
 
 
-def refuse_empty(account: Account) -> None:
-    """Raise MaskingError where no row is left to train on."""
+def refuse_empty(
+    account: Account, settings: Settings, context_tokens: int | None, left: str = NO_ROW_LEFT
+) -> None:
+    """Raise MaskingError where no row is left; `context_tokens` is what the model reads, where known."""
     if not account.kept:
-        counted = (
-            ", ".join(f"{count} {reason}" for reason, count in account.dropped.items()) or "there are none"
-        )
-        raise MaskingError(f"no row is left to train on: {counted}", hint="raise max_tokens or fix the rows")
+        reasons, hint = none_left(account, settings, context_tokens)
+        raise MaskingError(f"{left}: {reasons}", hint=hint)

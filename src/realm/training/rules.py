@@ -10,6 +10,10 @@ from realm.core.config import Config
 from realm.models.profile import PROFILES, ProfileConfig
 
 Weight = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+LARGEST_COUNT = 10**9
+"""Of steps, rows or tokens. The product of two still is a number that the ledger and tensors hold."""
+Count = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
+Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -25,9 +29,9 @@ class Masking(Config):
 class Memory(Config):
     """What is given up in speed to fit into memory."""
 
-    tokens_at_once: Annotated[int, Field(ge=2)] | None = None
+    tokens_at_once: Annotated[Count, Field(ge=2)] | None = None
     """Tokens of one pack; a step of more is cut into packs, its gradient is the same. None: no limit."""
-    recompute_layers: Annotated[int, Field(ge=1)] | None = None
+    recompute_layers: Count | None = None
     """Every so manieth layer keeps only its input and is computed again in the backward pass; 1 means all."""
 
 
@@ -38,7 +42,7 @@ VllmRank = Literal[1, 8, 16, 32, 64, 128, 256, 320, 512]
 class Saving(Config):
     """When a checkpoint is staged, and how."""
 
-    every_steps: Annotated[int, Field(ge=1)] = 100
+    every_steps: Count = 100
     asynchronous: bool = True
     """Write while training goes on; only copying the weights holds it up. Takes memory for the copy."""
     merge: bool = False
@@ -50,7 +54,7 @@ class Saving(Config):
 class Source(Config):
     """A dataset among those a run draws from."""
 
-    dataset: str
+    dataset: Text
     """Its name, or its content hash."""
     weight: Weight = 1.0
     """How often its rows are drawn against those of the others, relative to its size."""
@@ -61,21 +65,21 @@ class Validation(Config):
 
     share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Of the run's rows, held out by the hash of their content."""
-    sets: tuple[str, ...] = ()
+    sets: tuple[Text, ...] = ()
     """Datasets, by name or hash, that are measured as they are."""
-    every_steps: Annotated[int, Field(ge=1)] = 100
-    max_rows: Annotated[int, Field(ge=1)] = 200
+    every_steps: Count = 100
+    max_rows: Count = 200
     """Of each set, the same ones every time."""
 
 
 class Locked(Config):
     """What a campaign may not change once it has begun."""
 
-    base: str | None = None
+    base: Text | None = None
     """The model the recipe was made for, as its maker calls it; none means whatever the hero is."""
-    context_tokens: Annotated[int, Field(ge=2)] | None = None
+    context_tokens: Annotated[Count, Field(ge=2)] | None = None
     """The longest sequence; none means what the model was built for."""
-    tokenizer: str | None = None
+    tokenizer: Text | None = None
     """Content hash of the tokenizer; none means the hero's own."""
 
 
@@ -100,7 +104,7 @@ class Encoding(Config):
 class Mixture(Config):
     """How often rows are drawn by what a tag says of them."""
 
-    by: str
+    by: Text
     """Name of the tag, such as `domain` or `role`."""
     weights: dict[str, Weight]
     """By the tag's value, relative to how many rows have it; others, and rows without the tag, weigh 1."""

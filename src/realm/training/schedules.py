@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from realm.core.config import Config
+from realm.training.rules import LARGEST_COUNT, Count
 
 
 class Constant(Config):
@@ -21,7 +22,7 @@ class Constant(Config):
 
     kind: Literal["constant"] = "constant"
     clock: Literal["run", "hero"] = "run"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 0
 
     def factor(self, position: int, steps_total: int) -> float:
         """Return the share of the full learning rate for this step."""
@@ -31,8 +32,8 @@ class Constant(Config):
 class _Falling(Config):
     clock: Literal["run", "hero"] = "run"
     """Whose steps count: this run's, or all that the hero ever took."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    horizon_steps: Annotated[int, Field(ge=1)] | None = None
+    warmup_steps: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 0
+    horizon_steps: Count | None = None
     """Steps from the end of the warm-up to the floor; none means the end of the run."""
     floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     """The factor it ends at."""
@@ -80,7 +81,7 @@ class Wsd(_Falling):
     """
 
     kind: Literal["wsd"] = "wsd"
-    decay_steps: Annotated[int, Field(ge=1)]
+    decay_steps: Count
 
     @model_validator(mode="after")
     def _decays_within_the_horizon(self) -> Self:
@@ -95,7 +96,14 @@ class Wsd(_Falling):
         return min(1.0, (1 - progress) * horizon / min(self.decay_steps, horizon))
 
 
-Schedule = Annotated[Constant | Linear | Cosine | Wsd, Field(discriminator="kind")]
+def _spelt_out(data: Any) -> Any:
+    """Return a bare name as the mapping it is short for, as families have it."""
+    return {"kind": data} if isinstance(data, str) else data
+
+
+Schedule = Annotated[
+    Constant | Linear | Cosine | Wsd, Field(discriminator="kind"), BeforeValidator(_spelt_out)
+]
 
 
 def _warmup(position: int, warmup_steps: int) -> float:

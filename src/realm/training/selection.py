@@ -11,7 +11,7 @@ All names are those of the plain model, also where an adapter wraps its layers.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 import torch
@@ -48,10 +48,18 @@ def protected(model: PreTrainedModel | PeftModel, names: Iterable[str]) -> list[
     return [name for name in names if is_router(name) or not f"{name}.".startswith(text)]
 
 
-def matching(pattern: str, names: Sequence[str], *, where: str, whole_modules: bool = False) -> list[str]:
+def matching(
+    pattern: str,
+    names: Sequence[str],
+    *,
+    where: str,
+    whole_modules: bool = False,
+    refused: Collection[str] = (),
+) -> list[str]:
     """Return the names that a name, an ending or a pattern means. Raises ConfigError if there is none.
 
-    With `whole_modules` the name of a module means all that is in it.
+    With `whole_modules` the name of a module means all that is in it. What means a refused name is not
+    suggested.
     """
     forms = [pattern, f"*.{pattern}"]
     if whole_modules:
@@ -59,12 +67,18 @@ def matching(pattern: str, names: Sequence[str], *, where: str, whole_modules: b
     found = [name for name in names if any(fnmatchcase(name, form) for form in forms)]
     if found:
         return found
-    known = sorted({part for name in names for part in name.split(".") if not part.isdigit()})
-    near = difflib.get_close_matches(pattern.rpartition(".")[2], known, n=3, cutoff=0.4)
-    raise ConfigError(
-        f"{where}: {pattern!r} matches nothing in this model",
-        hint=f"near names: {', '.join(near or known[:_SHOWN])}",
-    )
+    known = _short_names(names, whole_modules) - _short_names(refused, whole_modules)
+    sound = sorted(known or set(names) - set(refused))
+    near = difflib.get_close_matches(pattern.rpartition(".")[2], sound, n=3, cutoff=0.4)
+    hint = f"near names: {', '.join(near)}" if near else f"such as: {', '.join(sound[:_SHOWN]) or 'none'}"
+    raise ConfigError(f"{where}: {pattern!r} matches nothing in this model", hint=hint)
+
+
+def _short_names(names: Iterable[str], whole_modules: bool) -> set[str]:
+    """Return the endings of names, and the modules above them where their names mean all that is in them."""
+    if not whole_modules:
+        return {name.rpartition(".")[2] for name in names}
+    return {part for name in names for part in name.split(".") if not part.isdigit()}
 
 
 def linear_layers(model: PreTrainedModel | PeftModel, patterns: Iterable[str], *, where: str) -> list[str]:
@@ -75,11 +89,12 @@ def linear_layers(model: PreTrainedModel | PeftModel, patterns: Iterable[str], *
     """
     linear = set(_linear(model))
     candidates = [name for name, _ in _modules(model) if name in linear or is_router(name)]
-    forbidden = set(protected(model, candidates)) | {_name_of(model, head(model))}
+    kept = set(protected(model, candidates)) | {_name_of(model, head(model))}
+    forbidden = {name for name in candidates if name in kept or _in_experts(name)}
     chosen = set[str]()
     for pattern in patterns:
-        found = matching(pattern, candidates, where=where)
-        wrong = [name for name in found if name in forbidden or _in_experts(name)]
+        found = matching(pattern, candidates, where=where, refused=forbidden)
+        wrong = [name for name in found if name in forbidden]
         if wrong:
             more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
             raise ConfigError(

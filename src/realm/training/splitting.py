@@ -9,11 +9,12 @@ is predicted once and from a token before it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from realm.core.records import Example, Message
-from realm.models.encodings import Encoded, Encodings
+
+if TYPE_CHECKING:
+    from realm.models.encodings import Encoded, Encodings
 
 
 def cut_chats(
@@ -42,6 +43,10 @@ def cut_chats(
 
 def cut_text(row: Encoded, limit: int) -> Encodings:
     """Cut a text into pieces of `limit` tokens that overlap by one, masked in the later piece."""
+    import numpy as np
+
+    from realm.models.encodings import Encodings
+
     begins = range(0, len(row.ids) - 1, limit - 1)
     ids = [row.ids[begin : begin + limit] for begin in begins]
     weights = [row.weights[begin : begin + limit].copy() for begin in begins]

@@ -5,7 +5,6 @@ Shapes: N tokens, S sequences, R rows that are trained on (a piece is a row of i
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,52 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from realm.core.records import Record
 from realm.models.encodings import Encodings
 from realm.training.cache import Made
+from realm.training.dropping import Account
 
 _OF_ENCODINGS = tuple(field.name for field in fields(Encodings))
-
-
-class Account(Record):
-    """What became of the rows of a file, or of several."""
-
-    rows: int
-    """In the file."""
-    kept: int
-    """Rows that are trained on; a piece counts as one."""
-    pieces: int
-    """How many of those are pieces."""
-    split: int
-    """Rows that were cut into pieces."""
-    dropped: dict[str, int]
-    """Rows of which nothing is trained, by reason."""
-    lost: dict[str, int]
-    """Trained tokens that are not trained on, by reason; those of dropped rows too."""
-    tokens: int
-    """In what is trained on."""
-    trained_tokens: int
-
-    def __add__(self, other: Account) -> Account:
-        return Account(
-            rows=self.rows + other.rows,
-            kept=self.kept + other.kept,
-            pieces=self.pieces + other.pieces,
-            split=self.split + other.split,
-            dropped=dict(Counter(self.dropped) + Counter(other.dropped)),
-            lost=dict(Counter(self.lost) + Counter(other.lost)),
-            tokens=self.tokens + other.tokens,
-            trained_tokens=self.trained_tokens + other.trained_tokens,
-        )
-
-    def lines(self) -> dict[str, int]:
-        """Return what was left out or cut, by reason, for the event that tells of it."""
-        cut = {"cut into pieces": self.split} if self.split else {}
-        lost = {
-            f"trained tokens {'of rows ' if why in self.dropped else ''}{why}": count
-            for why, count in self.lost.items()
-        }
-        return {**self.dropped, **cut, **lost}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from realm.core.config import Config
 from realm.models.engines.endpoint import Service
 from realm.training.alerts import Alerts
 from realm.training.sink import SINKS
 
-SinkConfig = Annotated[SerializeAsAny[Config], BeforeValidator(SINKS.config)]
+SinkConfig = Annotated[SerializeAsAny[Config], SINKS.part()]
 
 
 class PreviewEndpoint(Service):

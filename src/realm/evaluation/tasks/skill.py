@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny
 
 from realm.core.config import Config as BaseConfig
 from realm.core.errors import ConfigError
@@ -13,7 +13,7 @@ from realm.evaluation.suite import ANSWER_TOKENS
 from realm.evaluation.task import PER_PRIMITIVE, Size
 from realm.skills.skill import SKILLS, Problem
 
-SkillConfig = Annotated[SerializeAsAny[BaseConfig], BeforeValidator(SKILLS.config)]
+SkillConfig = Annotated[SerializeAsAny[BaseConfig], SKILLS.part()]
 
 
 class SkillTask:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from realm.core.config import Config
 from realm.core.errors import UnavailableError
-from realm.core.records import Message
+from realm.core.records import Message, Seconds
 from realm.core.seeds import seed as seed_of
 from realm.http import completions
 from realm.http.client import Client, KeyVariable, Limits, SafeUrl
@@ -40,7 +40,7 @@ class Service(Config):
     """Requests under way at the same time."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """For one prompt, where the service is busy or out of reach."""
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    timeout_s: Seconds = 120.0
 
 
 class Endpoint:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from realm.core.config import Config as BaseConfig
+from realm.core.records import Seconds
 
 Strategy = Literal["ddp", "fsdp2"]
 
@@ -27,7 +28,7 @@ class Torchrun:
         """Ranks; on GPUs each has one of its own, on the CPU they share the recipe's threads."""
         strategy: Strategy = "ddp"
         """`ddp`: each rank holds the whole model; `fsdp2`: its share of weights, gradients and moments."""
-        timeout_s: Annotated[float, Field(gt=0)] = 600.0
+        timeout_s: Seconds = 600.0
         """How long a rank waits for one that is alive and does not answer. A dead one is seen at once."""
 
     def __init__(self, config: Config) -> None:

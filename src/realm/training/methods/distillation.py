@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from realm.core.config import Config as BaseConfig
 from realm.training.losses import summed_weight, weighted_cross_entropy
@@ -47,7 +47,7 @@ class Distillation:
         """Who teaches, and which divergence is minimised."""
 
         kind: Literal["distillation"] = "distillation"
-        teacher: Annotated[SerializeAsAny[BaseConfig], BeforeValidator(TEACHERS.config)]
+        teacher: Annotated[SerializeAsAny[BaseConfig], TEACHERS.part()]
         beta: Annotated[float, Field(ge=0, le=1)] = 0.5
         """β: 0 the forward KL, 1 the reverse, between them the generalised JSD."""
         temperature: Annotated[float, Field(gt=0)] = 1.0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from realm.core.errors import ConfigError
-from realm.training.optimizer import AdamSettings
+from realm.training.optimizer import AdamSettings, Rate
 
 if TYPE_CHECKING:
     import torch
@@ -34,9 +34,9 @@ class Muon:
         """Settings of Muon; `betas` and `eps` hold for what is no hidden matrix."""
 
         kind: Literal["muon"] = "muon"
-        learning_rate: Annotated[float, Field(gt=0)] = 1e-2
+        learning_rate: Rate = 1e-2
         """The full rate of the hidden matrices, on AdamW's scale."""
-        other_learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+        other_learning_rate: Rate = 2e-3
         """The full rate of everything else."""
         momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
         """Share of the momentum that is kept each step (Nesterov)."""

@@ -12,9 +12,10 @@ parts, embeddings and head.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from realm.core.seeds import seed as seed_of
 from realm.training.parameter import AdapterFacts, ParametersConfig
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
 
     from realm.models.adapters import AdapterShape
 
-_Folder = Annotated[str, Field(pattern=r"(^|/)[0-9a-f]{64}$")]
+
+def _published(folder: str) -> str:
+    if not re.search(r"(^|/)[0-9a-f]{64}$", folder):
+        raise ValueError("no folder of a published adapter: its name is a hash of 64 hex digits")
+    return folder
+
+
+_Folder = Annotated[str, AfterValidator(_published)]
 
 
 class Lora:
@@ -38,7 +46,7 @@ class Lora:
 
         kind: Literal["lora"] = "lora"
         rank: Annotated[int, Field(ge=1, le=4096)] = 16
-        alpha: Annotated[int | float, Field(gt=0)] = 32
+        alpha: Annotated[int | float, Field(gt=0, le=1e6)] = 32
         """Strength: the adapter's output is multiplied by alpha / rank."""
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
         """Share of the adapter's inputs that is left out in training."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, SerializeAsAny, ValidationError
+from pydantic import SerializeAsAny, ValidationError
 
 from realm.core.config import Config as BaseConfig
 from realm.core.errors import DataError
@@ -19,7 +19,7 @@ class SkillReward:
         """Which skill."""
 
         kind: Literal["skill"] = "skill"
-        skill: Annotated[SerializeAsAny[BaseConfig], BeforeValidator(SKILLS.config)]
+        skill: Annotated[SerializeAsAny[BaseConfig], SKILLS.part()]
         """As a hero's skill is given: its kind and its settings."""
 
     def __init__(self, config: Config) -> None:

@@ -6,11 +6,10 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Literal
 
 from realm.core.config import Config as BaseConfig
+from realm.core.records import Seconds
 from realm.training.sink import Measured, Outcome, TrackedRun, require_extra
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ class TensorBoard:
         """How soon figures are to be seen."""
 
         kind: Literal["tensorboard"] = "tensorboard"
-        flush_s: Annotated[float, Field(gt=0)] = 10.0
+        flush_s: Seconds = 10.0
         """Figures lie on the disk this much later at most, seconds."""
 
     def __init__(self, config: Config) -> None:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from realm.core.config import Config as BaseConfig
 from realm.core.errors import DataError, RefusedError
-from realm.core.records import Message
+from realm.core.records import Message, Seconds
 from realm.core.text import printable
 from realm.http import completions
 from realm.http.client import FIRST_PAUSE_S, MAX_ANSWER_BYTES, Client, KeyVariable, Limits, NoReply, SafeUrl
@@ -51,7 +51,7 @@ class Endpoint:
         at_once: Annotated[int, Field(ge=1, le=64)] = 4
         attempts: Annotated[int, Field(ge=1, le=10)] = 3
         """For one prompt, where the teacher is busy or out of reach."""
-        timeout_s: Annotated[float, Field(gt=0)] = 120.0
+        timeout_s: Seconds = 120.0
 
     def __init__(self, config: Config) -> None:
         self.config = config
