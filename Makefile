@@ -51,6 +51,7 @@ format: $(VENV)/.ready-test  ## Format the code
 
 docs: $(VENV)/.ready-test  ## Write the generated parts of the documentation anew
 	$(BIN)/python -m realm.cli.reference docs/cli.md
+	$(BIN)/python -m realm.cli.recipe_reference docs/recipe-reference.md
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build

@@ -160,6 +160,22 @@ def test_without_a_recipe_rows_are_held_to_the_one_that_train_takes(
     assert "; 1 longer than 1024 tokens; 2 trained tokens of rows longer than 1024 tokens" in shown
 
 
+def test_preferences_that_supervised_training_reads_by_one_ending_are_told(
+    tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = {"prompt": "What is 3?", "chosen": "3 is 9.", "rejected": "3 is 8."}
+    file = _file(tmp_path, pair, pair)
+    assert _run("tokens", file, "--tokenizer", str(tokenizer)) == 0
+    shown = capsys.readouterr().out
+    assert "2 rows, " in shown
+    assert "; 2 with a rejected ending that the method does not read" in shown
+    assert "3 is 8." not in shown
+    recipe = tmp_path / "pairs.yaml"
+    recipe.write_text("rules: {steps: 2}\nmethod: dpo\n")
+    _run("tokens", file, "--tokenizer", str(tokenizer), "--recipe", str(recipe))
+    assert "rejected ending" not in capsys.readouterr().out
+
+
 def test_in_a_realm_the_heros_recipe_for_files_is_taken(
     tmp_path: Path, tokenizer: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

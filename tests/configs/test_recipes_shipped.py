@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 from realm.core.config import validate
 from realm.core.errors import ConfigError
+from realm.flows.config import HeroConfig
 from realm.models.blank import BLANKS
 from realm.training import hardware, lengths, shapes
 from realm.training.estimate import Estimate, Plan, estimate
@@ -27,6 +30,7 @@ MEANT_FOR = {
 """The hardware that a recipe's title names."""
 SIZES = {"0.6b-full": 0.6, "4b-full-24gb": 4.0, "8b-lora-64k": 8.2, "80b-a3b-dora-8xh100": 79.7}
 """Parameters in 10⁹, as the makers of these models state them."""
+PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 
 
 def told(name: str, on: Hardware) -> Estimate:
@@ -47,6 +51,17 @@ def test_all_recipes_are_looked_at() -> None:
 @pytest.mark.parametrize("name", shipped_names())
 def test_it_fits_the_hardware_it_names(name: str) -> None:
     assert told(name, MEANT_FOR[name]).fits
+
+
+@pytest.mark.parametrize("name", sorted(set(MEANT_FOR) - {"spark", "study"}))
+def test_the_page_tells_the_memory_that_the_formula_does(name: str) -> None:
+    row = next(line for line in PAGE.read_text().splitlines() if line.startswith(f"| `{name}` |"))
+    needed, there_are = re.findall(r"([\d.]+) of (\d+) GB", row)[0]
+    on = MEANT_FOR[name]
+    found = told(name, on)
+    assert (needed, there_are) == (f"{found.peak_bytes / GB:.1f}", f"{on.memory_bytes / GB:.0f}")
+    if beside := re.search(r"([\d.]+) GB of the machine's memory", row):
+        assert beside[1] == f"{found.host_bytes / GB:.0f}"
 
 
 @pytest.mark.parametrize("name", shipped_names())
@@ -83,6 +98,21 @@ def test_no_recipe_trains_a_router(name: str) -> None:
 @pytest.mark.parametrize(("name", "billions"), SIZES.items())
 def test_shapes_are_those_of_the_models_they_name(name: str, billions: float) -> None:
     assert told(name, MEANT_FOR[name]).parameters / 1e9 == pytest.approx(billions, rel=0.01)
+
+
+def test_the_hero_that_a_recipe_for_a_blank_one_names_is_of_its_shape() -> None:
+    head, _, _ = shipped_text("tabula-rasa").partition("title:")
+    lines = [line.removeprefix("#") for line in head.splitlines() if line.startswith("#   ")]
+    hero, recipe = (
+        validate(HeroConfig, yaml.safe_load("\n".join(lines)), where="hero"),
+        Recipe.shipped("tabula-rasa"),
+    )
+    assert hero.blank == recipe.model.shape
+    assert hero.vocabulary_size == recipe.model.vocabulary_size
+    assert (
+        f"{told('tabula-rasa', MEANT_FOR['tabula-rasa']).parameters / 1e6:.0f} million parameters"
+        in recipe.title
+    )
 
 
 def test_four_billion_weights_do_not_fit_24_gb_without_what_the_recipe_gives_up() -> None:

@@ -91,3 +91,10 @@ def test_a_part_without_a_kind_is_of_the_default_one(family: Family[object]) -> 
 def test_a_bad_config_is_refused(family: Family[object], bad: object) -> None:
     with pytest.raises(ConfigError):
         family.config(bad)
+
+
+def test_the_schema_of_a_key_names_its_family(family: Family[object]) -> None:
+    part = Annotated[SerializeAsAny[Config], family.part()]
+    found = create_model("Whole", things=(tuple[part, ...], ())).model_json_schema()
+    assert found["properties"]["things"]["items"] == {"type": ["object", "string"], "family": "thing"}
+    assert "$defs" not in found  # the base of all configs, which takes no key at all

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from realm.cli import recipe_reference
 from realm.cli.reference import commands, reference
 
 ROOT = Path(__file__).parents[2]
@@ -15,6 +16,30 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 
 def test_the_command_line_reference_is_up_to_date() -> None:
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == reference(), "run `make docs`"
+
+
+def test_the_reference_of_recipes_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "recipe-reference.md").read_text(encoding="utf-8")
+    assert page == recipe_reference.reference(), "run `make docs`"
+
+
+def test_every_key_of_a_recipe_says_what_it_does() -> None:
+    keys = [(group.title, key) for group in recipe_reference.groups() for key in group.keys]
+    assert not [f"{title}: {key.name}" for title, key in keys if not key.what]
+    told = {(title, key.name): key for title, key in keys}
+    assert told["method: grpo", "truncated"].takes == "`masked` · `penalised`"
+    assert told["rules.memory", "tokens_at_once"].takes == "whole number ≥ 2 and ≤ 1e9 or none"
+    assert told["parameters: lora", "rank"].default == "`16`"
+    assert told["rules", "optimizer"].default == "`adamw`"
+    assert told["teacher: local", "folder"].default == "—"
+
+
+def test_links_in_the_reference_of_recipes_lead_to_its_headings() -> None:
+    page = recipe_reference.reference()
+    headings = re.findall(r"(?m)^## `(.+)`$", page)
+    anchors = {re.sub(r"[^\w -]", "", heading).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", page)) <= anchors
+    assert len(anchors) == len(headings)
 
 
 @pytest.mark.parametrize(("name", "command"), list(commands()), ids=lambda value: str(value))

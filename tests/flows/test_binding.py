@@ -135,8 +135,31 @@ def test_a_base_of_another_shape_is_refused(home: Path) -> None:
     _of_a_folder(home)
     with Realm(home) as lab:
         wide = f"{{base: maker/wide, shape: {SHAPE.format(hidden=64)}, vocabulary_size: 300}}"
-        with pytest.raises(StateError, match=r"maker/wide, whose hidden is 64; that of dio is \d+"):
+        with pytest.raises(
+            StateError, match=r"for maker/wide of .*hidden_size 64 .*; dio has .*hidden_size 32\n"
+        ):
             _planned(lab.lab, _recipe(home, "wide", wide))
+        narrow = SHAPES["llama"] | {"layers": 9}
+        with pytest.raises(StateError, match=r"for a model of layers 9 .model.shape.; dio has layers 2\n"):
+            _planned(lab.lab, _recipe(home, "deep", f"{{shape: {narrow}}}"))
+
+
+def test_a_blank_hero_of_another_shape_is_refused_also_where_it_shall_migrate(home: Path) -> None:
+    (home / "recipes" / "raise.yaml").write_text("extends: tabula-rasa\nrules: {device: cpu}\n")
+    with Realm(home) as lab:
+        with pytest.raises(StateError) as refused:
+            _planned(lab.lab, "raise", migrate=True)
+        assert refused.value.what == (
+            "the recipe is for a model of hidden_size 768, layers 14, heads 12, head_dim 64, "
+            "intermediate_size 2304 (model.shape); "
+            "dio has hidden_size 32, layers 1, heads 4, head_dim 8, intermediate_size 64"
+        )
+        assert "shape as its blank" in refused.value.hint
+        assert not lab.lab.ledger.runs.list()
+        blank = lab.lab.hero.blank
+        assert blank is not None
+        own = f"{{shape: {blank.model_dump()}, vocabulary_size: 9999}}"
+        assert _planned(lab.lab, _recipe(home, "own", own)).context_tokens == 1024
 
 
 def test_drills_that_cannot_be_planned_leave_the_lab_up(home: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Adapters under a trained one are of its base, and where what it saves will look for them."""
+"""Adapters under a trained one: of which base they are, and which are gone on with."""
 
 from __future__ import annotations
 
@@ -41,3 +41,22 @@ def test_a_frozen_adapter_is_of_the_runs_base_and_in_the_vault(tmp_path: Path) -
         job = trained_here(home, home / "second.jsonl")
         assert job.state == "failed"
         assert refused in (job.reason or "")
+
+
+def test_an_adapter_on_other_layers_lies_on_the_one_before_it(tmp_path: Path) -> None:
+    """It is merged first; another dropout alone goes on with it, beside the same base."""
+    home = make_lab(tmp_path / "home", drills=False)
+    hashes, bases = list[str](), list[str]()
+    for number, more in enumerate(("", ", dropout: 0.1", ", targets: [q_proj]")):
+        write_recipe(home, more)
+        (home / f"{number}.jsonl").write_text(chat_rows(8 + number))
+        job = trained_here(home, home / f"{number}.jsonl")
+        assert job.state == "done", job.reason
+        with Realm(home) as realm:
+            latest = realm.lab.ledger.checkpoints.latest(realm.lab.campaign, realm.lab.hero_name)
+            assert latest is not None
+            below = read_base(realm.lab.store.path(ArtifactKind.CHECKPOINT, latest.hash))
+        assert below is not None
+        hashes.append(latest.hash)
+        bases.append(below.base)
+    assert bases == [bases[0], bases[0], hashes[1]]

@@ -54,3 +54,11 @@ def test_packs_are_halved_at_most_twice_and_it_is_told(
             return Outcome(state="done")
 
         assert asyncio.run(packs.fitting(enough)).state == "done"
+        # After a pause it goes on with what it has learnt, and halves no further.
+        packs = Packs(realm.lab, "run-0001")
+        limits.clear()
+        with pytest.raises(OutOfMemoryError):
+            asyncio.run(packs.fitting(starved))
+        assert limits == halved[-1:]
+        other = plan_training(realm.lab, str(home / "chats.jsonl")).id
+        assert (other, Packs(realm.lab, other).tokens_at_once) == ("run-0002", None)

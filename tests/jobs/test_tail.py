@@ -4,6 +4,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,3 +80,25 @@ def test_a_garbled_line_is_counted_and_passed_over(tmp_path: Path) -> None:
     tail = EventTail(path)
     assert tail.read() == [interrupted(1)]
     assert tail.garbled == 3
+
+
+@pytest.mark.parametrize("way", ["shortened", "removed"])
+def test_a_file_that_lost_what_was_read_is_read_anew_and_it_is_told(tmp_path: Path, way: str) -> None:
+    path = tmp_path / "events.jsonl"
+    log = EventLog(path)
+    for step in (1, 2, 3):
+        log.emit(interrupted(step))
+    tail = EventTail(path)
+    assert len(tail.read()) == 3
+    assert (tail.read(), tail.cut) == ([], False)
+    if way == "shortened":
+        path.write_bytes(b"")
+    else:
+        path.unlink()
+        assert (tail.read(), tail.cut) == ([], True)
+        log.close()
+        log = EventLog(path)
+    log.emit(interrupted(4))
+    log.close()
+    told = [event.step for event in tail.read() if isinstance(event, RunInterrupted)]
+    assert (told, tail.cut) == ([4], True)

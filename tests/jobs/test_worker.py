@@ -15,6 +15,7 @@ import pytest
 
 from realm.core.errors import GateError, HeldError, StateError, UnsafeFileError
 from realm.core.records import Priority
+from realm.jobs import worker as workers
 from realm.jobs.queue import Job, JobQueue, JobState, Request
 from realm.jobs.worker import Outcome, Step, StepContext, Worker
 
@@ -274,7 +275,11 @@ def test_ended_attempts_leave_dbos(queue: JobQueue) -> None:
     connection.close()
 
 
-def test_a_result_waits_for_a_disk_that_is_full(queue: JobQueue) -> None:
+def test_a_result_waits_for_a_disk_that_is_full(
+    queue: JobQueue, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "RETRY_S", 0.05)
+
     def limit(pages: int) -> None:
         with queue._db.read() as connection:
             connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -288,6 +293,23 @@ def test_a_result_waits_for_a_disk_that_is_full(queue: JobQueue) -> None:
     work(queue, fill=fill)
     assert queue.get("a").state is JobState.DONE
     assert queue.get("a").reason.startswith("a long story")
+    # It was tried again several times, and told once.
+    refused = [
+        said for said in caplog.messages if said.startswith("job a ended (done) but cannot be recorded")
+    ]
+    assert len(refused) == 1
+
+
+def test_a_trouble_that_lasts_is_told_at_once_and_then_once_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(workers.time, "monotonic", lambda: now)
+    reminder = workers.Reminder()
+    for _ in range(130):
+        reminder.warn("full since %s", "noon")
+        now += 1.0
+    assert caplog.messages == ["full since noon"] * 3
 
 
 def test_a_second_worker_of_the_same_name_is_refused(queue: JobQueue, tmp_path: Path) -> None:

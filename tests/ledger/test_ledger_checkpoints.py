@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ledger_examples import START, checkpoint, dataset, run, save, sha
 from pydantic import ValidationError
 
-from realm.core.errors import NotFoundError, StateError
+from realm.core.errors import CorruptError, NotFoundError, StateError
 from realm.core.records import ArtifactKind
 from realm.ledger.ledger import Ledger
 from realm.ledger.tables import UtcText
@@ -203,3 +203,36 @@ def test_a_deleted_checkpoint_is_never_promoted(ledger: Ledger) -> None:
     with pytest.raises(NotFoundError):
         ledger.models.promote(model.name, expected_revision=0, decision={}, fence=None)
     assert ledger.models.champion("first", "dio") is None
+
+
+def test_a_damaged_checkpoint_is_found_and_never_offered(ledger: Ledger) -> None:
+    ledger.datasets.add(dataset())
+    ledger.runs.add(run())
+    base = save(ledger, "0")
+    fifty = save(ledger, "50", 50, run="run-0001", stats={"loss": 2.0})
+    hundred = save(ledger, "100", 100, run="run-0001", stats={"loss": 1.0})
+    ledger.checkpoints.mark_damaged(hundred.hash, "model.safetensors: it is missing")
+    assert ledger.checkpoints.latest("first", "dio") == fifty
+    assert ledger.checkpoints.latest_of_run("run-0001") == fifty
+    assert ledger.checkpoints.of_run("run-0001") == [fifty]
+    assert ledger.checkpoints.lowest("first", "dio", "loss") == fifty
+    found = hundred.model_copy(update={"damage": "model.safetensors: it is missing"})
+    assert ledger.checkpoints.get(hundred.hash) == found
+    assert ledger.checkpoints.by_step("first", "dio", 100) == found
+    assert ledger.checkpoints.list("first", "dio") == [base, fifty, found]
+    with pytest.raises(CorruptError, match="is damaged: model"):
+        ledger.models.register("first", "dio", hundred.hash, scores={}, fence=None)
+    # What would be gone on from is kept, though a newer one has a row.
+    with pytest.raises(StateError, match="latest of dio"):
+        ledger.tombstones.begin_delete(KIND, fifty.hash)
+    # The same bytes saved again are sound, and so is what was restored.
+    assert save(ledger, "100", 100, run="run-0001", stats={"loss": 1.0}) == hundred
+    ledger.checkpoints.mark_damaged(fifty.hash, "it is missing")
+    ledger.checkpoints.mark_sound(fifty.hash)
+    assert ledger.checkpoints.of_run("run-0001") == [fifty, hundred]
+
+
+def test_of_several_at_one_step_a_sound_one_is_meant(ledger: Ledger) -> None:
+    first, second = save(ledger, "a", 5), save(ledger, "b", 5)
+    ledger.checkpoints.mark_damaged(second.hash, "it is missing")
+    assert ledger.checkpoints.by_step("first", "dio", 5) == first

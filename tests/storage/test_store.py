@@ -396,3 +396,19 @@ def test_reconcile_never_takes_what_is_about_to_be_committed(store: Store) -> No
     assert Store(store.vault).reconcile(lambda kind, content: content in committed).quarantined == ()
     publishing.join()
     assert store.hashes(KIND) == sorted(committed)
+
+
+def test_what_is_damaged_is_written_down_first_and_then_moved_aside(store: Store) -> None:
+    ref = publish(store)
+    folder = store.described(KIND, ref.hash)
+    (folder / "config.json").write_bytes(b"{}")
+    assert store.described(KIND, ref.hash) == folder  # no file but the manifest is read
+    there: list[bool] = []
+    aside = store.set_aside(KIND, ref.hash, "config.json was changed", lambda: there.append(folder.exists()))
+    assert there == [True]
+    assert aside is not None
+    assert (aside / "content" / folder.name / "config.json").read_bytes() == b"{}"
+    assert json.loads((aside / "reason.json").read_bytes())["reason"] == "config.json was changed"
+    assert store.set_aside(KIND, ref.hash, "it is missing", lambda: None) is None
+    with pytest.raises(NotFoundError):
+        store.described(KIND, ref.hash)

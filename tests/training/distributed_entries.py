@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,12 @@ from realm.models.adapters import decoder
 from realm.models.chat import encode_many
 from realm.models.files import load
 from realm.training import rank
-from realm.training.batching import Unit
+from realm.training.batches import Batches, Gradient
+from realm.training.batching import Batch, Unit
 from realm.training.job import TrainJob
+from realm.training.method import Loss
+from realm.training.methods.supervised import Supervised
+from realm.training.trainee import Trainee
 from realm.training.validation import measure
 from realm.training.world import World
 
@@ -24,6 +30,37 @@ from realm.training.world import World
 def be_rank(spec: Path) -> int:
     be_numbered(spec)
     return rank.main(spec.parent / rank.SPEC)
+
+
+def be_spoilt_rank(spec: Path) -> int:
+    """Be a rank whose losses and gradients are no numbers from the third batch on."""
+    spoil(setattr)
+    return be_rank(spec)
+
+
+def spoil(replace: Callable[[type, str, object], None]) -> None:
+    """Have the losses of steps be no numbers from the third batch on; what proves the masking is sound."""
+    units, gradient, loss = Batches.units, Batches.gradient, Supervised.loss
+    bad = {"drawn": False, "now": False}
+
+    def draw(self: Batches, batch: int) -> list[Unit]:
+        bad["drawn"] = batch >= 2
+        return units(self, batch)
+
+    def of_step(self: Batches, found: Sequence[Unit]) -> Gradient:
+        bad["now"] = bad["drawn"]
+        try:
+            return gradient(self, found)
+        finally:
+            bad["now"] = False
+
+    def spoilt(self: Supervised, trainee: Trainee, batch: Batch) -> Loss:
+        sound = loss(self, trainee, batch)
+        return Loss(sound.total * math.nan) if bad["now"] else sound
+
+    replace(Batches, "units", draw)
+    replace(Batches, "gradient", of_step)
+    replace(Supervised, "loss", spoilt)
 
 
 def hold(spec: Path) -> int:

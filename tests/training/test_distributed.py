@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from realm.core.errors import DivergedError
-from realm.core.events import Event, Failed, RunInterrupted, StepTaken
+from realm.core.events import Event, Failed, RolledBack, RunInterrupted, StepTaken
 from realm.jobs.children import Child, WarmLauncher
 from realm.jobs.tail import EventTail
 from realm.models.encodings import Encoded
@@ -27,6 +27,7 @@ from realm.training.batching import Unit
 from realm.training.distributed import balanced
 from realm.training.engine import train
 from realm.training.job import TrainJob
+from training.distributed_entries import spoil
 from training.tiny_ranks import Runs, spread, stage_at
 from training.tiny_runs import llama, losses, qwen3, stages
 
@@ -173,13 +174,16 @@ def test_layers_are_computed_again_and_rows_held_out_while_sharded(runs: Runs) -
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_ranks_go_back_together_and_give_up_together(runs: Runs, strategy: str) -> None:
-    optimizer = {"kind": "adamw", "learning_rate": 1e18}
-    job = runs.job(optimizer=optimizer, saving={"every_steps": 1}, memory={})
+def test_ranks_go_back_together_and_give_up_together(
+    runs: Runs, strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = runs.job(saving={"every_steps": 1}, memory={})
+    spoil(monkeypatch.setattr)
     seen: list[Event] = []
     with pytest.raises(DivergedError) as alone:
         train(job, seen.append, lambda: False)
-    events, told = runs.ended(job, 2, strategy)
+    events, told = runs.ended(job, 2, strategy, "be_spoilt_rank")
+    assert [e.to_step for e in seen if isinstance(e, RolledBack)][:3] == [2, 2, 2]
     assert sorted(event.kind for event in events) == sorted(event.kind for event in seen)
     found = cause("run", 2, told, dict.fromkeys(told, 1))
     assert (found.error, found.what) == ("DivergedError", alone.value.what)

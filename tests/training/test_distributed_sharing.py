@@ -175,7 +175,7 @@ def test_a_model_stays_where_it_was_loaded_until_the_world_takes_it(
 ) -> None:
     job = make_job(tmp_path, drills(8), parameters=parameters, precision=precision)
     world, chosen = Taking(ELSEWHERE), PARAMETERS.build(job.recipe.rules.parameters)
-    found, _ = load_trainee(job, Path(job.start), chosen, ELSEWHERE, world)
+    found = load_trainee(job, Path(job.start), chosen, ELSEWHERE, world).trainee
     assert world.before == {"cpu"}
     assert {parameter.device for parameter in found.model.parameters()} == {ELSEWHERE}
 

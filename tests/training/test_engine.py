@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,7 +13,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_runs import chat, drills, llama, losses, make_job, make_start, run, stages, texts
 
-from realm.core.errors import CorruptError, DataError, DivergedError, MaskingError, OutOfMemoryError
+from realm.core.errors import (
+    CorruptError,
+    DataError,
+    DivergedError,
+    MaskingError,
+    OutOfMemoryError,
+    StorageError,
+)
 from realm.core.events import (
     Event,
     MaskingProven,
@@ -21,11 +32,12 @@ from realm.core.events import (
 )
 from realm.core.records import Example
 from realm.models.files import load
-from realm.training.batching import Batch
+from realm.training.batches import Batches, Gradient
+from realm.training.batching import Batch, Unit
 from realm.training.engine import train
 from realm.training.job import TrainJob
 from realm.training.method import Loss
-from realm.training.state import read_progress
+from realm.training.state import Progress, read_progress, write_progress
 from realm.training.trainee import Trainee
 
 MIXED = [*drills(9), *texts(4)]
@@ -226,21 +238,27 @@ def test_one_broken_batch_is_left_out_and_the_run_goes_on(
     assert (progress.step, progress.position, progress.discarded) == (8, 9, 1)
 
 
+def _at_rate(rate: float, job: TrainJob) -> TrainJob:
+    """Return a job at a rate that no recipe may have."""
+    rules = job.recipe.rules
+    optimizer = rules.optimizer.model_copy(update={"learning_rate": rate})
+    rules = rules.model_copy(update={"optimizer": optimizer})
+    return job.model_copy(update={"recipe": job.recipe.model_copy(update={"rules": rules})})
+
+
 def test_a_last_step_that_breaks_the_weights_is_not_saved(tmp_path: Path) -> None:
-    job = make_job(
-        tmp_path, drills(8), steps=1, schedule={"kind": "constant"}, optimizer={"learning_rate": 1e39}
-    )
+    job = _at_rate(1e39, make_job(tmp_path, drills(8), steps=1, schedule={"kind": "constant"}))
     with pytest.raises(DivergedError, match="after step 1"):
         run(job)
     assert not (tmp_path / "stages").exists()
 
 
 def test_a_huge_learning_rate_never_stages_a_broken_model(tmp_path: Path) -> None:
-    schedule = {"kind": "constant"}
     job = make_job(
-        tmp_path, drills(8), steps=40, saving={"every_steps": 1}, schedule=schedule,
-        optimizer={"learning_rate": 1e18, "weight_decay": 0.0},
+        tmp_path, drills(8), steps=40, saving={"every_steps": 1}, schedule={"kind": "constant"},
+        optimizer={"weight_decay": 0.0},
     )  # fmt: skip
+    job = _at_rate(1e18, job)
     with pytest.raises(DivergedError):
         run(job)
     for path in (tmp_path / "stages").iterdir():
@@ -342,3 +360,134 @@ def test_smaller_packs_change_no_step(tmp_path: Path) -> None:
     whole = run(job)
     pieces = run(job.model_copy(update={"tokens_at_once": 24}))
     assert losses(pieces) == pytest.approx(losses(whole), rel=1e-5)
+
+
+def _spoil(monkeypatch: pytest.MonkeyPatch, *bad: int) -> None:
+    """Have the losses of these batches be no numbers."""
+    units, gradient, drawn = Batches.units, Batches.gradient, list[int]()
+
+    def draw(self: Batches, batch: int) -> list[Unit]:
+        drawn.append(batch)
+        return units(self, batch)
+
+    def spoilt(self: Batches, found: Sequence[Unit]) -> Gradient:
+        sound = gradient(self, found)
+        return sound._replace(loss=math.nan) if drawn[-1] in bad else sound
+
+    monkeypatch.setattr(Batches, "units", draw)
+    monkeypatch.setattr(Batches, "gradient", spoilt)
+
+
+@pytest.mark.parametrize(("stop", "bad", "regular"), [(5, (6, 7, 8), 4), (2, (3, 4, 5), None)])
+def test_a_stop_before_the_weights_break_changes_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, bad: tuple[int, ...], regular: int | None
+) -> None:
+    _spoil(monkeypatch, *bad)
+    job = make_job(tmp_path, drills(21), steps=8, saving={"every_steps": 4})
+    whole = run(job)
+    before = run(job, stop_after=stop)
+    saved = {stage.step: stage.stage for stage in stages(before)}
+    back = saved[regular] if regular else job.start
+    after = run(_from(job, saved[stop]).model_copy(update={"back": back}))
+    assert [e.to_step for e in after if isinstance(e, RolledBack)][-1] == (regular or 0)
+    assert _bytes(stages(after)[-1].stage) == _bytes(stages(whole)[-1].stage)
+
+
+def test_a_save_that_somebody_asked_for_is_not_gone_back_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _spoil(monkeypatch, 6, 7, 8)
+    asked = tmp_path / "save-now"
+    job = make_job(tmp_path, drills(21), steps=8, saving={"every_steps": 4})
+    whole = run(job)
+    events: list[Event] = []
+
+    def watch(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, StepTaken) and event.step == 5:
+            asked.touch()
+
+    train(job.model_copy(update={"save_now": str(asked)}), watch, lambda: False)
+    assert [stage.step for stage in stages(events)][:2] == [4, 5]
+    assert [e.to_step for e in events if isinstance(e, RolledBack)][-1] == 4
+    assert _bytes(stages(events)[-1].stage) == _bytes(stages(whole)[-1].stage)
+
+
+def test_what_is_kept_to_go_back_to_may_be_removed_from_a_sound_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = make_job(tmp_path, drills(8), steps=6, saving={"every_steps": 2, "asynchronous": False})
+    events: list[Event] = []
+
+    def watch(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, StepTaken) and event.step == 3:
+            shutil.rmtree(job.stages)
+
+    train(job, watch, lambda: False)
+    assert [stage.step for stage in stages(events)] == [2, 4, 6]
+    assert isinstance(events[-1], RunFinished)
+    assert [record.getMessage().split(", ")[1] for record in caplog.records] == ["kept to go back to"]
+
+
+def test_a_run_whose_way_back_is_gone_ends_with_what_broke_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _spoil(monkeypatch, 3, 4, 5)
+    job = make_job(tmp_path, drills(21), steps=8, saving={"every_steps": 2})
+    told: list[tuple[int, int]] = []
+
+    def remove(event: Event) -> None:
+        if isinstance(event, RolledBack):
+            told.append((event.step, event.to_step))
+            for kept in Path(job.stages).glob("*-kept-*"):
+                shutil.rmtree(kept)
+
+    with pytest.raises(
+        DivergedError, match=r"at step 4 the loss is nan .*; what it would go back to is gone: "
+    ) as caught:
+        train(job, remove, lambda: False)
+    assert "realm queue retry run" in caught.value.hint
+    assert told == [(4, 3), (4, 3), (4, 2)]
+
+
+def test_without_hard_links_what_is_kept_is_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _spoil(monkeypatch, 3, 4, 5)
+    job = make_job(tmp_path, drills(21), steps=4, saving={"every_steps": 2})
+    linked = run(job)
+    monkeypatch.setattr(os, "link", _refused(errno.EPERM))
+    copied = run(job)
+    assert [e.to_step for e in copied if isinstance(e, RolledBack)] == [3, 3, 2]
+    assert _bytes(stages(copied)[-1].stage) == _bytes(stages(linked)[-1].stage)
+
+
+def test_a_disk_that_is_full_at_the_second_name_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", _refused(errno.ENOSPC))
+    monkeypatch.setattr(shutil, "copyfile", _refused(errno.ENOSPC))
+    job = make_job(tmp_path, drills(8), steps=4, saving={"every_steps": 2, "asynchronous": False})
+    with pytest.raises(StorageError, match="No space left") as caught:
+        run(job)
+    assert "free some space" in caught.value.hint
+    assert not list(Path(job.stages).glob("*-kept-*"))
+
+
+def _refused(number: int) -> Callable[..., None]:
+    def refuse(*given: object, **settings: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+def test_a_stage_that_is_removed_while_it_is_written_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def removed(progress: Progress, folder: Path) -> None:
+        shutil.rmtree(folder)
+        write_progress(progress, folder)
+
+    monkeypatch.setattr("realm.training.saving.write_progress", removed)
+    with pytest.raises(StorageError, match="was removed while it was written") as caught:
+        run(make_job(tmp_path, drills(8), steps=2))
+    assert "leave stages alone" in caught.value.hint

@@ -232,6 +232,15 @@ def test_a_model_that_leaves_no_room_gets_an_adapter() -> None:
     assert "rules.parameters.kind: lora" in best.changes
 
 
+def test_a_remedy_writes_a_rate_that_another_kind_would_change() -> None:
+    blank = BLANKS.config({"kind": "qwen3", "hidden_size": 1024, "layers": 24, "intermediate_size": 4096})
+    large = {"shape": shapes.of_blank(blank, 32_000), "hardware": hardware.cpu(3 * GB)}
+    by_muon = remedies.remedies(plan(optimizer="muon").model_copy(update=large))[0].changes
+    assert {"rules.optimizer.kind: adamw8bit", "rules.optimizer.learning_rate: 0.01"} <= set(by_muon)
+    written = plan(optimizer={"kind": "muon", "learning_rate": 0.003}).model_copy(update=large)
+    assert not [line for line in remedies.remedies(written)[0].changes if "learning_rate" in line]
+
+
 def test_a_refusal_says_what_takes_the_memory_and_what_would_help() -> None:
     tight = plan().model_copy(update={"hardware": hardware.cpu(int(0.75 * GB))})
     with pytest.raises(RefusedError, match=r"does not fit.*activations(.|\n)*it fits with rules\.memory"):

@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_runs import drills, losses, make_job, make_start, qwen3, run, stages
+from tiny_runs import drills, losses, make_job, make_recipe, make_start, qwen3, run, stages
 
 from realm.core.errors import RefusedError
 from realm.core.events import Event, RunStarted
-from realm.models.adapters import base_of
+from realm.core.records import ArtifactKind
+from realm.models.adapters import base_of, merge_adapter, read_shape, state_to_save
 from realm.models.files import load
+from realm.storage.store import Store
 from realm.training import loading
 from realm.training.distributed import Replicated, Sharded
+from realm.training.job import TrainJob
 from realm.training.loading import device_of
 from realm.training.precision import choose
 from realm.training.trainer import Trainer
@@ -139,3 +142,83 @@ def test_on_a_cpu_weights_of_16_bit_files_are_trained_in_fp32(tmp_path: Path) ->
     assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
     assert precision_told(tmp_path, precision="auto") == "bfloat16"
     assert "forward" in trainer.model.model.__dict__, "the fast way is not taken"
+
+
+# --- an adapter below ----------------------------------------------------------------------------
+
+
+def _after_an_adapter(tmp_path: Path, **lora: Any) -> TrainJob:
+    """Return a job that begins from a run's adapter, itself to train one with these settings beside LORA."""
+    store = Store(tmp_path / "vault")
+
+    def put(folder: str | Path) -> str:
+        return store.publish(Path(folder), ArtifactKind.CHECKPOINT, lambda ref: ref.hash)
+
+    def at(content: str) -> str:
+        return str(store.path(ArtifactKind.CHECKPOINT, content))
+
+    first = make_job(tmp_path, drills(8), steps=2, parameters=LORA, optimizer={"learning_rate": 5e-2})
+    base = put(first.start)
+    adapter = put(stages(run(first.model_copy(update={"base": base, "start": at(base)})))[-1].stage)
+    recipe = make_recipe(parameters={**LORA, **lora}, steps=1)
+    return first.model_copy(
+        update={
+            **{"run": "next", "base": base, "start": at(adapter), "origin": at(adapter), "recipe": recipe},
+            "stages": str(tmp_path / "next"),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"targets": ["q_proj", "v_proj"]},
+        {"targets": ["self_attn.*", "mlp.*", "*.layers.0.*"], "alpha": 8},
+        {"rank": 2},
+        {"alpha": 8},
+        {"rank_stabilised": True},
+        {"dora": True},
+    ],
+    ids=str,
+)
+def test_an_adapter_of_another_kind_is_merged_and_a_fresh_one_begun(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    job = _after_an_adapter(tmp_path, **other)
+    trainer = Trainer(job, lambda _: None)
+    trainer.prepare()
+    assert not trainer._optimizer.state, "the moments of the adapter that was merged are carried on"
+    assert all(not w.any() for name, w in trainer.model.named_parameters() if ".lora_B." in name)
+    found, merged = merge_adapter(trainer.model).state_dict(), load(Path(job.start)).model.state_dict()
+    before = load(_below(job)).model.state_dict()
+    assert found.keys() == merged.keys()
+    for name, weight in merged.items():
+        torch.testing.assert_close(found[name], weight, msg=name)
+    assert any(not torch.equal(before[name], merged[name]) for name in merged)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [{}, {"dropout": 0.5}, {"targets": ["self_attn.?_proj", "mlp.*_proj"]}],
+    ids=["same", "dropout", "the same layers in other words"],
+)
+def test_the_adapter_is_gone_on_with_under_the_dropout_that_holds_now(
+    tmp_path: Path, same: dict[str, Any]
+) -> None:
+    job = _after_an_adapter(tmp_path, **same)
+    trainer = Trainer(job, lambda _: None)
+    trainer.prepare()
+    assert trainer._optimizer.state
+    before, found = load(Path(job.start), merge=False).model, trainer.model
+    assert state_to_save(found).keys() == state_to_save(before).keys()
+    for name, weight in state_to_save(before).items():
+        assert torch.equal(weight, state_to_save(found)[name]), name
+    share = same.get("dropout", 0.0)
+    shares = {each.p for each in found.modules() if isinstance(each, torch.nn.Dropout)}
+    assert shares == ({share} if share else set())
+    assert read_shape(Path(stages(run(job))[-1].stage)).lora_dropout == share
+
+
+def _below(job: TrainJob) -> Path:
+    assert job.base is not None
+    return Path(job.start).parent / job.base.removeprefix("sha256:")

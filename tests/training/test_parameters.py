@@ -172,6 +172,11 @@ def test_dora_and_experts_exclude_each_other() -> None:
         PARAMETERS.config({"kind": "lora", "dora": True, "experts": True})
 
 
+def test_dropout_and_experts_exclude_each_other() -> None:
+    with pytest.raises(ConfigError, match="choose one of dropout and experts"):
+        PARAMETERS.config({"kind": "lora", "dropout": 0.1, "experts": True})
+
+
 def test_equal_seeds_draw_equal_adapters() -> None:
     first, again, other = (applied("qwen3", seed, kind="lora")[0] for seed in (1, 1, 2))
     a, b, c = (torch.cat([v.flatten() for v in state_to_save(m).values()]) for m in (first, again, other))
@@ -195,9 +200,12 @@ def test_the_adapter_of_a_checkpoint_is_gone_on_with(settings: dict[str, Any], t
     before, after = state_to_save(made), state_to_save(again)
     assert all(torch.equal(before[name], after[name]) for name in before | after)
     assert parameters.trained(again) == parameters.trained(made)
+    assert parameters.continues(folders[1])
     for other in ({"rank": 3}, {"targets": ["q_proj"]}):
+        changed = PARAMETERS.build({"kind": "lora", "rank": 2, **settings, **other})
+        assert not changed.continues(folders[1])
         with pytest.raises(ConfigError, match="another adapter"):
-            PARAMETERS.build({"kind": "lora", "rank": 2, **settings, **other}).apply(again, 1)
+            changed.apply(again, 1)
 
 
 def test_a_full_run_merges_the_adapter_it_begins_from() -> None:

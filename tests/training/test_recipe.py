@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from realm.core.errors import ConfigError, NotFoundError
 from realm.training.job import RowsFile, TrainJob
 from realm.training.methods.supervised import Supervised
-from realm.training.recipe import Recipe, resolve, shipped_text
+from realm.training.recipe import Recipe, Resolved, resolve, shipped_text
 from realm.training.schedules import Cosine
 
 SHIPPED = [
@@ -183,3 +183,49 @@ def test_reading_a_recipe_or_a_model_config_loads_no_torch() -> None:
 def test_an_override_is_told_against_what_held_before(below: str, above: str, told: list[str]) -> None:
     texts = {"below": f"rules: {below}", "above": f"extends: below\nrules: {above}"}
     assert list(resolve("above", texts.__getitem__).overrides) == told
+
+
+def _over(below: str, above: str) -> Resolved:
+    texts = {"below": below, "above": f"extends: below\n{above}"}
+    return resolve("above", texts.__getitem__)
+
+
+@pytest.mark.parametrize(
+    "written", ["kind: adamw, offload: true, ", "offload: true, ", "kind: paged_adamw8bit, "]
+)
+@pytest.mark.parametrize("above", ["adamw8bit", "{kind: adamw8bit}"])
+def test_another_optimizer_keeps_the_settings_that_all_optimizers_have(written: str, above: str) -> None:
+    settings = "learning_rate: 2.0e-5, betas: [0.9, 0.95], weight_decay: 0.0, carry: false"
+    found = _over(
+        f"rules: {{steps: 1, optimizer: {{{written}{settings}}}}}", f"rules: {{optimizer: {above}}}"
+    )
+    optimizer = found.recipe.rules.optimizer.model_dump()
+    kept = {"learning_rate": 2e-5, "betas": (0.9, 0.95), "weight_decay": 0.0, "carry": False}
+    assert optimizer == {"kind": "adamw8bit", "eps": 1e-8, **kept}
+    before = "paged_adamw8bit" if "paged" in written else "adamw"
+    fell = ["rules.optimizer.offload: true → unset"] if "offload" in written else []
+    assert sorted(found.overrides) == [f"rules.optimizer.kind: {before} → adamw8bit", *fell]
+
+
+def test_another_schedule_keeps_its_warm_up_and_what_the_new_one_has_too() -> None:
+    below = "rules: {steps: 90, schedule: {kind: cosine, warmup_steps: 9, horizon_steps: 60, floor: 0.1}}"
+    same = {"clock": "run", "warmup_steps": 9}
+    wsd = _over(below, "rules: {schedule: {kind: wsd, decay_steps: 5}}").recipe.rules.schedule
+    assert wsd.model_dump() == {"kind": "wsd", "decay_steps": 5, "horizon_steps": 60, "floor": 0.1, **same}
+    constant = _over(below, "rules: {schedule: constant}").recipe.rules.schedule
+    assert constant.model_dump() == {"kind": "constant", **same}
+
+
+def test_settings_that_are_alike_in_name_alone_fall_to_the_new_kinds_defaults() -> None:
+    below = "rules: {steps: 1}\nmethod: {kind: dpo, beta: 0.9, label_smoothing: 0.1}"
+    teacher = "teacher: {kind: local, folder: big}"
+    found = _over(below, f"method: {{kind: distillation, {teacher}}}")
+    assert found.recipe.method.model_dump()["beta"] == 0.5
+    assert "method.beta: 0.9 → 0.5" in found.overrides
+
+
+def test_a_bare_name_below_takes_the_settings_above_and_a_wrong_key_below_is_told() -> None:
+    found = _over("rules: {steps: 1, schedule: cosine}", "rules: {schedule: {warmup_steps: 5}}")
+    assert (found.recipe.rules.schedule.kind, found.recipe.rules.schedule.warmup_steps) == ("cosine", 5)
+    with pytest.raises(ConfigError, match=r"unknown key rules\.optimizer\.beta"):
+        _over("rules: {steps: 1, optimizer: {beta: 1}}", "rules: {optimizer: {kind: adamw, eps: 1.0e-7}}")

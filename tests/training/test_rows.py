@@ -13,8 +13,9 @@ from realm.core.records import Example, Message
 from realm.models.chat import encode
 from realm.models.words import First, Words
 from realm.training.job import RowsFile
+from realm.training.method import METHODS
 from realm.training.methods.dpo import ending_only
-from realm.training.rows import Rows, load_rows, refuse_empty, rows_of
+from realm.training.rows import Rows, load_rows, refuse_empty, rows_of, set_apart
 from realm.training.rules import Mixture
 from realm.training.settings import Settings
 from realm.training.validation import is_held_out
@@ -152,6 +153,18 @@ def _encoded(rows: Sequence[Example], settings: Settings) -> Rows:
     return rows_of(rows, tokenizer(), settings, parts_of)
 
 
+@pytest.mark.parametrize("kind", ["supervised", "uncertainty", "dpo"])
+def test_preferences_of_which_a_method_reads_one_ending_are_counted(kind: str) -> None:
+    rows = [PAIR, chat("ab", "⓪"), PAIR, PAIR.model_copy(update={"messages": (ASKED,)})]
+    if kind == "dpo":
+        rows = [PAIR, PAIR]
+    found = rows_of(rows, tokenizer(), Settings(max_tokens=256), METHODS.build(kind).sequences)
+    told = {name: count for name, count in found.dropped.items() if "rejected" in name}
+    alone = {} if kind == "dpo" else {"with a rejected ending that the method does not read": 2}
+    assert told == alone
+    assert (found.account + found.account).chosen_alone == 2 * sum(alone.values())
+
+
 def _refusal(rows: Sequence[Example], settings: Settings, context: int | None) -> MaskingError:
     with pytest.raises(MaskingError) as caught:
         refuse_empty(_encoded(rows, settings).account, settings, context)
@@ -281,6 +294,19 @@ def test_a_run_whose_rows_are_all_held_out_says_so(tmp_path: Path) -> None:
     with pytest.raises(MaskingError, match="train on: 2 held out for validation") as caught:
         run(job)
     assert caught.value.hint == "lower where.validation.share, or give more rows"
+
+
+def test_the_account_of_trained_rows_counts_those_held_out() -> None:
+    given = rows_of([*drills(40), chat("①" * 300, "⓪")], tokenizer(), Settings(max_tokens=100), _whole)
+    rows, held = set_apart(given, 0.3)
+    assert len(rows) + len(held) == 40
+    assert len(held) > 0
+    assert rows.account.kept == len(rows)
+    assert rows.dropped == {
+        "longer than 100 tokens": 1,
+        "held out for validation": len(held),
+        "trained tokens of rows longer than 100 tokens": 2,
+    }
 
 
 def test_a_validation_set_of_which_no_row_is_left_is_named(tmp_path: Path) -> None:

@@ -74,9 +74,11 @@ class Runs:
         assert not told
         return events
 
-    def ended(self, job: TrainJob, ranks: int, strategy: str) -> tuple[list[Event], dict[int, Failed]]:
+    def ended(
+        self, job: TrainJob, ranks: int, strategy: str, entry: str = "be_rank"
+    ) -> tuple[list[Event], dict[int, Failed]]:
         """Train by ranks of a zygote; return the events, and how ranks failed."""
-        specs = self.launch("be_rank", job, ranks, strategy)
+        specs = self.launch(entry, job, ranks, strategy)
         told = {
             rank: event
             for rank, spec in enumerate(specs)

@@ -245,6 +245,9 @@ def plain(event: Event) -> Text | None:
             return Text(f"  {event.run} step {event.step} says: {said}", style="dim")
         case events.AlertRaised():
             return Text(f"! {event.run} step {event.step}: {event.what} ({event.hint})", style="yellow")
+        case events.CheckpointSetAside():
+            what = f"{event.checkpoint} is damaged and set aside: {printable(event.damage, limit=300)}"
+            return Text(f"! {what}; {event.consequence}", style="yellow")
         case events.RolledBack():
             where = "left out" if event.to_step == event.step - 1 else f"back to step {event.to_step}"
             return Text(f"! {event.run} step {event.step} {where}: {event.cause}", style="yellow")

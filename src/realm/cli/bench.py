@@ -40,8 +40,8 @@ def train(
     """Train the same chats with this engine and with TRL, in turns, and compare. Needs no realm.
 
     The first call builds an environment for TRL in the cache folder ($REALM_CACHE, else
-    ~/.cache/realm): some minutes and 2 GB, for a GPU about 10 GB. Nothing else is written. See
-    docs/bench.md.
+    $XDG_CACHE_HOME/realm, else ~/.cache/realm): some minutes and 2 GB, for a GPU about 10 GB. Nothing
+    else is written. See docs/bench.md.
 
     Example: realm bench train --quick
 

@@ -14,6 +14,7 @@ from realm.core.records import ArtifactKind
 if TYPE_CHECKING:
     from realm.flows.estimate import Answer
     from realm.training.estimate import Estimate
+    from realm.training.estimate_memory import Moment
 
 _GB = 1e9
 _MB = 1e6
@@ -27,16 +28,23 @@ def register(app: typer.Typer) -> None:
 def estimate(
     ctx: typer.Context,
     file: Path | None = typer.Argument(None, help="A .jsonl file of rows; without one, rows of full length."),
-    recipe: str = typer.Option("study", help="A recipe's name, or its .yaml file."),
-    model: str | None = typer.Option(None, help="A model's folder or name; else the recipe's shape."),
-    device: str | None = typer.Option(None, help="Other hardware: h100, 8xh100, rtx4090, cpu, cuda."),
+    recipe: str | None = typer.Option(
+        None, help="A recipe's name, or its .yaml file; without one the hero's for files, else study."
+    ),
+    model: str | None = typer.Option(
+        None, help="A model's folder or name; without one the recipe's shape, else in a realm the hero's."
+    ),
+    device: str | None = typer.Option(
+        None, help="Other hardware: h100, 8xh100, rtx4090; cpu and cuda with --memory-gb."
+    ),
     memory_gb: float | None = typer.Option(None, min=0.1, max=1e6, help="Memory of each device, 10⁹ bytes."),
     measure: bool | None = typer.Option(None, help="Take a real step here; else only where it is quick."),
 ) -> None:
     """Tell what a run takes in memory and time, and what would make it fit.
 
-    Leaves with 1 where it does not fit, and where training would find no row to train on. --set tries
-    another setting of the recipe.
+    Leaves with 1 where it does not fit, and where training would find no row to train on. In a realm
+    it asks about the run that `realm train` would start, and says what it assumed. --set tries another
+    setting of the recipe, as a recipe that extends it would.
 
     Example: realm estimate mine.jsonl --recipe 4b-full-24gb --device rtx4090
     """
@@ -65,7 +73,10 @@ def _folder(name: str, options: Options) -> Path:
     """Return the folder of a model by its path, or by a name that only a realm knows."""
     if Path(name).is_dir():
         return Path(name)
-    with options.realm() as realm:
+    from realm.lab import Realm
+
+    # --set is about the recipe here.
+    with Realm(options.home) as realm:
         return realm.lab.store.path(ArtifactKind.CHECKPOINT, realm.checkpoint(name).hash)
 
 
@@ -80,7 +91,7 @@ def _show(found: Answer) -> None:
     print_table(
         ["part", "memory", "of what"],
         [(part.name, _size(part.bytes), part.why) for part in told.parts]
-        + [("peak", _size(told.peak_bytes), f"when: {_MOMENTS[told.moment]}")],
+        + [("peak", _size(told.peak_bytes), f"when: {MOMENTS[told.moment]}")],
         empty="",
     )
     if told.host_parts:
@@ -97,7 +108,8 @@ def _show(found: Answer) -> None:
         print_line(f"  ({line})")
 
 
-_MOMENTS = {
+MOMENTS: dict[Moment, str] = {
+    "prepare": "the masking is proven, before the first step",
     "head": "the loss is computed, all activations are held",
     "embedding": "the backward pass ends, all gradients are there",
     "update": "the optimizer steps",

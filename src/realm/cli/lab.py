@@ -92,6 +92,8 @@ def _ready(realm: Realm, found: Reconciled, options: Options) -> None:
         )
         for name in found.missing:
             stream.write(f"missing on disk: {name}\n")
+        for name in found.restored:
+            stream.write(f"whole again: {name}\n")
     stream.write(
         f"realm {realm.config.name} is up (pid {os.getpid()}). Drop .jsonl files into {realm.home.inbox}\n"
     )

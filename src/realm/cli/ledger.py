@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 def list_checkpoints(
     ctx: typer.Context, limit: int = typer.Option(20, help="How many of the newest.")
 ) -> None:
-    """List checkpoints in the order they were saved, with their scores.
+    """List checkpoints in the order they were saved, with their scores. Damaged ones are marked.
 
     Example: realm ledger list --limit 50
     """
@@ -44,7 +44,7 @@ def list_checkpoints(
         [
             (
                 c.sequence,
-                c.name,
+                c.name + (" (damaged)" if c.damage else ""),
                 c.run or "–",
                 _number(c.stats.get("loss")),
                 _brief(scores.get(c.hash, [])),

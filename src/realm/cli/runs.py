@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from realm.lab import Realm
 
 RUN = typer.Argument(None, help="The run's id; without one the run that is meant, if there is only one.")
+WATCHED = typer.Argument(None, help="The run's id; without one the running run, else the newest.")
 PROCESSES = typer.Option(None, min=1, help="Ranks to go on with, where the recipe's launcher is torchrun.")
 PAUSE_WAIT_S = 90.0
 
@@ -94,7 +95,7 @@ def show(ctx: typer.Context, run: str = typer.Argument(help="The run's id.")) ->
 
 def watch(
     ctx: typer.Context,
-    run: str | None = RUN,
+    run: str | None = WATCHED,
     follow: bool = typer.Option(True, help="Go on until the run has ended."),
 ) -> None:
     """Watch a run live: loss, rate, ETA. Leave with Ctrl-C; the run goes on.
@@ -189,7 +190,9 @@ def pause(ctx: typer.Context, run: str | None = RUN) -> None:
 
 
 def resume(ctx: typer.Context, run: str | None = RUN, processes: int | None = PROCESSES) -> None:
-    """Go on with a paused run, bit for bit where it was, or with one whose process was killed.
+    """Go on with a paused run where it was, or with one whose process was killed.
+
+    On a CPU with as many ranks it ends with the same bytes as if it had not been paused.
 
     Example: realm run resume
     """

@@ -11,7 +11,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar, cast
@@ -24,6 +25,26 @@ from realm.core.problems import handed_up, no_kind
 from realm.core.text import there_are
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Choice(BeforeValidator):
+    """What validates a key that holds one of several kinds, by its name alone or as a mapping."""
+
+    model: Callable[[str], type[Config]] | None = None
+    """Returns a kind's config. Raises NotFoundError where there is no such kind."""
+    default: str | None = None
+    """The kind of a mapping that names none."""
+
+
+@dataclass(frozen=True)
+class _Part(Choice):
+    """A key that holds a kind, which its JSON Schema names by the family instead of listing all members."""
+
+    family: str = ""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {"type": ["object", "string"], "family": self.family}
 
 
 class Family(Generic[T]):
@@ -60,7 +81,9 @@ class Family(Generic[T]):
 
         A mapping that names no kind is of the default one, where there is one.
         """
-        return BeforeValidator(lambda data: self._part(data, default))
+        return _Part(
+            lambda data: self._part(data, default), model=self._model, default=default, family=self.name
+        )
 
     def _part(self, data: Any, default: str | None) -> Config:
         if isinstance(data, Config):

@@ -28,7 +28,7 @@ def appraise_run(lab: Lab, run: str) -> None:
     known = set(appraisals(lab))
     saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
     found = evaluated(lab, saved)
-    own = [(before, after) for before, after in pairwise(saved) if after.run == run]
+    own = [(before, after) for before, after in _neighbours(saved) if after.run == run]
     seen = tuple(EventTail(lab.home.events(run)).read()) if own else ()
     for before, after in own:
         if after.hash in known or after.hash not in found:
@@ -47,7 +47,7 @@ def appraisals(lab: Lab) -> dict[str, Appraised]:
 def stretches(lab: Lab, saved: Sequence[CheckpointRecord]) -> Iterator[Stretch]:
     """Yield the training between neighbouring checkpoints of the hero, with what the later one is worth."""
     found, told = evaluated(lab, saved), appraisals(lab)
-    for before, after in pairwise(saved):
+    for before, after in _neighbours(saved):
         loss = after.stats.get("loss")
         if loss is not None and after.hero_step > before.hero_step:
             factor = told[after.hash].factor if after.hash in told else 1.0
@@ -57,6 +57,13 @@ def stretches(lab: Lab, saved: Sequence[CheckpointRecord]) -> Iterator[Stretch]:
                 quality=found[after.hash].quality if after.hash in found else None,
                 health=factor,
             )
+
+
+def _neighbours(
+    saved: Sequence[CheckpointRecord],
+) -> Iterator[tuple[CheckpointRecord, CheckpointRecord]]:
+    """Yield each two checkpoints between which the hero trained: none goes on from a damaged one."""
+    return pairwise(each for each in saved if not each.damage)
 
 
 class Measured(NamedTuple):

@@ -18,10 +18,21 @@ from realm.flows.context import Lab
 from realm.training import shapes
 from realm.training.recipe import ModelRules
 from realm.training.rules import Locked
+from realm.training.shapes import Shape
 
 _OF_THE_WEIGHTS = ("base", "tokenizer")
-_OF_THE_BASE = ("model_type", "hidden", "layers", "heads", "kv_heads", "mlp", "experts", "vocabulary")
-"""What a base cannot have otherwise; its context may be changed."""
+_OF_THE_SHAPE = {
+    "model_type": "kind",
+    "vocabulary": "vocabulary_size",
+    "hidden": "hidden_size",
+    "layers": "layers",
+    "heads": "heads",
+    "kv_heads": "kv_heads",
+    "head_dim": "head_dim",
+    "mlp": "intermediate_size",
+    "experts": "experts",
+}
+"""What a model cannot have otherwise, as a recipe calls it; its context may be changed."""
 
 
 class Binding(Record):
@@ -47,6 +58,7 @@ def bind(lab: Lab, said: ModelRules, before: Binding | None) -> Binding:
         getattr(before.own, field) != getattr(own, field) for field in _OF_THE_WEIGHTS
     )
     _refuse_other_base(lab, said)
+    _refuse_other_shape(lab, said)
     _refuse_other_tokenizer(lab, said, begins_anew=begins_anew)
     locked = Locked(
         **{
@@ -110,18 +122,40 @@ def _refuse_other_base(lab: Lab, said: ModelRules) -> None:
             hint="leave model.base out, or give a hero of a new campaign that model as its base",
         )
     _refuse_other_folder(lab, said.base, _base_folder(lab, hero.base))
-    path = _base_folder(lab, hero.base) / "config.json"
-    if said.shape is None or said.vocabulary_size is None or not path.is_file():
+
+
+def _refuse_other_shape(lab: Lab, said: ModelRules) -> None:
+    """Raise StateError where a recipe says another shape than the hero has."""
+    found = _shape(lab) if said.shape is not None else None
+    if said.shape is None or found is None:
         return
-    wanted = shapes.of_blank(said.shape, said.vocabulary_size)
-    found = shapes.of_config(json.loads(path.read_bytes()), str(path))
-    for field in _OF_THE_BASE:
-        if getattr(wanted, field) != getattr(found, field):
-            raise StateError(
-                f"the recipe is for {said.base}, whose {field} is {getattr(wanted, field)}; "
-                f"that of {lab.hero_name} is {getattr(found, field)}",
-                hint="take a recipe for this model, or correct model.shape",
-            )
+    # A blank's tokenizer decides how large its vocabulary is: it has as many tokens as its texts give.
+    vocabulary = said.vocabulary_size if lab.hero.base is not None else None
+    wanted = shapes.of_blank(said.shape, vocabulary or found.vocabulary)
+    other = [
+        (name, getattr(wanted, field), getattr(found, field))
+        for field, name in _OF_THE_SHAPE.items()
+        if getattr(wanted, field) != getattr(found, field)
+    ]
+    if other:
+        theirs = ", ".join(f"{name} {value}" for name, value, _ in other)
+        own = ", ".join(f"{name} {value}" for name, _, value in other)
+        model = said.base or "a model"
+        raise StateError(
+            f"the recipe is for {model} of {theirs} (model.shape); {lab.hero_name} has {own}",
+            hint="take a recipe for this model, leave model.shape out, or give a hero of a new campaign "
+            f"that {'model as its base' if said.base else 'shape as its blank'}",
+        )
+
+
+def _shape(lab: Lab) -> Shape | None:
+    """Return the hero's shape; none where its folder is not there to be read."""
+    if lab.hero.blank is not None:
+        return shapes.of_blank(lab.hero.blank, lab.hero.vocabulary_size)
+    path = _base_folder(lab, lab.hero.base) / "config.json" if lab.hero.base is not None else None
+    if path is None or not path.is_file():
+        return None
+    return shapes.of_config(json.loads(path.read_bytes()), str(path))
 
 
 def _refuse_other_folder(lab: Lab, said: str, own: Path) -> None:

@@ -9,7 +9,7 @@ from realm.core.events import CheckpointStaged, Emit, Event
 from realm.core.paths import expanded
 from realm.core.records import ArtifactKind, Record
 from realm.core.seeds import seed
-from realm.flows.checkpoints import publish_checkpoint
+from realm.flows.checkpoints import none_intact, publish_checkpoint
 from realm.flows.children import Supervisor, persist
 from realm.flows.context import Lab
 from realm.jobs.edge import run_told
@@ -62,11 +62,16 @@ def _draw(job: BirthJob) -> None:
 
 
 async def ensure_base(supervisor: Supervisor) -> CheckpointRecord:
-    """Return the hero's step-0 checkpoint, building it when it does not exist yet."""
+    """Return the hero's latest checkpoint; build its step-0 checkpoint when it has none yet.
+
+    Raises CorruptError where it has some, and all are damaged.
+    """
     lab = supervisor.lab
     found = lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name)
     if found is not None:
         return found
+    if lab.ledger.checkpoints.count(lab.campaign, lab.hero_name):
+        raise none_intact(lab)
     return await bear(supervisor)
 
 

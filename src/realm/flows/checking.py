@@ -7,8 +7,9 @@ from pathlib import Path
 
 from realm.core.errors import MissingExtraError
 from realm.core.paths import expanded
+from realm.core.records import ArtifactKind
 from realm.corpus.check import Context
-from realm.flows.checkpoints import verified_checkpoint
+from realm.flows.checkpoints import damage, none_intact
 from realm.flows.config import load_recipe
 from realm.flows.context import Lab
 from realm.skills.curriculum.rules import asked_each
@@ -63,7 +64,11 @@ def _counter(lab: Lab) -> Callable[[str], int] | None:
 
 def _tokenizer_folder(lab: Lab) -> Path | None:
     """Return where the hero's tokenizer lies; None for a blank hero that is not born yet."""
-    latest = lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name)
-    if latest is not None:
-        return Path(verified_checkpoint(lab, latest))
+    saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
+    for checkpoint in reversed(saved):
+        # A damaged one is set aside by whoever trains next, which a look at data must not do.
+        if not checkpoint.damage and not damage(lab, checkpoint):
+            return lab.store.path(ArtifactKind.CHECKPOINT, checkpoint.hash)
+    if saved:
+        raise none_intact(lab)
     return lab.home.root / expanded(lab.hero.base) if lab.hero.base else None

@@ -1,13 +1,15 @@
-"""Publish a staged checkpoint, and find a checkpoint by the name a person gives it."""
+"""Publish a staged checkpoint, set a damaged one aside, and find one by the name a person gives it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from realm.core.clock import iso
 from realm.core.errors import ConfigError, CorruptError, NotFoundError, UsageError
-from realm.core.events import CheckpointSaved, CheckpointStaged
+from realm.core.events import CheckpointSaved, CheckpointSetAside, CheckpointStaged
+from realm.core.hashing import PREFIX
 from realm.core.records import ArtifactKind, ArtifactRef, Fence
 from realm.flows.appraisal import asked_as
 from realm.flows.context import Lab
@@ -67,14 +69,66 @@ def publish_checkpoint(
 
 
 def verified_checkpoint(lab: Lab, checkpoint: CheckpointRecord) -> str:
-    """Return the folder of a checkpoint after re-hashing every byte of it."""
-    try:
-        return str(lab.store.verified(ArtifactKind.CHECKPOINT, checkpoint.hash))
-    except CorruptError as error:
+    """Return the folder of a checkpoint after re-hashing every byte of it. Raises CorruptError."""
+    found = damage(lab, checkpoint)
+    if found:
         raise CorruptError(
-            f"{checkpoint.name}: {error.what}",
-            hint="restore its folder from a copy, or go on from another one: see `realm ledger list`",
-        ) from None
+            f"{checkpoint.name} is damaged: {found}",
+            hint=f"restore {_folder(lab, checkpoint)} from a copy, or name another: see `realm ledger list`",
+        )
+    return str(lab.store.path(ArtifactKind.CHECKPOINT, checkpoint.hash))
+
+
+def damage(lab: Lab, checkpoint: CheckpointRecord, *, rehash: bool = True) -> str:
+    """Return what is wrong with a checkpoint's files, in words; empty where they are sound.
+
+    Without `rehash` only its manifest is looked at, not every byte.
+    """
+    check = lab.store.verified if rehash else lab.store.described
+    try:
+        check(ArtifactKind.CHECKPOINT, checkpoint.hash)
+    except CorruptError as error:
+        return error.what
+    except NotFoundError:
+        return checkpoint.damage or f"{_folder(lab, checkpoint)}: it is missing"
+    return ""
+
+
+def set_aside(lab: Lab, checkpoint: CheckpointRecord, found: str) -> None:
+    """Move a damaged checkpoint into the quarantine; the ledger offers it as latest or best no longer.
+
+    Nothing is deleted: once its folder is restored, the next start takes it in again.
+    """
+    mark = partial(lab.ledger.checkpoints.mark_damaged, checkpoint.hash, found)
+    lab.store.set_aside(ArtifactKind.CHECKPOINT, checkpoint.hash, found, mark)
+
+
+def tell_set_aside(lab: Lab, checkpoint: CheckpointRecord, found: str, consequence: str) -> None:
+    """Tell that a checkpoint was set aside, and what is done in its place."""
+    lab.emit(
+        CheckpointSetAside(
+            hero=checkpoint.hero,
+            checkpoint=checkpoint.name,
+            hash=checkpoint.hash,
+            hero_step=checkpoint.hero_step,
+            damage=found,
+            consequence=consequence,
+        )
+    )
+
+
+def none_intact(lab: Lab) -> CorruptError:
+    """Return the error for a hero all of whose checkpoints are damaged."""
+    newest = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name, limit=1)[-1]
+    return CorruptError(
+        f"no checkpoint of {lab.hero_name} is intact; the newest, {newest.name}: {damage(lab, newest)}",
+        hint=f"restore {_folder(lab, newest)} or an older one from a copy and start again; "
+        "`realm ledger list` names them all",
+    )
+
+
+def _folder(lab: Lab, checkpoint: CheckpointRecord) -> Path:
+    return lab.store.vault / ArtifactKind.CHECKPOINT.value / checkpoint.hash.removeprefix(PREFIX)
 
 
 def refuse_foreign(lab: Lab, frozen: Sequence[str], base: str) -> None:
@@ -100,10 +154,13 @@ def refuse_foreign(lab: Lab, frozen: Sequence[str], base: str) -> None:
 
 def chosen(lab: Lab, reference: str | None) -> CheckpointRecord:
     """Return what a name means; without one the champion, else the latest checkpoint."""
-    if reference is None:
-        champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
-        reference = f"{lab.hero_name}@{'champion' if champion else 'latest'}"
-    return resolve(lab, reference)
+    return resolve(lab, usual(lab) if reference is None else reference)
+
+
+def usual(lab: Lab) -> str:
+    """Return the name of the model that is meant where none is said: the champion, else the latest."""
+    champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
+    return f"{lab.hero_name}@{'champion' if champion else 'latest'}"
 
 
 def resolve(lab: Lab, reference: str) -> CheckpointRecord:
@@ -160,8 +217,9 @@ def _most_accurate(lab: Lab, hero: str) -> CheckpointRecord | None:
     found = [each for each in lab.ledger.evaluations.levels(lab.campaign, hero) if each.total]
     alike = [each for each in found if asked_as(each) == asked_as(found[0])]
     shares = {each.checkpoint: each.accuracy or 0.0 for each in alike}
-    saved = [each for each in lab.ledger.checkpoints.list(lab.campaign, hero) if each.hash in shares]
-    return max(saved, key=lambda each: (shares[each.hash], each.sequence), default=None)
+    saved = lab.ledger.checkpoints.list(lab.campaign, hero)
+    sound = [each for each in saved if each.hash in shares and not each.damage]
+    return max(sound, key=lambda each: (shares[each.hash], each.sequence), default=None)
 
 
 def _unknown(lab: Lab, reference: str) -> NotFoundError:
@@ -170,8 +228,8 @@ def _unknown(lab: Lab, reference: str) -> NotFoundError:
         if lab.ledger.models.champion(lab.campaign, hero):
             names.append(f"{hero}@champion")
         recent = lab.ledger.checkpoints.list(lab.campaign, hero, limit=5)
-        names += [f"{hero}@{checkpoint.hero_step}" for checkpoint in recent]
-        if recent:
+        names += [f"{hero}@{checkpoint.hero_step}" for checkpoint in recent if not checkpoint.damage]
+        if lab.ledger.checkpoints.latest(lab.campaign, hero):
             names.append(f"{hero}@latest")
     models = [model.name for model in lab.ledger.models.list()]
     listed = ", ".join(names + models) or "none yet: start the lab with `realm up`"

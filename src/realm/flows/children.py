@@ -79,8 +79,9 @@ class Supervisor:
         """Run `entry` on a spec until it ends; hand over every event in order.
 
         A pause or stop request becomes SIGTERM ("save and leave"). Raises what the child
-        reported, or ChildDiedError when it died without a word. When this coroutine is
-        cancelled the child is killed: what it had not saved is done again.
+        reported, or ChildDiedError when it died without a word, or when its event file lost what
+        it told. When this coroutine is cancelled the child is killed: what it had not saved is
+        done again.
         """
         folder = self.lab.home.run(run)
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ class Supervisor:
         kills = kernel_kills()
         child = await asyncio.to_thread(self.launcher.launch, entry, spec_path, log_path)
         try:
-            code, failure = await self._loop(child, tail, on_event, request, tick)
+            code, failure = await self._loop(child, run, tail, on_event, request, tick)
         except BaseException:
             child.kill()
             raise
@@ -105,6 +106,7 @@ class Supervisor:
     async def _loop(
         self,
         child: Child,
+        run: str,
         tail: EventTail,
         on_event: Callable[[Event], None],
         request: Callable[[], Request],
@@ -115,7 +117,13 @@ class Supervisor:
         deadline: float | None = None
         while True:
             code = child.poll()  # before reading, so that the last events are not missed
-            for event in tail.read():
+            told = tail.read()
+            if tail.cut:
+                raise ChildDiedError(
+                    f"{run} was ended: {tail.path} was cut or removed while its process wrote to it",
+                    hint=f"leave that file alone; `realm queue retry {run}` goes on from the last checkpoint",
+                )
+            for event in told:
                 if isinstance(event, Failed):
                     failure = event
                 on_event(event)

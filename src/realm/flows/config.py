@@ -162,8 +162,11 @@ def load_config(home: Home, overrides: Iterable[str] = ()) -> RealmConfig:
     return load(RealmConfig, home.config, overrides)
 
 
-def load_recipe(home: Home | None, name: str) -> Resolved:
-    """Return a recipe with what it extends: a file, else the home's own of that name, else a shipped one."""
+def load_recipe(home: Home | None, name: str, sets: Iterable[str] = ()) -> Resolved:
+    """Return a recipe with what it extends: a file, else the home's own of that name, else a shipped one.
+
+    `sets` are settings of it to try, such as `rules.batch_rows=8`.
+    """
     file = Path(name) if name.endswith((".yaml", ".yml")) else None
     if file is not None and not file.is_file():
         raise NotFoundError(f"{file}: no such file")
@@ -183,7 +186,19 @@ def load_recipe(home: Home | None, name: str) -> Resolved:
 
     own_names = [path.stem for path in home.recipes.glob("*.yaml")] if home is not None else []
     read: set[str] = set()
-    return resolve(file.stem if file else name, text_of)
+    return resolve(file.stem if file else name, text_of, sets)
+
+
+def file_recipe(home: Home | None, overrides: Iterable[str] = ()) -> Name:
+    """Return the recipe that `realm train FILE` takes: the hero's for files.
+
+    Outside of a realm that is the one that heroes have unless told otherwise.
+    """
+    if home is None or not home.config.is_file():
+        default: Name = HeroConfig.model_fields["file_recipe"].default
+        return default
+    _, hero = load_config(home, overrides).hero()
+    return hero.file_recipe
 
 
 def known_recipe(home: Path | None, name: str) -> Resolved:

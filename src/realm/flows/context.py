@@ -35,6 +35,7 @@ KEPT = (
     events.ValidationMeasured,
     events.PreviewWritten,
     events.AlertRaised,
+    events.CheckpointSetAside,
     events.RolledBack,
     events.MemoryLowered,
     events.RunPredicted,

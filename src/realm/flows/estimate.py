@@ -3,34 +3,30 @@
 Shape, row lengths and hardware come together here; the formula is in `training/estimate.py`. It is
 corrected by what past runs of the realm took on the machine that is asked about. By hand, a step is
 measured where that machine is this one and the formula says that it fits and will not take long; what
-was measured stands in place of what past runs took.
+was measured stands in place of what past runs took. In a realm the hero's model and its recipe for files
+are asked about unless others are named, as `realm train` takes them.
 """
 
 from __future__ import annotations
 
 import heapq
-import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from realm.core.config import override, validate
 from realm.core.errors import DataError, NotFoundError, RealmError
-from realm.core.hashing import PREFIX
 from realm.core.records import Example, Record
 from realm.corpus.dataset import INFO, read_examples
 from realm.corpus.intake import normalise
-from realm.flows.config import load_recipe
+from realm.flows.asked_model import AskedModel, model_of, shape_of, whole_folder
+from realm.flows.config import file_recipe, load_recipe
 from realm.flows.context import Lab
-from realm.flows.drystep import BLANK, corrected, measure
+from realm.flows.drystep import corrected, measure
 from realm.flows.home import Home, find_home
 from realm.flows.learnt import learnt, taught
 from realm.flows.teaching import served
-from realm.models.adapters import read_base
-from realm.models.blank import BLANKS
-from realm.training import calibration, hardware, lengths, remedies, shapes
+from realm.training import calibration, hardware, lengths, remedies
 from realm.training.calibration import Factors, Prediction
 from realm.training.dropping import NO_ROW_LEFT, Account, none_left
 from realm.training.dryrun import Measured
@@ -40,28 +36,25 @@ from realm.training.job import TrainJob
 from realm.training.launcher import LAUNCHERS
 from realm.training.lengths import Lengths, context_of, limit_of
 from realm.training.method import METHODS
-from realm.training.recipe import Recipe, Resolved
-from realm.training.remedies import Remedy
+from realm.training.recipe import Recipe
+from realm.training.remedies import Remedy, RowsOf
 from realm.training.settings import Settings
-from realm.training.shapes import Shape
 
-_BLANK_VOCABULARY = 512
 _SAMPLED_ROWS = 2000
 _LONGEST_ROWS = 20
 _DRY_LIMIT_S = 120.0
 """A step is measured unless the four of a dry run are predicted to take longer."""
-_DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 class Asked(Record):
     """What an estimate is asked for."""
 
-    recipe: str
-    """A recipe's name, or a file."""
+    recipe: str | None = None
+    """A recipe's name, or a file; none takes the hero's for files, which is `study` unless told otherwise."""
     rows: Path | None = None
     """A file of rows, or a dataset's folder; none takes the longest rows that the recipe allows."""
     model: Path | None = None
-    """A model's folder; none takes the recipe's shape."""
+    """A model's folder; none takes the hero's in a realm, else the recipe's shape."""
     device: str | None = None
     """Hardware by name, such as `8xh100`; none asks about this machine."""
     memory_gb: float | None = None
@@ -90,10 +83,12 @@ class Answer(Record):
 
 def answer(asked: Asked, home: Home) -> Answer:
     """Estimate a recipe on rows, a model and hardware. Loads no torch in this process."""
-    resolved = load_recipe(home, asked.recipe)
-    recipe = _tried(resolved, asked.overrides)
-    shape, weight_bytes, model, notes = _model(recipe, asked.model)
-    figures = _figures(asked, recipe, shape)
+    resolved = load_recipe(home, asked.recipe or file_recipe(home), asked.overrides)
+    model = model_of(resolved.recipe, asked.model, home)
+    recipe, shape = model.recipe, model.shape
+    assumed = "" if asked.recipe else f"no --recipe was given: {resolved.name}, as `realm train` takes"
+    notes = [*filter(None, [assumed]), *model.notes]
+    figures = _figures(asked.rows, recipe, model)
     found, here, more = _hardware(asked, recipe)
     notes += more
     factors = learnt(home, found)
@@ -102,7 +97,7 @@ def answer(asked: Asked, home: Home) -> Answer:
         shape=shape,
         lengths=figures,
         hardware=found,
-        weight_bytes=weight_bytes,
+        weight_bytes=model.weight_bytes,
         teacher_bytes=_teacher_bytes(recipe),
         memory_factor=factors.memory,
         seconds_factor=factors.seconds,
@@ -112,7 +107,7 @@ def answer(asked: Asked, home: Home) -> Answer:
     why_not = _unmeasurable(plan, told, asked, here=here)
     if not why_not:
         try:
-            measured = measure(plan, asked.model)
+            measured = measure(plan, model.folder)
         except RealmError as error:
             if asked.measure:
                 raise
@@ -122,20 +117,26 @@ def answer(asked: Asked, home: Home) -> Answer:
     else:
         plan, factors = corrected(plan, measured), Factors()
         told = estimate(plan)
-        notes.append(f"measured on this machine: a step of {measured.long_tokens:,} tokens")
+        cause = f"corrected by a step of {measured.long_tokens:,} tokens, measured on this machine"
+        notes.append(f"{cause}: {_by(plan)}")
     if factors.runs:
-        notes.append(f"corrected by {factors.runs} {'run' if factors.runs == 1 else 'runs'} of this realm")
+        runs = f"{factors.runs} {'run' if factors.runs == 1 else 'runs'} of this realm"
+        notes.append(f"corrected by {runs}: {_by(plan)}")
     return Answer(
         recipe=resolved.name,
-        overrides=(*resolved.overrides, *asked.overrides),
-        model=model,
+        overrides=resolved.overrides,
+        model=model.name,
         estimate=told,
         fits=told.fits,
         measured=measured,
         learnt=factors,
-        remedies=tuple(remedies.remedies(plan)),
+        remedies=tuple(remedies.remedies(plan, _shorter(asked.rows, model))),
         basis=(*notes, *told.basis),
     )
+
+
+def _by(plan: Plan) -> str:
+    return f"memory × {plan.memory_factor:.2f}, time × {plan.seconds_factor:.2f}"
 
 
 def check_run(lab: Lab, job: TrainJob) -> Prediction:
@@ -149,8 +150,13 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
         memory = recipe.rules.memory.model_copy(update={"tokens_at_once": job.tokens_at_once})
         recipe = recipe.model_copy(update={"rules": recipe.rules.model_copy(update={"memory": memory})})
     folder = whole_folder(Path(job.start))
-    shape, weight_bytes = _shape_of(folder)
-    settings = Settings.of_recipe(recipe, limit_of(recipe, shape.context_tokens))
+    shape, weight_bytes = shape_of(folder)
+    built_for, files = shape.context_tokens, [Path(rows.path) for rows in job.rows]
+    rows_of = _remembered(
+        lambda each: _of_files(
+            files, folder / "tokenizer.json", Settings.of_recipe(each, limit_of(each, built_for))
+        )
+    )
     gpus = refuse_missing_gpus(recipe)
     found = hardware.this_machine(recipe.rules.device, _processes(recipe), gpus)
     assert found is not None, "a run that asks for a GPU where there is none was refused"
@@ -159,8 +165,7 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
     plan = Plan(
         recipe=recipe,
         shape=shape,
-        lengths=_of_files([Path(rows.path) for rows in job.rows], folder / "tokenizer.json", settings)
-        or lengths.equal(settings.max_tokens),
+        lengths=rows_of(recipe) or lengths.equal(limit_of(recipe, built_for)),
         hardware=found,
         weight_bytes=weight_bytes,
         teacher_bytes=_teacher_bytes(recipe),
@@ -168,7 +173,7 @@ def check_run(lab: Lab, job: TrainJob) -> Prediction:
         seconds_factor=factors.seconds,
     )
     told = estimate(plan)
-    remedies.refuse(plan, told)
+    remedies.refuse(plan, told, rows_of)
     return calibration.prediction(told, machine=machine, factors=factors)
 
 
@@ -189,47 +194,6 @@ def recipes_home(given: Path | None) -> Home:
         return Home(Path.cwd())
 
 
-def _tried(resolved: Resolved, overrides: tuple[str, ...]) -> Recipe:
-    if not overrides:
-        return resolved.recipe
-    data = override(resolved.recipe.model_dump(mode="json"), overrides)
-    return validate(Recipe, data, where=f"recipe {resolved.name}")
-
-
-# --- the model ----------------------------------------------------------------------------
-
-
-def _model(recipe: Recipe, folder: Path | None) -> tuple[Shape, int, str, list[str]]:
-    """Return a shape, the bytes of one weight, what to call it, and what was assumed."""
-    if folder is not None:
-        whole = whole_folder(folder)
-        shape, weight_bytes = _shape_of(whole)
-        return shape, weight_bytes, str(folder), []
-    rules = recipe.model
-    blank = rules.shape or BLANKS.config(BLANK)
-    shape = shapes.of_blank(blank, rules.vocabulary_size or _BLANK_VOCABULARY)
-    if rules.base is not None:
-        return shape, 2, rules.base, ["weights in bf16, as the base is published"]
-    if rules.shape is None:
-        return shape, 4, f"blank {BLANK}", [f"the recipe names no model: a blank {BLANK} is taken"]
-    return shape, 4, f"blank {shape.model_type}", []
-
-
-def _shape_of(folder: Path) -> tuple[Shape, int]:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise NotFoundError(f"{folder}: no config.json there", hint="name the folder of a model")
-    config: Mapping[str, Any] = json.loads(path.read_bytes())
-    dtype = str(config.get("dtype") or config.get("torch_dtype") or "float32").removeprefix("torch.")
-    return shapes.of_config(config, str(path)), _DTYPES.get(dtype, 4)
-
-
-def whole_folder(folder: Path) -> Path:
-    """Return the folder of the whole model that lies under a checkpoint's adapters; itself where none do."""
-    base = read_base(folder) if folder.is_dir() else None
-    return folder if base is None else whole_folder(folder.parent / base.base.removeprefix(PREFIX))
-
-
 def _teacher_bytes(recipe: Recipe) -> int:
     teacher = recipe.method.model_dump().get("teacher") or {}
     folder = teacher.get("folder")
@@ -239,23 +203,45 @@ def _teacher_bytes(recipe: Recipe) -> int:
 # --- the rows -----------------------------------------------------------------------------
 
 
-def _figures(asked: Asked, recipe: Recipe, shape: Shape) -> Lengths:
-    context = context_of(recipe, shape.context_tokens)
-    settings = Settings.of_recipe(recipe, limit_of(recipe, shape.context_tokens))
-    if asked.rows is None:
+def _figures(rows: Path | None, recipe: Recipe, model: AskedModel) -> Lengths:
+    settings = _settings(recipe, model)
+    if rows is None:
         return lengths.equal(settings.max_tokens)
-    if served(recipe) is not None:
-        # Its answers come before the run, so rows may be without any yet.
-        settings = settings.model_copy(update={"generates": True})
-    tokenizer = None if asked.model is None else whole_folder(asked.model) / "tokenizer.json"
-    found, account = _of_given(asked.rows, tokenizer, settings)
+    found, account = _of_given(rows, model, settings)
     if found is None:
-        reasons, hint = none_left(account, settings, context)
-        raise DataError(f"{NO_ROW_LEFT}: {reasons}", file=str(asked.rows), hint=hint)
+        reasons, hint = none_left(account, settings, context_of(recipe, model.shape.context_tokens))
+        raise DataError(f"{NO_ROW_LEFT}: {reasons}", file=str(rows), hint=hint)
     return found
 
 
-def _of_given(path: Path, tokenizer: Path | None, settings: Settings) -> tuple[Lengths | None, Account]:
+def _shorter(rows: Path | None, model: AskedModel) -> RowsOf | None:
+    """Return what tells the figures of given rows by another recipe; None where none are given."""
+    if rows is None:
+        return None
+    return _remembered(lambda recipe: _of_given(rows, model, _settings(recipe, model))[0])
+
+
+def _remembered(measure: RowsOf) -> RowsOf:
+    """Measure rows once for each length that they may have: remedies change nothing else of them."""
+    found = dict[int, Lengths | None]()
+
+    def rows_of(recipe: Recipe) -> Lengths | None:
+        tokens = recipe.rules.max_tokens
+        if tokens not in found:
+            found[tokens] = measure(recipe)
+        return found[tokens]
+
+    return rows_of
+
+
+def _settings(recipe: Recipe, model: AskedModel) -> Settings:
+    settings = Settings.of_recipe(recipe, limit_of(recipe, model.shape.context_tokens))
+    # A served teacher's answers come before the run, so rows may be without any yet.
+    return settings if served(recipe) is None else settings.model_copy(update={"generates": True})
+
+
+def _of_given(path: Path, model: AskedModel, settings: Settings) -> tuple[Lengths | None, Account]:
+    tokenizer = None if model.folder is None else whole_folder(model.folder) / "tokenizer.json"
     if path.is_dir() or (path.parent / INFO).is_file():
         return lengths.measure(read_examples(path), tokenizer, settings)
     with tempfile.TemporaryDirectory(prefix="realm-estimate-") as scratch:

@@ -10,7 +10,7 @@ from realm.core.errors import NotFoundError, StateError
 from realm.core.hashing import hash_json, short
 from realm.core.records import Name, Priority, Record, Sha256
 from realm.evaluation.gate import Decision
-from realm.flows.checkpoints import resolve
+from realm.flows.checkpoints import resolve, verified_checkpoint
 from realm.flows.children import Supervisor
 from realm.flows.context import Lab
 from realm.flows.evaluation import evaluate_missing, unanswered
@@ -53,8 +53,10 @@ class Case:
     """A model before the gate: what it and the champion are asked, and what comes of it."""
 
     def __init__(self, lab: Lab, model: str) -> None:
-        """Find the model. Raises NotFoundError, and StateError for the champion itself."""
+        """Find the model. Raises NotFoundError, CorruptError, and StateError for the champion itself."""
         checkpoint = resolve(lab, model)
+        if checkpoint.damage:  # it may be restored meanwhile
+            verified_checkpoint(lab, checkpoint)
         self._lab = lab.with_hero(checkpoint.hero)
         self.checkpoint = checkpoint
         champion = reigning(self._lab)

@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Iterator
 from itertools import islice
 
+from pydantic import ValidationError
+
 from realm.core import events as event_lines
 from realm.core.events import RunPredicted, StepTaken
 from realm.flows.home import Home
@@ -56,8 +58,11 @@ def _observation(home: Home, told: RunPredicted) -> Observation | None:
 
 
 def _step(line: bytes) -> Iterator[StepTaken]:
-    """Yield the step that a line tells of; the first line may be half of one."""
+    """Yield the step that a line tells of; the first line may be half of one, and a killed writer's torn."""
     if line.startswith(b"{") and b'"step_taken"' in line and line.endswith(b"\n"):
-        event = event_lines.read(line.decode())
+        try:
+            event = event_lines.read(line)
+        except ValidationError:
+            return
         if isinstance(event, StepTaken):
             yield event

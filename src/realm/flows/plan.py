@@ -56,7 +56,7 @@ class RunPlan(Config):
     @classmethod
     def of(cls, run: RunRecord) -> RunPlan:
         """Return what a run in the ledger was planned to do."""
-        return cls.model_validate(run.spec)
+        return validate(cls, run.spec, where=f"the plan of {run.id}")
 
 
 def make_plan(

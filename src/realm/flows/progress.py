@@ -8,10 +8,14 @@ counts once for the level that was tested.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from realm.core.errors import CorruptError
 from realm.core.events import Evaluated, Interval, LevelMastered, LevelReviewed
 from realm.core.records import Fence
 from realm.core.seeds import seed
 from realm.evaluation.intervals import wilson
+from realm.flows.checkpoints import damage, set_aside, tell_set_aside
 from realm.flows.children import Supervisor
 from realm.flows.context import Lab
 from realm.flows.drills import drill_runs
@@ -41,7 +45,10 @@ from realm.skills.curriculum.rules import (
 
 
 async def examine_run(supervisor: Supervisor, run: str, fence: Fence) -> None:
-    """Evaluate every checkpoint of a run in the order it was saved, then measure weakness."""
+    """Evaluate every checkpoint of a run in the order it was saved, then measure weakness.
+
+    One that turns out to be damaged is set aside and passed over.
+    """
     lab = supervisor.lab
     ledger = lab.ledger
     saved = ledger.checkpoints.of_run(run)
@@ -50,19 +57,41 @@ async def examine_run(supervisor: Supervisor, run: str, fence: Fence) -> None:
     for checkpoint in saved:
         if any(checkpoint.sequence < skill_state(lab, skill).examined for skill in skills):
             continue  # done before a restart; a later one has been examined since
-        for skill in skills:
-            await _examine(supervisor, run, skill, checkpoint, fence)
         last_of_file = plan.source == FILE and checkpoint is saved[-1]
-        covered = covered_levels(lab)
-        outgrown = any(level > covered.get(skill, 0) for skill, level in mastered_levels(lab).items())
-        if lab.counts and mastered_levels(lab) and (last_of_file or outgrown):
-            await consider(supervisor, run, checkpoint, fence)
+        try:
+            await _examine_all(supervisor, run, skills, checkpoint, fence, last_of_file=last_of_file)
+        except CorruptError:
+            found = damage(lab, checkpoint)
+            if not found:
+                raise
+            set_aside(lab, checkpoint, found)
+            tell_set_aside(lab, checkpoint, found, "it is not evaluated")
+    saved = ledger.checkpoints.of_run(run)
     if saved:
         await _review(supervisor, run, saved[-1], fence)
     for skill in skills if saved else ():
         await _measure_weakness(supervisor, run, skill, saved[-1], fence)
     for checkpoint in saved:
         queue_configured(lab, checkpoint)
+
+
+async def _examine_all(
+    supervisor: Supervisor,
+    run: str,
+    skills: Sequence[str],
+    checkpoint: CheckpointRecord,
+    fence: Fence,
+    *,
+    last_of_file: bool,
+) -> None:
+    """Evaluate a checkpoint on its skills, and put it before the gate where that is due."""
+    lab = supervisor.lab
+    for skill in skills:
+        await _examine(supervisor, run, skill, checkpoint, fence)
+    covered = covered_levels(lab)
+    outgrown = any(level > covered.get(skill, 0) for skill, level in mastered_levels(lab).items())
+    if lab.counts and mastered_levels(lab) and (last_of_file or outgrown):
+        await consider(supervisor, run, checkpoint, fence)
 
 
 async def _examine(

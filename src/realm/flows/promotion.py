@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from realm.core.errors import GateError
+from realm.core.errors import CorruptError, GateError
 from realm.core.events import GateDecided, Promoted
 from realm.core.records import Fence
 from realm.evaluation.gate import Decision, GateConfig, Part, decide
@@ -49,14 +49,24 @@ def mastered_suites(lab: Lab) -> list[Suite]:
     ]
 
 
-async def consider(supervisor: Supervisor, run: str, checkpoint: CheckpointRecord, fence: Fence) -> Decision:
-    """Put a checkpoint through the gate and promote it when it passes."""
+async def consider(
+    supervisor: Supervisor, run: str, checkpoint: CheckpointRecord, fence: Fence
+) -> Decision | None:
+    """Put a checkpoint through the gate and promote it when it passes.
+
+    Returns None, and says why, where the champion's files are damaged and it has to answer.
+    """
     lab = supervisor.lab
     suites = mastered_suites(lab)
     champion = lab.ledger.models.champion(lab.campaign, lab.hero_name)
     before = reigning(lab)
-    for judged in (checkpoint, before) if before else (checkpoint,):
-        await evaluate(supervisor, run, judged, suites, fence)
+    await evaluate(supervisor, run, checkpoint, suites, fence)
+    try:
+        await evaluate(supervisor, run, before or checkpoint, suites, fence)
+    except CorruptError as error:
+        reason = f"the champion cannot answer: {error.what}; {error.hint}"
+        lab.emit(GateDecided(checkpoint=checkpoint.name, passed=False, reasons=(reason,)))
+        return None
     decision = judge(lab, checkpoint, suites)
     lab.emit(GateDecided(checkpoint=checkpoint.name, passed=decision.passed, reasons=decision.reasons))
     totals = {"correct": decision.correct, "total": decision.total}

@@ -48,8 +48,9 @@ def ranking(lab: Lab, suites: Collection[str] | None = None) -> Ranking:
 
 def _checkpoints(lab: Lab) -> dict[str, CheckpointRecord]:
     found = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name, limit=NEWEST)
+    sound = [checkpoint for checkpoint in found if not checkpoint.damage]
     champion = reigning(lab)
-    return {checkpoint.hash: checkpoint for checkpoint in (*([champion] if champion else []), *found)}
+    return {checkpoint.hash: checkpoint for checkpoint in (*([champion] if champion else []), *sound)}
 
 
 def _asked(lab: Lab, checkpoints: Collection[str], suites: Collection[str] | None) -> _Asked:

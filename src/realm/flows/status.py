@@ -134,13 +134,14 @@ def _skill(lab: Lab, name: str) -> SkillStatus:
 def sheet(lab: Lab) -> HeroSheet:
     """Return the hero's sheet, computed from what the ledger holds."""
     saved = lab.ledger.checkpoints.list(lab.campaign, lab.hero_name)
+    latest = lab.ledger.checkpoints.latest(lab.campaign, lab.hero_name)
     evaluations = lab.ledger.evaluations.levels(lab.campaign, lab.hero_name)
     order = {checkpoint.hash: checkpoint.sequence for checkpoint in saved}
     newest = max(evaluations, key=lambda each: (order[each.checkpoint], each.id), default=None)
     return rules.sheet(
         Facts(
-            hero_step=saved[-1].hero_step if saved else 0,
-            loss=saved[-1].stats.get("loss") if saved else None,
+            hero_step=latest.hero_step if latest else 0,
+            loss=latest.stats.get("loss") if latest else None,
             validation_loss=newest.loss if newest else None,
             accuracy=(newest.correct, newest.total) if newest else None,
             correct_answers=sum(e.correct for e in evaluations),

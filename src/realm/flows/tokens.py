@@ -13,9 +13,9 @@ from realm.core.text import printable
 from realm.corpus import specs
 from realm.corpus.files import lines
 from realm.corpus.intake import DEFAULT_LIMITS, Problem
+from realm.flows.asked_model import whole_folder
 from realm.flows.checkpoints import chosen, verified_checkpoint
-from realm.flows.config import HeroConfig, known_recipe, load_config, load_recipe
-from realm.flows.estimate import whole_folder
+from realm.flows.config import file_recipe, load_recipe
 from realm.flows.home import find_home
 from realm.models.extra import require_training_extra
 from realm.training.dropping import Account, Cause
@@ -86,20 +86,14 @@ def model_folder(lab: Lab, reference: str | None) -> Path:
 
 
 def rules_of(home: Path | None, name: str | None, overrides: Iterable[str] = ()) -> Resolved:
-    """Return the recipe of a name, else the one that `realm train FILE` takes: the hero's for files.
-
-    Outside of a realm that is the one that heroes have unless told otherwise.
-    """
-    if name is not None:
-        return known_recipe(home, name)
+    """Return the recipe of a name, else the one that `realm train FILE` takes."""
     try:
         realm = find_home(home)
     except NotFoundError:
         if home is not None:
             raise
-        return load_recipe(None, HeroConfig.model_fields["file_recipe"].default)
-    _, hero = load_config(realm, overrides).hero()
-    return load_recipe(realm, hero.file_recipe)
+        realm = None
+    return load_recipe(realm, name or file_recipe(realm, overrides))
 
 
 def look(path: Path, folder: Path, *, rows: int, rules: Resolved) -> TokensReport:

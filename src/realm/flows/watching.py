@@ -9,7 +9,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from realm.core.errors import RealmError
@@ -30,7 +32,11 @@ log = logging.getLogger(__name__)
 
 
 class RunWatch:
-    """Watches one run from its first event to its last; use as a context."""
+    """Watches one run from its first event to its last; use as a context.
+
+    It is left when the last previews are made, so that nobody makes them beside it: the next attempt of
+    the run's process has its previews told in the same file.
+    """
 
     def __init__(self, supervisor: Supervisor, run: RunRecord) -> None:
         plan = RunPlan.of(run)
@@ -59,12 +65,21 @@ class RunWatch:
             ),
         )
 
-    def __enter__(self) -> RunWatch:
+    async def __aenter__(self) -> RunWatch:
         return self
 
-    def __exit__(self, *raised: object) -> None:
-        for relay in self._relays:
-            relay.close()
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the previews, or break them off where the run is broken off; close the trackers."""
+        try:
+            if kind is None or issubclass(kind, Exception):
+                await self._finished()
+            else:
+                await self._broken_off()
+        finally:
+            for relay in self._relays:
+                relay.close()
 
     def take(self, event: Event) -> None:
         """Pass an event to the trackers and look whether it calls for an alert."""
@@ -111,10 +126,15 @@ class RunWatch:
             return
         self._previews = asyncio.get_running_loop().create_task(self._answered(checkpoint))
 
-    async def finished(self) -> None:
-        """Wait for the last previews."""
+    async def _finished(self) -> None:
         if self._previews is not None:
-            await self._previews
+            await self._previews  # who cancels the wait cancels the previews
+
+    async def _broken_off(self) -> None:
+        if self._previews is not None:
+            self._previews.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._previews
 
     async def _answered(self, checkpoint: CheckpointRecord) -> None:
         following: CheckpointRecord | None = checkpoint

@@ -158,7 +158,7 @@ class Client:
         if isinstance(reply, NoReply):
             raise UnavailableError(
                 f"{self.whose} gave no answer in {self._limits.attempts} attempts: {reply.why}",
-                hint="answers that came are kept; fetch again to go on",
+                hint="see that it answers at its URL, then repeat the command: a teacher's answers are kept",
             )
         if not reply.whole:
             raise self.refusal(f"answered more than {self._limits.answer_bytes >> 20} MiB")

@@ -55,19 +55,31 @@ class EventTail:
         """Bytes read so far, always at the start of a line; store it to go on later."""
         self.garbled = 0
         """Lines that a killed writer left unreadable."""
+        self.cut = False
+        """Whether the file was cut, removed or replaced by a shorter one, so that events may be lost."""
 
     def read(self) -> list[Event]:
-        """Return the events of all complete new lines; none while the file does not exist."""
+        """Return the events of all complete new lines; none while the file does not exist.
+
+        A file that holds less than was read of it is read anew from its beginning: see `cut`.
+        """
         try:
             with self.path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self.offset:
+                    self._begin_anew()
                 file.seek(self.offset)
                 data = file.read()
         except FileNotFoundError:
+            if self.offset:
+                self._begin_anew()
             return []
         complete = data[: data.rfind(b"\n") + 1]
         self.offset += len(complete)
         lines = complete.split(b"\n")[:-1]
         return [event for line in lines if (event := self._parse(line)) is not None]
+
+    def _begin_anew(self) -> None:
+        self.offset, self.cut = 0, True
 
     def _parse(self, line: bytes) -> Event | None:
         try:

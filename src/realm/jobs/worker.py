@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal
 
 from realm.core.errors import HeldError, RealmError, StorageError
@@ -32,6 +33,8 @@ TICK_S = 0.04
 RECONCILE_S = 5.0
 RETRY_S = 1.0
 """Pause after a full or failing disk."""
+REMIND_S = 60.0
+"""Pause between two warnings of a trouble that lasts."""
 HOLD_TIMEOUT_S = 2.0
 """How long a new worker waits for a killed one to leave its lock."""
 
@@ -61,6 +64,32 @@ class StepContext:
 Step = Callable[[StepContext], Awaitable[Outcome]]
 
 
+class Reminder:
+    """Warns of a trouble at once, and while it lasts once a minute."""
+
+    def __init__(self) -> None:
+        self._again_at = time.monotonic()
+
+    def warn(self, message: str, *told: object) -> None:
+        """Log a warning, unless this one has given one within the last minute."""
+        if time.monotonic() >= self._again_at:
+            self._again_at = time.monotonic() + REMIND_S
+            _log.warning(message, *told)
+
+
+async def recorded(write: Callable[[], object], what: str) -> None:
+    """Record what happened; while the disk refuses, try again until it takes it."""
+    reminder = Reminder()
+    while True:
+        try:
+            write()
+        except StorageError as error:
+            reminder.warn("%s but cannot be recorded yet: %s", what, error)
+            await asyncio.sleep(RETRY_S)
+        else:
+            return
+
+
 class Worker:
     """Run queued jobs with the given steps, one by kind of job."""
 
@@ -83,6 +112,7 @@ class Worker:
         self._awaited = awaited
         self._ended: channels.SimpleQueue[Job] = channels.SimpleQueue()
         self._wake = threading.Event()
+        self._unwritable = Reminder()
 
     def run(self, until: Callable[[], bool]) -> None:
         """Work until `until()` is true, then leave within 2 s.
@@ -118,7 +148,7 @@ class Worker:
                 self._dispatch(engine)
             except StorageError as error:
                 # What is claimed but not handed over is found by the next reconcile.
-                _log.warning("worker %s cannot write, it tries again: %s", self.name, error)
+                self._unwritable.warn("worker %s cannot write, it tries again: %s", self.name, error)
                 self._wake.wait(RETRY_S)
             self._announce()
             self._wake.wait(TICK_S)
@@ -154,12 +184,8 @@ class Worker:
         if job.state is not JobState.RUNNING or job.attempt != attempt:
             return
         state, reason = await self._outcome(job)
-        while True:
-            try:
-                return self._finish(job_id, attempt, state, reason)
-            except StorageError as error:
-                _log.warning("job %s ended (%s) but cannot be recorded yet: %s", job_id, state, error)
-                await asyncio.sleep(RETRY_S)
+        finish = partial(self._finish, job_id, attempt, state, reason)
+        await recorded(finish, f"job {job_id} ended ({state.value})")
 
     async def _outcome(self, job: Job) -> tuple[JobState, str]:
         step = self._steps.get(job.kind)
@@ -167,7 +193,7 @@ class Worker:
             known = ", ".join(sorted(self._steps))
             return JobState.FAILED, f"nothing here runs jobs of kind {job.kind!r}; there are: {known}"
         try:
-            return _recorded(await step(StepContext(self.queue, job)))
+            return _ended_as(await step(StepContext(self.queue, job)))
         except RealmError as error:
             if job.id != self._awaited:
                 _log.warning("job %s failed: %s", job.id, error)
@@ -205,7 +231,7 @@ class Worker:
             yield
 
 
-def _recorded(outcome: Outcome) -> tuple[JobState, str]:
+def _ended_as(outcome: Outcome) -> tuple[JobState, str]:
     if outcome.state == "paused":
         return JobState.PAUSED, outcome.reason
     if outcome.state == "done" or outcome.reason.startswith("stopped"):

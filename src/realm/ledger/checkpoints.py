@@ -7,7 +7,7 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
 from realm.core.clock import stamp
@@ -22,10 +22,14 @@ from realm.ledger.tombstones import revive
 log = logging.getLogger(__name__)
 
 _ALIVE = alive(ArtifactKind.CHECKPOINT, Checkpoint.hash)
+_SOUND = Checkpoint.damage == ""
 
 
 class Checkpoints:
-    """Add and find checkpoints. One whose deletion has begun is not found any more."""
+    """Add and find checkpoints. One whose deletion has begun is not found any more.
+
+    One whose bytes are damaged is found by its name and in lists, and never offered as the latest or best.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -48,6 +52,8 @@ class Checkpoints:
             require(session, fence)
             revive(session, ArtifactKind.CHECKPOINT, new.hash)
             row = session.scalar(_same(new)) or self._insert(session, new)
+            _mark(session, new.hash, "")
+            session.refresh(row)
             return _record(row)
 
     def _insert(self, session: Session, new: NewCheckpoint) -> Checkpoint:
@@ -65,6 +71,16 @@ class Checkpoints:
         session.add(row)
         session.flush()
         return row
+
+    def mark_damaged(self, content_hash: str, damage: str) -> None:
+        """Note what is wrong with the bytes of a checkpoint (full hash), in every row that names them."""
+        with self._database.writing() as session:
+            _mark(session, content_hash, damage)
+
+    def mark_sound(self, content_hash: str) -> None:
+        """Note that the bytes of a checkpoint (full hash) are whole again."""
+        with self._database.writing() as session:
+            _mark(session, content_hash, "")
 
     def get(self, reference: str | int) -> CheckpointRecord:
         """Return a checkpoint by its row number, or by its hash or a unique prefix of it.
@@ -86,14 +102,14 @@ class Checkpoints:
             )
 
     def list(self, campaign: str, hero: str, limit: int | None = None) -> builtins.list[CheckpointRecord]:
-        """Return the newest checkpoints of a hero, in the order of their sequence."""
+        """Return the newest checkpoints of a hero, damaged ones too, in the order of their sequence."""
         query = _of(campaign, hero).order_by(Checkpoint.sequence.desc()).limit(limit)
         with self._database.reading() as session:
             return [_record(row) for row in session.scalars(query)][::-1]
 
     def of_run(self, run: str) -> builtins.list[CheckpointRecord]:
-        """Return what a run saved, in the order of their sequence."""
-        query = select(Checkpoint).where(_ALIVE, Checkpoint.run == run).order_by(Checkpoint.sequence)
+        """Return the sound checkpoints that a run saved, in the order of their sequence."""
+        query = select(Checkpoint).where(_ALIVE, _SOUND, Checkpoint.run == run).order_by(Checkpoint.sequence)
         with self._database.reading() as session:
             return [_record(row) for row in session.scalars(query)]
 
@@ -104,28 +120,32 @@ class Checkpoints:
         return found or 0
 
     def latest(self, campaign: str, hero: str) -> CheckpointRecord | None:
-        """Return the hero's checkpoint with the highest sequence."""
-        return self._newest(_of(campaign, hero))
+        """Return the hero's sound checkpoint with the highest sequence."""
+        return self._newest(_of(campaign, hero).where(_SOUND))
 
     def latest_of_run(self, run: str) -> CheckpointRecord | None:
-        """Return the run's checkpoint with the highest sequence."""
-        return self._newest(select(Checkpoint).where(_ALIVE, Checkpoint.run == run))
+        """Return the run's sound checkpoint with the highest sequence."""
+        return self._newest(select(Checkpoint).where(_ALIVE, _SOUND, Checkpoint.run == run))
 
     def by_step(self, campaign: str, hero: str, hero_step: int) -> CheckpointRecord | None:
-        """Return the hero's checkpoint at this step of its life; of several, the newest."""
-        return self._newest(_of(campaign, hero).where(Checkpoint.hero_step == hero_step))
+        """Return the hero's checkpoint at this step of its life; of several, the newest sound one.
+
+        Where all of them are damaged, the newest.
+        """
+        found = _of(campaign, hero).where(Checkpoint.hero_step == hero_step)
+        return self._newest(found, _SOUND.desc())
 
     def base(self, campaign: str, hero: str) -> CheckpointRecord | None:
         """Return the hero as it was before its first step."""
         return self.by_step(campaign, hero, 0)
 
     def lowest(self, campaign: str, hero: str, loss: str) -> CheckpointRecord | None:
-        """Return the hero's checkpoint with the lowest of a figure at saving; of equals, the newest.
+        """Return the hero's sound checkpoint with the lowest of a figure at saving; of equals, the newest.
 
         None when no checkpoint has it.
         """
         value = Checkpoint.stats[loss].as_float()
-        return self._newest(_of(campaign, hero).where(value.is_not(None)), value.asc())
+        return self._newest(_of(campaign, hero).where(_SOUND, value.is_not(None)), value.asc())
 
     def _newest(self, query: Select[Checkpoint], *order: Any) -> CheckpointRecord | None:
         with self._database.reading() as session:
@@ -141,6 +161,10 @@ def _same(new: NewCheckpoint) -> Select[Checkpoint]:
     run = Checkpoint.run.is_(None) if new.run is None else Checkpoint.run == new.run
     query = select(Checkpoint).where(run, Checkpoint.step == new.step, Checkpoint.hash == new.hash)
     return query.where(Checkpoint.campaign == new.campaign, Checkpoint.hero == new.hero)
+
+
+def _mark(session: Session, content_hash: str, damage: str) -> None:
+    session.execute(update(Checkpoint).where(Checkpoint.hash == content_hash).values(damage=damage))
 
 
 def _next_sequence(session: Session, campaign: str) -> int:

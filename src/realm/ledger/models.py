@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from realm.core.errors import StateError
+from realm.core.errors import CorruptError, StateError
 from realm.core.records import ArtifactKind, Fence
 from realm.ledger.database import Database
 from realm.ledger.fences import require
@@ -163,6 +163,13 @@ def _require_checkpoint(session: Session, campaign: str, hero: str, content_hash
     present = select(Checkpoint.hash).where(*of_hero, alive(ArtifactKind.CHECKPOINT, Checkpoint.hash))
     if session.scalar(present.where(Checkpoint.hash == content_hash)) is None:
         raise not_found(f"{hero} has no checkpoint {content_hash}", session.scalars(present))
+    damaged = select(Checkpoint).where(Checkpoint.hash == content_hash, Checkpoint.damage != "")
+    row = session.scalars(damaged).first()
+    if row is not None:
+        raise CorruptError(
+            f"{row.name} is damaged: {row.damage}",
+            hint="name another: `realm ledger list` marks damaged ones",
+        )
 
 
 def _row(session: Session, name: str) -> Model:

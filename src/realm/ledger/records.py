@@ -132,6 +132,8 @@ class CheckpointRecord(Record):
     hero_step: Count
     stats: dict[str, float]
     pinned: bool
+    damage: str = ""
+    """What is wrong with its bytes, which are set aside; empty while they are not known to be damaged."""
     created_at: AwareDatetime
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 from realm.core.errors import StateError
 from realm.ledger.database import Database
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; migrations are numbered `0001`, `0002`, …"""
 MIGRATIONS = Path(__file__).parent / "migrations"
 

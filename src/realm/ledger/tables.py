@@ -159,6 +159,7 @@ class Checkpoint(Base):
     hero_step: Mapped[int] = mapped_column(BigInteger)
     stats: Mapped[dict[str, Any]]
     pinned: Mapped[bool]
+    damage: Mapped[str] = mapped_column(server_default=text("''"))
     created_at: Mapped[datetime]
 
 

@@ -114,7 +114,8 @@ def _needed_by(session: Session, kind: ArtifactKind, content_hash: str) -> str:
     if _any(session, Run.start == content_hash, Run.outcome.is_(None)):
         return "the start of an open run"
     for row in session.scalars(select(Checkpoint).where(Checkpoint.hash == content_hash)):
-        later = Checkpoint.campaign == row.campaign, Checkpoint.sequence > row.sequence
+        sound = Checkpoint.damage == ""
+        later = sound, Checkpoint.campaign == row.campaign, Checkpoint.sequence > row.sequence
         if not _any(session, *later, Checkpoint.hero == row.hero):
             return f"the latest of {row.hero}"
         if _any(session, Run.id == row.run, Run.outcome.is_(None)) and not _any(

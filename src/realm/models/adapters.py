@@ -198,6 +198,18 @@ def shape_of(model: PeftModel) -> AdapterShape:
     )
 
 
+def set_dropout(model: PeftModel, share: float) -> None:
+    """Leave out such a share of the adapter's inputs in training from now on; the weights stay."""
+    from peft.tuners.lora import LoraLayer
+    from torch import nn
+
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            dropout = nn.Dropout(share) if share else nn.Identity()
+            module.lora_dropout[NAME] = dropout.train(module.training)
+    model.peft_config[NAME].lora_dropout = share
+
+
 @contextmanager
 def _nameless(config: PreTrainedConfig) -> Iterator[None]:
     """Hide the model's type from PEFT, which has its own idea of what targets mean in some."""

@@ -31,14 +31,19 @@ class BlankShape(Config):
 
     kind: str
     hidden_size: Size = 128
+    """Width of the stream that runs through all layers."""
     layers: Size = 3
+    """Decoder layers."""
     heads: Size = 4
     """Query heads; a multiple of `kv_heads`."""
     kv_heads: Size = 2
+    """Key and value heads; fewer than `heads` share them and take less memory."""
     head_dim: Annotated[int, Field(ge=2, multiple_of=2)] = 32
+    """Width of each head."""
     context_tokens: Size = 1024
     """The longest sequence that may be trained or generated."""
     rope_theta: Annotated[float, Field(gt=0)] = 10_000.0
+    """Base of the rotary positions' wavelengths; long contexts take larger ones."""
     tie_embeddings: bool = True
     """Use one matrix for input and output embeddings."""
     initializer_range: Annotated[float, Field(gt=0)] = 0.02

@@ -39,7 +39,7 @@ from realm.storage import manifest as manifests
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 _SUFFIXES = (".safetensors", ".json", ".jinja")
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
@@ -172,33 +172,62 @@ def _load(folder: Path, attention: str, vault: Path, depth: int) -> PreTrainedMo
     return attach(model, folder)
 
 
+def outline(folder: Path) -> PreTrainedModel:
+    """Build the whole model under a folder's adapters without its weights: names and shapes alone.
+
+    Bases are looked for beside the folder, and not re-hashed: whoever needs their weights loads them.
+    """
+    import torch
+
+    refuse_unsafe(folder)
+    base = read_base(folder)
+    if base is not None:
+        return outline(_beside(folder.parent, base.base))
+    with _told_of(folder), torch.device("meta"):
+        kind, config = _kind_of(folder)
+        model: PreTrainedModel = kind.from_config(config)
+    return model
+
+
 def _below(vault: Path, content: str) -> Path:
     """Return the folder of that hash, after re-hashing every byte of it."""
+    found = _beside(vault, content)
+    manifests.verify(found, ArtifactKind.CHECKPOINT, content)
+    refuse_unsafe(found)
+    return found
+
+
+def _beside(vault: Path, content: str) -> Path:
+    """Return the folder of that hash. Raises NotFoundError where there is none."""
     found = vault / content.removeprefix(PREFIX)
     if not found.is_dir() or found.is_symlink():
         raise NotFoundError(
             f"{found}: {content}, which lies under an adapter, is missing",
             hint="transfer the base's checkpoint too",
         )
-    manifests.verify(found, ArtifactKind.CHECKPOINT, content)
-    refuse_unsafe(found)
     return found
 
 
-def _load_whole(folder: Path, attention: str) -> PreTrainedModel:
+def _kind_of(folder: Path) -> tuple[Any, PreTrainedConfig]:
+    """Return the library's class for a whole model, and the model's settings."""
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         AutoModelForCausalLM,
         AutoModelForImageTextToText,
     )
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    reads_text_alone = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return AutoModelForCausalLM if reads_text_alone else AutoModelForImageTextToText, config
+
+
+def _load_whole(folder: Path, attention: str) -> PreTrainedModel:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     with _told_of(folder):
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        reads_text_alone = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-        kind = AutoModelForCausalLM if reads_text_alone else AutoModelForImageTextToText
+        kind, config = _kind_of(folder)
         model: PreTrainedModel = kind.from_pretrained(
             folder,
             # Read by itself, the file's own choice of attention would win over the one given here.

@@ -171,4 +171,4 @@ def _corrupt(path: Path, reason: str) -> CorruptError:
 
 
 def _hint(folder: Path) -> str:
-    return f"restore {folder} from a copy, or quarantine it and go on from another artifact"
+    return f"restore {folder} from a copy, if there is one"

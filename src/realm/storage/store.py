@@ -156,6 +156,15 @@ class Store:
         manifests.verify(folder, kind, _prefixed(content_hash))
         return folder
 
+    def described(self, kind: ArtifactKind, content_hash: str) -> Path:
+        """Return the folder of an artifact after checking its manifest, without reading the files it names.
+
+        Raises CorruptError, NotFoundError.
+        """
+        folder = self.path(kind, content_hash)
+        manifests.read(folder, kind, _prefixed(content_hash))
+        return folder
+
     def hashes(self, kind: ArtifactKind) -> list[str]:
         """Return the content hashes of everything published of one kind, sorted."""
         return [PREFIX + path.name for path in self._published(kind) if _HEX.fullmatch(path.name)]
@@ -189,6 +198,18 @@ class Store:
         for path in trash.glob(f"{kind.value}-{folder.name}-*"):
             remove(path)
         done()
+
+    def set_aside(
+        self, kind: ArtifactKind, content_hash: str, reason: str, commit: Callable[[], None]
+    ) -> Path | None:
+        """Write down by `commit` that an artifact is damaged, then move what is there of it aside.
+
+        Returns the folder in the quarantine, as `quarantine` does; None where nothing was there.
+        """
+        folder = self._folder(kind, content_hash)
+        with self._exclusive():
+            commit()
+            return self.quarantine(folder, reason) if os.path.lexists(folder) else None
 
     def quarantine(self, path: Path, reason: str) -> Path:
         """Move a file or folder aside and say why. Returns the folder that holds both.

@@ -32,6 +32,7 @@ class Alerts(Config):
     """Which alerts are raised, and when."""
 
     enabled: bool = True
+    """Whether any are raised."""
     window_steps: Annotated[int, Field(ge=_BLOCKS, multiple_of=_BLOCKS)] = 400
     """Steps over which a loss that does not fall is a plateau; half of them show a divergence."""
     rise_share: Annotated[float, Field(gt=0)] = 0.1
@@ -43,7 +44,7 @@ class Alerts(Config):
     stall_times: Annotated[float, Field(gt=1)] = 10.0
     """A step that takes so many times the median of the last 32 has stalled."""
     stall_s: Annotated[float, Field(ge=0)] = 60.0
-    """No step that took less has stalled."""
+    """No step that took less has stalled, seconds."""
 
 
 class Alert(Record):

@@ -33,6 +33,7 @@ class Cause(StrEnum):
         return self.value.format(limit=limit)
 
 
+CHOSEN_ALONE = "with a rejected ending that the method does not read"
 NO_ROW_LEFT = "no row is left to train on"
 
 
@@ -63,6 +64,8 @@ class Account(Record):
     tokens: int
     """In what is trained on."""
     trained_tokens: int
+    chosen_alone: int = 0
+    """Preferences that are kept by their better ending: the method does not read the worse one."""
     shortest: int = 0
     """Tokens of the shortest row that is left out since it is too long; 0 where none is."""
     roles: tuple[str, ...] = ()
@@ -78,6 +81,7 @@ class Account(Record):
             lost=dict(Counter(self.lost) + Counter(other.lost)),
             tokens=self.tokens + other.tokens,
             trained_tokens=self.trained_tokens + other.trained_tokens,
+            chosen_alone=self.chosen_alone + other.chosen_alone,
             shortest=min(filter(None, (self.shortest, other.shortest)), default=0),
             roles=tuple(sorted({*self.roles, *other.roles})),
         )
@@ -89,12 +93,13 @@ class Account(Record):
 
     def lines(self) -> dict[str, int]:
         """Return what was left out or cut, by reason, for the event that tells of it."""
+        alone = {CHOSEN_ALONE: self.chosen_alone} if self.chosen_alone else {}
         cut = {"cut into pieces": self.split} if self.split else {}
         lost = {
             f"trained tokens {'of rows ' if why in self.dropped else ''}{why}": count
             for why, count in self.lost.items()
         }
-        return {**self.dropped, **cut, **lost}
+        return {**self.dropped, **alone, **cut, **lost}
 
 
 class Tally:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -138,7 +138,15 @@ def encode_table(
     origin_S = np.repeat(np.arange(len(examples)), [len(row) for row in wanted])
     found = _encoded(flat, tokenizer, settings, [lines[row] for row in origin_S.tolist()], file)
     _compare(flat, found, tokenizer, settings)
-    return _Table(flat, origin_S, found, tokenizer, settings, np.asarray(lines), np.asarray(offsets)).table()
+    table = _Table(flat, origin_S, found, tokenizer, settings, np.asarray(lines), np.asarray(offsets)).table()
+    # A method that reads both endings makes a sequence of each.
+    halved = {
+        line
+        for row, parts, line in zip(examples, wanted, lines, strict=True)
+        if row.rejected and len(parts) == 1
+    }
+    kept = halved.intersection(table.lines_R.tolist())
+    return replace(table, account=table.account.model_copy(update={"chosen_alone": len(kept)}))
 
 
 class _Table:

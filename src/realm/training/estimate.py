@@ -101,11 +101,6 @@ def _basis(plan: Plan) -> tuple[str, ...]:
         found.append("this CPU has no instructions for bf16: a step takes longer than is said here")
     if not plan.lengths.rows:
         found.append(f"no rows given: all are taken to be {plan.lengths.longest_tokens:,} tokens long")
-    if plan.memory_factor != 1.0 or plan.seconds_factor != 1.0:
-        found.append(
-            f"corrected by what was measured here: memory × {plan.memory_factor:.2f}, "
-            f"time × {plan.seconds_factor:.2f}"
-        )
     return tuple(found)
 
 

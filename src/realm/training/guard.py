@@ -55,7 +55,7 @@ class Guard(Config):
     warmup_steps: Annotated[int, Field(ge=1)] = 32
     """Sound steps before spikes are looked for; a smaller window is enough once it is full."""
     patience: Annotated[int, Field(ge=1)] = 3
-    """So many discarded steps in a row take the run back to its last saved state."""
+    """So many discarded steps in a row take the run back to its last regular save."""
     max_discarded: Annotated[int, Field(ge=0)] = 12
     """So many discarded steps end the run."""
 

@@ -30,6 +30,8 @@ class TrainJob(Config):
     """Decides the order of the rows and everything else that is drawn."""
     start: str
     """Folder of the verified checkpoint to begin from, or to go on from after an interruption."""
+    back: str | None = None
+    """Folder of the verified checkpoint to go back to while no other is saved; none means `start`."""
     origin: str
     """Folder of the checkpoint that the run began from; `start` unless it was interrupted."""
     base: Sha256 | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from peft import PeftModel
@@ -10,7 +11,7 @@ from transformers import PreTrainedModel
 
 from realm.core.errors import RefusedError
 from realm.models import files
-from realm.models.adapters import base_of, text_config
+from realm.models.adapters import base_of, read_base, text_config
 from realm.training import fast
 from realm.training.job import TrainJob
 from realm.training.lengths import limit_of
@@ -21,6 +22,16 @@ from realm.training.rules import Device
 from realm.training.state import read_progress
 from realm.training.trainee import Trainee
 from realm.training.world import World
+
+
+class Ready(NamedTuple):
+    """A model that is ready to be trained."""
+
+    trainee: Trainee
+    precision: Chosen
+    """What its products are to be computed in."""
+    merged: bool
+    """An adapter that this run does not go on with was added to the weights: what is trained is new."""
 
 
 def device_of(wanted: Device) -> torch.device:
@@ -36,14 +47,12 @@ def device_of(wanted: Device) -> torch.device:
 
 def load_trainee(
     job: TrainJob, good: Path, parameters: Parameters, device: torch.device, world: World
-) -> tuple[Trainee, Chosen]:
-    """Load the state in `good`, choose what of it is trained, and let the world take it to the device.
-
-    Returns it with what its products are to be computed in.
-    """
+) -> Ready:
+    """Load the state in `good`, choose what of it is trained, and let the world take it to the device."""
     rules, context = job.recipe.rules, job.recipe.model.context_tokens
     with world.loading():
-        model, tokenizer = _load(job, good, parameters)
+        merged = _merges(job, good, parameters)
+        model, tokenizer = _load(good, Path(job.start).parent, merge=merged)
         applied = parameters.apply(model, job.seed)
         if context:
             text_config(applied).max_position_embeddings = context
@@ -58,7 +67,7 @@ def load_trainee(
         origin=Path(job.origin),
         max_tokens=limit_of(job.recipe, text_config(applied).max_position_embeddings),
     )
-    return trainee, precision
+    return Ready(trainee, precision, merged)
 
 
 def _precision(
@@ -77,13 +86,18 @@ def _precision(
     return Chosen(torch.float32, f"{chosen.reason}, which only the fast way uses well")
 
 
-def _load(job: TrainJob, good: Path, parameters: Parameters) -> files.LoadedApart:
-    """Load a state; a new run merges an adapter that it does not go on with."""
-    found, vault = read_progress(good), Path(job.start).parent
-    resumed = found is not None and found.run == job.run
-    if resumed or parameters.continues(good):
-        return files.load(good, merge=False, vault=vault)
-    return files.LoadedApart(*files.load(good, vault=vault))
+def _merges(job: TrainJob, good: Path, parameters: Parameters) -> bool:
+    """Say whether a state holds an adapter that the run does not go on with; an interrupted run goes on."""
+    found = read_progress(good)
+    if read_base(good) is None or (found is not None and found.run == job.run):
+        return False
+    return not parameters.continues(good)
+
+
+def _load(folder: Path, vault: Path, *, merge: bool) -> files.LoadedApart:
+    if merge:
+        return files.LoadedApart(*files.load(folder, vault=vault))
+    return files.load(folder, merge=False, vault=vault)
 
 
 def _hold(model: PreTrainedModel | PeftModel, precision: Chosen, device: torch.device) -> None:

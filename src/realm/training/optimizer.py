@@ -20,14 +20,16 @@ _Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdamSettings(Config):
-    """What all forms of AdamW are told. The defaults are the vetted drill setting."""
+    """What all forms of AdamW are told. The defaults are those of `spark`'s drills."""
 
     learning_rate: Rate = 2e-3
     """The full rate, which the schedule's factor multiplies."""
     betas: tuple[_Share, _Share] = (0.9, 0.98)
+    """Shares of the two moments, of gradients and of their squares, that are kept each step."""
     weight_decay: Annotated[float, Field(ge=0, le=1000)] = 0.1
-    """On matrices, embeddings included; never on norms and biases."""
+    """Times the rate, a step's shrinking of matrices, embeddings included; never of norms and biases."""
     eps: Annotated[float, Field(gt=0, le=1000)] = 1e-8
+    """Added to the root of the second moment, so that nothing is divided by 0."""
     carry: bool = True
     """Go on with the moments of the checkpoint a run starts from, where it has some."""
 

@@ -53,7 +53,10 @@ class Parameters(Protocol):
         ...
 
     def continues(self, folder: Path) -> bool:
-        """Say whether a checkpoint's adapter is of this choice; another one is merged by a new run."""
+        """Say whether a checkpoint's adapter is of this choice; another one is merged by a new run.
+
+        The checkpoints under it are looked for beside its folder. Raises what `apply` raises of patterns.
+        """
         ...
 
     def trained(self, model: PreTrainedModel | PeftModel) -> list[str]:

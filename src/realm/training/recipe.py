@@ -7,19 +7,20 @@ another one and then says what it overrides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
-from realm.core.config import Config, validate
+from realm.core.config import Config, override, validate
 from realm.core.errors import ConfigError, NotFoundError
 from realm.core.records import Name, Record
 from realm.core.text import there_are
 from realm.core.yamltext import StrictLoader
 from realm.models.blank import BLANKS
+from realm.training.extending import merged
 from realm.training.guard import Guard
 from realm.training.launcher import LAUNCHERS
 from realm.training.method import METHODS
@@ -56,7 +57,7 @@ class ModelRules(Locked):
     """The model that a recipe is for."""
 
     shape: BlankConfig | None = None
-    """Its architecture, for estimates before there are weights."""
+    """Its architecture, which the hero has to have; estimates take it where there are no weights."""
     vocabulary_size: Count | None = None
     """Of that shape."""
 
@@ -74,13 +75,16 @@ class Where(Config):
 
 
 class Rules(Config):
-    """How training goes. The defaults are the vetted drill setting."""
+    """How training goes. The defaults suit drills; `spark` has the schedule that was measured for them."""
 
     parameters: ParametersChoice = Field(default_factory=_full)
+    """What is trained: all weights, or an adapter."""
     optimizer: OptimizerConfig = Field(default_factory=lambda: OPTIMIZERS.config("adamw"))
+    """How gradients become steps."""
     schedule: Schedule = Linear(clock="hero", warmup_steps=30, horizon_steps=450, floor=0.1)
+    """How the learning rate moves, as a factor of the optimizer's full rate."""
     precision: Precision = "auto"
-    """Of weights and sums; `auto` takes what the device does well."""
+    """Of products; `auto` takes bf16 where the device and the way through the model do it well."""
     batch_rows: Count = 64
     """Rows in one step."""
     max_tokens: Annotated[Count, Field(ge=2)] = 1024
@@ -88,13 +92,14 @@ class Rules(Config):
     epochs: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Passes over the rows; give this or `steps`."""
     steps: Count | None = None
+    """Updates in the whole run; give this or `epochs`."""
     order: Literal["shuffled", "given"] = "shuffled"
     """Shuffled anew each epoch, or as in the file."""
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     """Gradients longer than this are scaled down to it; none leaves them."""
     memory: Memory = Memory()
     compile: bool = False
-    """Fuse what a decoder layer does into fewer kernels; the first pack then takes about a minute more."""
+    """Fuse what a decoder layer does into fewer kernels; that takes about a minute before the first step."""
     saving: Saving = Saving()
     encoding: Encoding = Encoding()
     masking: Masking = Masking()
@@ -118,6 +123,7 @@ class Recipe(Config):
     """One way to train, complete."""
 
     format: Literal[1] = 1
+    """Of recipes; there is one."""
     title: str = ""
     """What it is for, in a line."""
     extends: Name | None = None
@@ -126,6 +132,7 @@ class Recipe(Config):
     where: Where = Where()
     rules: Rules
     method: MethodConfig = Field(default_factory=lambda: METHODS.config("supervised"))
+    """The technique: what a step minimises."""
 
     @classmethod
     def shipped(cls, name: str) -> Recipe:
@@ -155,9 +162,14 @@ def shipped_text(name: str) -> str:
     return files("realm.training.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def resolve(name: str, text_of: Callable[[str], str]) -> Resolved:
-    """Read a recipe and what it extends. Raises ConfigError, also where they extend each other."""
+def resolve(name: str, text_of: Callable[[str], str], sets: Iterable[str] = ()) -> Resolved:
+    """Read a recipe, what it extends, and `a.b=value` settings on top, as of one that extends it.
+
+    Raises ConfigError, also where recipes extend each other.
+    """
     data, below = _layered(name, text_of, ())
+    if above := override({}, sets):
+        data, below = merged(data, above, Recipe), data if below is None else below
     recipe = validate(Recipe, data, where=f"recipe {name}")
     overrides: tuple[str, ...] = ()
     if below is not None:
@@ -184,25 +196,7 @@ def _layered(
     if not isinstance(own.get("extends"), str):
         return own, None
     below, _ = _layered(own["extends"], text_of, (*above, name))
-    return _merged(below, own), below
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay one mapping over another, group by group; another `kind` replaces its whole group."""
-    result = dict(below)
-    for key, value in above.items():
-        old = result.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and _same_kind(old, value):
-            value = _merged(old, value)
-        result[key] = value
-    for given, other in (("steps", "epochs"), ("epochs", "steps")):
-        if given in above and other not in above:
-            result.pop(other, None)
-    return result
-
-
-def _same_kind(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
-    return "kind" not in above or above["kind"] == below.get("kind", above["kind"])
+    return merged(below, own, Recipe), below
 
 
 def _with_defaults(data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -52,7 +52,9 @@ class WeightedReward(Config):
     """One reward and how much it counts beside others."""
 
     reward: Annotated[SerializeAsAny[Config], REWARDS.part()]
+    """What grades an answer."""
     weight: Annotated[float, Field(ge=-LARGEST, le=LARGEST)] = 1.0
+    """What its grades are multiplied by before they are added up; below 0 they count against the answer."""
 
 
 def question_of(example: Example) -> Question:

@@ -229,7 +229,7 @@ def read(
     context = text_config(trainee.model).max_position_embeddings
     given = load_rows(job.rows, trainee.tokenizer, settings, method.sequences, cache=cache, mixture=mixture)
     rows, held = set_apart(given, share)
-    refuse_empty(given.account.without(len(held), Cause.HELD_OUT), settings, context)
+    refuse_empty(rows.account, settings, context)
     given.refuse_unmet()
     sets: dict[str, list[Unit]] = {}
 
@@ -247,13 +247,20 @@ def read(
 
 
 def set_apart(rows: Rows, share: float) -> tuple[Rows, Rows]:
-    """Return the rows that are trained on, and those that `where.validation.share` holds out of them."""
+    """Return the rows that are trained on, whose account counts the others, and those held out of them.
+
+    Held-out rows beyond `max_rows` are not given back: the same row is on the same side in every run, and
+    twice in a file it is on one side.
+    """
     from realm.training.validation import is_held_out
 
     held = [index for index in range(len(rows)) if is_held_out(rows.raw(index), share)] if share else []
     if not held:
         return rows, rows.chosen([])
-    return rows.chosen(sorted(set(range(len(rows))) - set(held))), rows.chosen(held)
+    kept = rows.chosen(sorted(set(range(len(rows))) - set(held)))
+    dropped = rows.account.without(len(held), Cause.HELD_OUT).dropped
+    kept.account = kept.account.model_copy(update={"dropped": dropped})
+    return kept, rows.chosen(held)
 
 
 def load_rows(

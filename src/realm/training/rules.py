@@ -32,7 +32,10 @@ class Memory(Config):
     tokens_at_once: Annotated[Count, Field(ge=2)] | None = None
     """Tokens of one pack; a step of more is cut into packs, its gradient is the same. None: no limit."""
     recompute_layers: Count | None = None
-    """Every so manieth layer keeps only its input and is computed again in the backward pass; 1 means all."""
+    """Every so manieth layer keeps only its input and is computed again in the backward pass; 1 means all.
+
+    On CPUs it leaves the fast way, and with it bf16 by `precision: auto`.
+    """
 
 
 VllmRank = Literal[1, 8, 16, 32, 64, 128, 256, 320, 512]
@@ -43,6 +46,7 @@ class Saving(Config):
     """When a checkpoint is staged, and how."""
 
     every_steps: Count = 100
+    """Steps of the run between two checkpoints; the last step always leaves one."""
     asynchronous: bool = True
     """Write while training goes on; only copying the weights holds it up. Takes memory for the copy."""
     merge: bool = False
@@ -68,8 +72,9 @@ class Validation(Config):
     sets: tuple[Text, ...] = ()
     """Datasets, by name or hash, that are measured as they are."""
     every_steps: Count = 100
+    """Steps of the run between two measurements."""
     max_rows: Count = 200
-    """Of each set, the same ones every time."""
+    """Of each set, the first in its files; held-out rows beyond them are neither measured nor trained."""
 
 
 class Locked(Config):
@@ -94,9 +99,12 @@ class Encoding(Config):
     """How rows become sequences."""
 
     over_long: OverLong = "drop"
-    """Rows of more than `max_tokens` are left out, or cut between exchanges (chats) and tokens (texts)."""
+    """Rows of more than `max_tokens` are left out, or cut between exchanges (chats) and tokens (texts).
+
+    Pairs of `dpo` and prompts of `grpo` are left out either way.
+    """
     train_roles: Annotated[tuple[Role, ...], Field(min_length=1)] = ("assistant",)
-    """Whose turns are trained, where the chat template lets them be told apart."""
+    """Whose turns are trained, and nobody else's, where the chat template lets them be told apart."""
     profile: ProfileConfig = Field(default_factory=lambda: PROFILES.config("none"))
     """A manner of answering that the rows are written in."""
 

@@ -1,4 +1,9 @@
-"""Stage checkpoints: copy at once, write while training goes on, keep the last one to go back to.
+"""Stage checkpoints: copy at once, write while training goes on, keep the last regular one to go back to.
+
+Only what is saved every so many steps is kept: what a stop or a person has had saved between is left out,
+so that a run that was stopped goes back to where an undisturbed one does. What is kept is a spare, a second
+name for the stage's files, or a copy on a filesystem without hard links: a run whose spare was removed is
+as sound as before, until it has to go back.
 
 Copying weights and moments into host memory is all that holds a step up. One write goes on at a
 time; a second one waits for the first. The bytes are the same as those of a write in place.
@@ -6,11 +11,13 @@ time; a second one waits for the first. The bytes are the same as those of a wri
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +31,17 @@ from realm.models import files
 from realm.models.adapters import BASE, Base, state_to_save
 from realm.storage.durable import explained, fsync_dir, fsync_file
 from realm.training.job import TrainJob
-from realm.training.state import PROGRESS, Progress, moments, write_moments, write_progress
+from realm.training.state import (
+    PROGRESS,
+    Progress,
+    moments,
+    read_progress,
+    write_moments,
+    write_progress,
+)
 from realm.training.trainee import Trainee
+
+log = logging.getLogger(__name__)
 
 KEPT = "-kept-"
 """In the name of a folder that is kept to go back to."""
@@ -92,7 +108,10 @@ class Stages:
 
     def __init__(self, job: TrainJob, good: Path, emit: Emit, *, writes: bool) -> None:
         self.good = good
-        """Folder of the last state that was saved."""
+        """Folder of the last state that was saved regularly."""
+        found = read_progress(good)
+        self.step = found.step if found and found.run == job.run else 0
+        """The run's step in `good`; known to the process that writes."""
         self._job = job
         self._emit = emit
         self._writes = writes
@@ -120,7 +139,11 @@ class Stages:
         )
 
         def write() -> None:
-            self._write(Path(staged.stage), trainee, base, snapshot, progress, final=final)
+            stage = Path(staged.stage)
+            with _still_there(stage):
+                self._write(stage, trainee, base, snapshot, progress, final=final)
+                if step % self._job.recipe.rules.saving.every_steps == 0:
+                    self._keep(stage, step)
             self._emit(staged)
 
         self._writer.submit(write)
@@ -135,8 +158,14 @@ class Stages:
         self._remove()
 
     def _remove(self) -> None:
-        if self._writes and KEPT in self.good.name:
+        if not self._writes or KEPT not in self.good.name:
+            return
+        try:
             shutil.rmtree(self.good)
+        except FileNotFoundError:
+            log.warning("%s, kept to go back to, was removed from outside; nothing else is harmed", self.good)
+        except OSError as error:
+            log.warning("%s is of no more use and cannot be removed: %s", self.good, error.strerror)
 
     def _write(
         self,
@@ -164,7 +193,6 @@ class Stages:
         for path in sorted(stage.iterdir()):
             fsync_file(path)
         fsync_dir(stage)
-        self._keep(stage)
 
     def _merge(self, stage: Path) -> None:
         """Put the whole model, as an engine without adapters serves it, in an adapter's place."""
@@ -174,11 +202,36 @@ class Stages:
                 path.unlink()
         files.save(loaded.model, loaded.tokenizer, stage)
 
-    def _keep(self, stage: Path) -> None:
-        """Give a stage a second name: its supervisor takes the first one away."""
+    def _keep(self, stage: Path, step: int) -> None:
+        """Give a stage a second name: its supervisor takes the first one away. Raises StorageError."""
         kept = Path(self._job.stages) / f"{self._job.run}{KEPT}{secrets.token_hex(4)}"
-        kept.mkdir()
-        for path in stage.iterdir():
-            os.link(path, kept / path.name)
+        with explained(kept):
+            try:
+                kept.mkdir()
+                for path in stage.iterdir():
+                    _link(path, kept / path.name)
+            except OSError:
+                shutil.rmtree(kept, ignore_errors=True)
+                raise
         self._remove()
-        self.good = kept
+        self.good, self.step = kept, step
+
+
+@contextmanager
+def _still_there(stage: Path) -> Iterator[None]:
+    """Raise StorageError where a stage is removed while it is written."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"{stage} was removed while it was written",
+            hint="try again, and leave stages alone while a run goes on; nothing saved before is harmed",
+        ) from error
+
+
+def _link(path: Path, name: Path) -> None:
+    """Give a file a second name, or copy it where its filesystem refuses; a full one refuses both."""
+    try:
+        os.link(path, name)
+    except OSError:
+        shutil.copyfile(path, name)

@@ -2,7 +2,8 @@
 
 `position` counts the steps taken before this one, from 0, on the clock that the schedule names:
 the run's own, or the hero's whole life. All schedules rise linearly over the warm-up,
-factor = (position + 1) / warmup_steps, and reach `floor` `horizon_steps` after it.
+factor = (position + 1) / warmup_steps. `constant` stays there; the others reach `floor` `horizon_steps`
+after it.
 """
 
 from __future__ import annotations
@@ -11,32 +12,36 @@ import math
 from abc import abstractmethod
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from realm.core.config import Config
+from realm.core.errors import NotFoundError
+from realm.core.kinds import Choice
 from realm.training.rules import LARGEST_COUNT, Count
 
 
-class Constant(Config):
+class _Rising(Config):
+    clock: Literal["run", "hero"] = "run"
+    """Whose steps count: this run's, or all that the hero ever took."""
+    warmup_steps: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 0
+    """Steps over which the rate rises in a straight line to the full one."""
+
+
+class Constant(_Rising):
     """Rise, then stay at the full rate."""
 
     kind: Literal["constant"] = "constant"
-    clock: Literal["run", "hero"] = "run"
-    warmup_steps: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 0
 
     def factor(self, position: int, steps_total: int) -> float:
         """Return the share of the full learning rate for this step."""
         return _warmup(position, self.warmup_steps)
 
 
-class _Falling(Config):
-    clock: Literal["run", "hero"] = "run"
-    """Whose steps count: this run's, or all that the hero ever took."""
-    warmup_steps: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 0
+class _Falling(_Rising):
     horizon_steps: Count | None = None
     """Steps from the end of the warm-up to the floor; none means the end of the run."""
     floor: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """The factor it ends at."""
+    """The factor it ends at, a share of the full rate."""
 
     @model_validator(mode="after")
     def _hero_clock_has_a_horizon(self) -> Self:
@@ -82,6 +87,7 @@ class Wsd(_Falling):
 
     kind: Literal["wsd"] = "wsd"
     decay_steps: Count
+    """Steps at the end of the horizon over which the rate falls."""
 
     @model_validator(mode="after")
     def _decays_within_the_horizon(self) -> Self:
@@ -101,8 +107,15 @@ def _spelt_out(data: Any) -> Any:
     return {"kind": data} if isinstance(data, str) else data
 
 
+def _model(kind: str) -> type[Config]:
+    for each in (Constant, Linear, Cosine, Wsd):
+        if each.model_fields["kind"].default == kind:
+            return each
+    raise NotFoundError(f"no schedule is called {kind!r}")
+
+
 Schedule = Annotated[
-    Constant | Linear | Cosine | Wsd, Field(discriminator="kind"), BeforeValidator(_spelt_out)
+    Constant | Linear | Cosine | Wsd, Field(discriminator="kind"), Choice(_spelt_out, model=_model)
 ]
 
 

@@ -20,7 +20,7 @@ from peft.tuners.lora import LoraLayer
 from transformers import PreTrainedModel
 
 from realm.core.errors import ConfigError
-from realm.models.adapters import base_of, decoder, head
+from realm.models.adapters import AdapterShape, base_of, decoder, head
 
 _ROUTERS = frozenset(
     {"gate", "shared_expert_gate", "wg", "moe_statics", "e_score_correction_bias", "expert_bias"}
@@ -132,14 +132,17 @@ def fused_experts(model: PreTrainedModel | PeftModel) -> list[str]:
     return found
 
 
-def adapted_layers(model: PeftModel) -> set[str]:
-    """Return the names of the layers, and of the fused weights, that an adapter adapts."""
-    found = set[str]()
-    for name, module in base_of(model).named_modules():
-        if isinstance(module, LoraLayer):
-            fused = getattr(module, "parameter_name", None)
-            found.add(f"{_plain(name)}.{fused}" if fused else _plain(name))
-    return found
+def adapted_layers(model: PreTrainedModel | PeftModel, shape: AdapterShape) -> set[str]:
+    """Return the names of the layers, and of the fused weights, that an adapter of this shape adapts."""
+    fused = [name for name, parameter in _parameters(model) if parameter.ndim == 3]
+    return {
+        *(name for name in _linear(model) if f".{name}".endswith(_endings(shape.layers))),
+        *(name for name in fused if f".{name}".endswith(_endings(shape.fused))),
+    }
+
+
+def _endings(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f".{name}" for name in names)
 
 
 def _linear(model: PreTrainedModel | PeftModel) -> list[str]:

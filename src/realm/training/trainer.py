@@ -57,8 +57,10 @@ class Back(NamedTuple):
     """Where a run goes on from."""
 
     start: Path
-    after: Progress | None
+    after: Progress | None = None
     """How far it had come when its weights broke; none for the first attempt."""
+    cause: str = ""
+    """Why they are taken to be broken."""
 
 
 class Trainer:
@@ -75,25 +77,27 @@ class Trainer:
         self.job = job
         self.recipe: Recipe = job.recipe
         self.rules = job.recipe.rules
-        self.broken = False
-        """The weights are no good; the run has to go back to `good`."""
+        self.broken: str | None = None
+        """Why the weights are no good, where they are: the run has to go back to `good`."""
         self.stopped = False
         """It was asked to stop, and has saved."""
         self._after = begin.after if begin else None
         device = device_of(self.rules.device)
         self._world = world or Alone(device)
         self.emit: Emit = emit if self._world.rank == 0 else ignore
-        good = begin.start if begin else Path(job.start)
+        self._start = begin.start if begin else Path(job.start)
+        good = self._start if self._after or not job.back else Path(job.back)
         self._stages = Stages(job, good, self.emit, writes=self._world.rank == 0)
         self._method: Method = METHODS.build(job.recipe.method)
         self._parameters = PARAMETERS.build(self.rules.parameters)
-        self.trainee, self._precision = load_trainee(job, self.good, self._parameters, device, self._world)
+        ready = load_trainee(job, self._start, self._parameters, device, self._world)
+        self.trainee, self._precision, self._merged = ready
         self._statistics = Statistics()
         self._watcher = Watcher(job, self.emit)
 
     @property
     def good(self) -> Path:
-        """Folder of the last state that was saved."""
+        """Folder of the last state that was saved regularly."""
         return self._stages.good
 
     @property
@@ -162,10 +166,10 @@ class Trainer:
         return tuple(f"{each.engine}: {each.how} ({each.reason})" for each in found)
 
     def _begin(self) -> Progress:
-        """Go on where the last state stands if it is of this run, else begin the run."""
-        found = read_progress(self.good)
+        """Go on where the state it starts from stands if it is of this run, else begin the run."""
+        found = read_progress(self._start)
         if found is not None and found.run == self.job.run:
-            read_optimizer(self._optimizer, self.model, self.good)
+            read_optimizer(self._optimizer, self.model, self._start)
         else:
             self._carry_moments()
         begun = self._begun(found)
@@ -177,9 +181,9 @@ class Trainer:
     def _carry_moments(self) -> None:
         """Take over the moments of the run before, where they are of the same parameters."""
         settings = OPTIMIZERS.build(self.rules.optimizer)
-        if settings.carry:
+        if settings.carry and not self._merged:  # a fresh adapter may have the names of the merged one
             try:
-                read_optimizer(self._optimizer, self.model, self.good)
+                read_optimizer(self._optimizer, self.model, self._start)
             except CorruptError as error:  # its bytes were verified, so it is of another kind
                 log.info("the moments before are not carried on: %s", error.what)
                 self._optimizer = settings.build(self.trainee.model)
@@ -203,7 +207,7 @@ class Trainer:
                 self.save(final=False)
                 return
             self.take_step()
-            if self.broken:
+            if self.broken is not None:
                 return
             if self.progress.step % every == 0 or self._asked_to_save():
                 self.save(final=self.progress.step == self.steps_total)
@@ -236,7 +240,7 @@ class Trainer:
             if update is None:
                 break
             updates.append(update)
-        if updates and not self.broken:
+        if updates and self.broken is None:
             self._advance(in_all(updates, time.monotonic() - began))
 
     def _update(self, batch: int, units: Sequence[Unit], began: float, *, first: bool) -> StepTaken | None:
@@ -291,12 +295,13 @@ class Trainer:
                 f"{self.rules.guard.max_discarded} steps were discarded before",
                 hint=LOWER_RATE,
             )
-        self.broken = verdict.back
+        cause = verdict.cause or ""
         if verdict.back:
+            self.broken = cause
             self.flush()
         stays_at = step - 1 if first else step
-        to_step = self._begun(read_progress(self.good)).step if verdict.back else stays_at
-        self.emit(RolledBack(run=self.job.run, step=step, to_step=to_step, cause=verdict.cause or ""))
+        to_step = self._stages.step if verdict.back else stays_at
+        self.emit(RolledBack(run=self.job.run, step=step, to_step=to_step, cause=cause))
 
     def _advance(self, taken: StepTaken) -> None:
         self.progress = self.progress.model_copy(

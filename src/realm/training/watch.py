@@ -31,8 +31,9 @@ class Previews(Config):
     prompts: tuple[str, ...] = ()
     """What the model is asked, each alone; none makes no previews."""
     every_steps: Annotated[int, Field(ge=1)] = 100
+    """Steps of the run between two previews, where the training process makes them."""
     max_tokens: Annotated[int, Field(ge=1)] = 64
-    """Longest answer; longer ones are cut."""
+    """Longest answer; longer ones are cut, tokens."""
     temperature: Annotated[float, Field(ge=0)] = 0.0
     """0 takes the likeliest token; otherwise a preview draws the same numbers every time."""
     made_by: Literal["training", "checkpoint", "endpoint"] = "training"

@@ -35,6 +35,7 @@ from realm.core.events.children import (
 from realm.core.events.lab import (
     Appraised,
     CheckpointSaved,
+    CheckpointSetAside,
     CollectionAdded,
     DatasetAdded,
     DriftMeasured,
@@ -60,6 +61,7 @@ __all__ = [
     "AnswersGraded",
     "Appraised",
     "CheckpointSaved",
+    "CheckpointSetAside",
     "CheckpointStaged",
     "CollectionAdded",
     "DatasetAdded",
@@ -124,6 +126,7 @@ Event = Annotated[
     | JobQueued
     | JobEnded
     | CheckpointSaved
+    | CheckpointSetAside
     | Evaluated
     | LevelMastered
     | LevelReviewed

@@ -55,6 +55,21 @@ class CheckpointSaved(Told):
     loss: float | None
 
 
+class CheckpointSetAside(Told):
+    """The bytes of a checkpoint are damaged: they lie in the quarantine, and nothing goes on from them."""
+
+    kind: Literal["checkpoint_set_aside"] = "checkpoint_set_aside"
+    hero: str
+    checkpoint: str
+    """Canonical name."""
+    hash: str
+    hero_step: int
+    damage: str
+    """Which file is damaged, and how."""
+    consequence: str
+    """What is done in its place, in words."""
+
+
 class Evaluated(Told):
     kind: Literal["evaluated"] = "evaluated"
     checkpoint: str

@@ -20,8 +20,11 @@ class Qwen3:
 
         kind: Literal["qwen3"] = "qwen3"
         hidden_size: Size = 160
+        """Width of the stream that runs through all layers."""
         kv_heads: Size = 4
+        """Key and value heads; fewer than `heads` share them and take less memory."""
         head_dim: Annotated[int, Field(ge=2, multiple_of=2)] = 40
+        """Width of each head."""
         intermediate_size: Size = 576
         """Width of each MLP."""
 

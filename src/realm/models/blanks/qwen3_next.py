@@ -24,15 +24,19 @@ class Qwen3Next:
 
         kind: Literal["qwen3_next"] = "qwen3_next"
         layers: Size = 4
+        """Decoder layers."""
         full_attention_every: Size = 4
         """Of so many layers the last attends in full, the others linearly."""
         heads: Size = 4
         """Query heads of full attention; a multiple of `kv_heads`."""
         head_dim: Annotated[int, Field(ge=8, multiple_of=8)] = 32
+        """Width of each head of full attention."""
         linear_key_heads: Size = 2
+        """Key heads of linear attention."""
         linear_value_heads: Size = 4
         """Heads of linear attention; a multiple of `linear_key_heads`."""
         linear_head_dim: Size = 32
+        """Width of each head of linear attention."""
         experts: Size = 8
         """Routed experts in each layer."""
         experts_per_token: Size = 2

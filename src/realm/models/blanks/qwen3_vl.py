@@ -24,10 +24,13 @@ class Qwen3Vl:
 
         kind: Literal["qwen3_vl"] = "qwen3_vl"
         head_dim: Annotated[int, Field(ge=8, multiple_of=2)] = 32
+        """Width of each head."""
         intermediate_size: Size = 384
         """Width of each MLP of the text part."""
         vision_hidden_size: Annotated[int, Field(ge=16, multiple_of=16)] = 64
+        """Width of the vision tower."""
         vision_layers: Size = 2
+        """Layers of the vision tower."""
         vision_heads: Size = 4
         """Attention heads of the vision tower; `vision_hidden_size` is a multiple of 4 times them."""
 

@@ -41,6 +41,7 @@ class Service(Config):
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     """For one prompt, where the service is busy or out of reach."""
     timeout_s: Seconds = 120.0
+    """How long one request may take, seconds."""
 
 
 class Endpoint:

@@ -32,7 +32,9 @@ class Regime3:
 
         kind: Literal["regime3"] = "regime3"
         start: Marker = "⟨"
+        """Begins an answer."""
         end: Marker = "⟩"
+        """Ends an answer."""
         penalty: Penalty = 100.0
         """How far a held-back token's logit is lowered, nats."""
 

@@ -40,7 +40,7 @@ class Correction:
 
         kind: Literal["correction"] = "correction"
         length_exponent: Annotated[float, Field(ge=0, le=1)] = 1.0
-        """e above. 1 counts rows alike, so that a one-word judgement weighs as much as a correction."""
+        """e: 0 counts tokens alike, 1 rows, so that a one-word judgement weighs as much as a correction."""
 
     def __init__(self, config: Config) -> None:
         self.config = config

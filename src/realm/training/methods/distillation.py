@@ -48,6 +48,7 @@ class Distillation:
 
         kind: Literal["distillation"] = "distillation"
         teacher: Annotated[SerializeAsAny[BaseConfig], TEACHERS.part()]
+        """Who teaches: a checkpoint on this machine, or a service."""
         beta: Annotated[float, Field(ge=0, le=1)] = 0.5
         """β: 0 the forward KL, 1 the reverse, between them the generalised JSD."""
         temperature: Annotated[float, Field(gt=0)] = 1.0

@@ -45,6 +45,7 @@ class DPO:
 
         kind: Literal["dpo"] = "dpo"
         loss: Literal["sigmoid", "ipo"] = "sigmoid"
+        """DPO's logistic loss, or IPO's squared one, which aims at a margin of 1 / 2β."""
         beta: Annotated[float, Field(gt=0)] = 0.1
         """β: the larger, the closer the model stays to the one it began as."""
         length_normalised: bool = False

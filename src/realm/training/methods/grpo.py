@@ -56,11 +56,13 @@ class GRPO:
 
         kind: Literal["grpo"] = "grpo"
         rewards: Annotated[tuple[WeightedReward, ...], Field(min_length=1)]
+        """What grades an answer; its reward is their weighted sum."""
         group_size: Annotated[int, Field(ge=2)] = 8
         """G: answers to each prompt."""
         max_answer_tokens: Annotated[int, Field(ge=1)] = 256
-        """L: longer answers are cut off."""
+        """L: longer answers are cut off, tokens."""
         temperature: Annotated[float, Field(ge=0.01)] = 1.0
+        """Of sampling, and of all probabilities in the loss."""
         top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
         """Sample from the likeliest tokens that hold this much of the probability."""
         scale: Literal["group", "none"] = "group"
@@ -68,15 +70,17 @@ class GRPO:
         aggregation: Literal["sequence", "token", "constant"] = "token"
         """What weighs the same: answers, tokens, or tokens against the longest answer allowed."""
         clip_low: Annotated[float, Field(ge=0, lt=1)] = 0.2
+        """ε_low: a token is made rarer until its probability is 1 - ε_low of what it was."""
         clip_high: Annotated[float, Field(ge=0)] = 0.2
-        """ε_low, ε_high above."""
+        """ε_high: a token is made likelier until its probability is 1 + ε_high times what it was."""
         updates_per_batch: Annotated[int, Field(ge=1)] = 1
         """Updates on the answers of a step, each over all of them."""
         kl_weight: Annotated[float, Field(ge=0)] = 0.0
-        """κ; at 0 the model that the run began with is not kept."""
+        """κ: how much the divergence from the model that the run began with counts; 0 keeps no such model."""
         truncated: Literal["masked", "penalised"] = "masked"
         """An answer that was cut off is not trained, or has `truncated_reward` whatever it says."""
         truncated_reward: Annotated[float, Field(ge=-LARGEST, le=LARGEST)] = 0.0
+        """Of an answer that was cut off, where `truncated` is `penalised`."""
 
         @model_validator(mode="after")
         def _truncated_reward_has_a_meaning(self) -> Self:

@@ -38,7 +38,7 @@ class Supervised:
 
         kind: Literal["supervised"] = "supervised"
         length_exponent: Annotated[float, Field(ge=0, le=1)] = 0.0
-        """e above: 0 counts tokens alike, 1 counts rows alike, so that short answers weigh more."""
+        """e: 0 counts tokens alike, 1 counts rows alike, so that short answers weigh more."""
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -52,6 +52,7 @@ class Uncertainty:
 
         kind: Literal["uncertainty"] = "uncertainty"
         surprise: Literal["entropy", "max_prob", "perplexity", "margin"] = "entropy"
+        """Of the distribution p: H(p), 1 - max p, exp H(p), or 1 - the likeliest token's lead."""
         temperature: Annotated[float, Field(gt=0)] = 1.0
         """T: the smaller, the sharper sure and unsure tokens are told apart."""
         min_weight: Annotated[float, Field(ge=0)] = 0.5

@@ -10,6 +10,10 @@ end at a loss of 0.03, 0.002 at 0.42; AdamW alone at 0.57 with the best of four 
 Hidden matrices are the 2-D weights inside the decoder. Embeddings, head, norms, biases and fused
 3-D experts are AdamW's. So are adapters: a step that is orthogonal in A and in B alone is not
 orthogonal in their product.
+
+torch takes the Newton-Schulz steps in bf16 and offers nothing else: what changes a gradient's last bits,
+such as other packs or several ranks, changes losses by up to 2e-4 within four steps (AdamW: 3e-7; with
+these steps in fp32: 3e-7).
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class PagedAdamW8bit:
     """Step as AdamW does, with pageable moments of 8 bits."""
 
     class Config(AdamSettings):
-        """Settings of AdamW."""
+        """`adamw8bit` whose moments move to host memory when a CUDA GPU's is full; not on a CPU."""
 
         kind: Literal["paged_adamw8bit"] = "paged_adamw8bit"
 

@@ -46,6 +46,7 @@ class Lora:
 
         kind: Literal["lora"] = "lora"
         rank: Annotated[int, Field(ge=1, le=4096)] = 16
+        """Rows of each adapted layer's two factors: more of them can hold more, and take more memory."""
         alpha: Annotated[int | float, Field(gt=0, le=1e6)] = 32
         """Strength: the adapter's output is multiplied by alpha / rank."""
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -67,6 +68,12 @@ class Lora:
         def _no_dora_on_experts(self) -> Self:
             if self.dora and self.experts:
                 raise ValueError("dora cannot adapt fused experts: choose one of dora and experts")
+            return self
+
+        @model_validator(mode="after")
+        def _no_dropout_on_experts(self) -> Self:
+            if self.dropout and self.experts:
+                raise ValueError("dropout cannot be had on fused experts: choose one of dropout and experts")
             return self
 
         @model_validator(mode="after")
@@ -97,16 +104,17 @@ class Lora:
     def apply(self, model: PreTrainedModel | PeftModel, seed: int) -> PeftModel:
         """Return the model with the adapter, the only thing that requires gradients.
 
-        A model that carries this adapter already is gone on with. Raises ConfigError where it carries
-        another one, or where targets match nothing or what is protected.
+        A model that carries this adapter already is gone on with, under the dropout that holds now. Raises
+        ConfigError where it carries another one, or where targets match nothing or what is protected.
         """
         from peft import PeftModel
 
-        from realm.models.adapters import wrap
+        from realm.models.adapters import set_dropout, wrap
         from realm.training.quantised import quantise
 
         if isinstance(model, PeftModel):
             self._refuse_other(model)
+            set_dropout(model, self.config.dropout)
             wrapped = model
         else:
             plain = self._with_frozen(model)
@@ -120,19 +128,14 @@ class Lora:
         return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
     def continues(self, folder: Path) -> bool:
-        """Say whether a checkpoint holds an adapter of this size, which is gone on with."""
+        """Say whether a checkpoint holds this adapter, whatever its dropout was."""
         from realm.models.adapters import read_base, read_shape
+        from realm.models.files import outline
 
         below = read_base(folder)
         if below is None or below.frozen != self.frozen:
             return False
-        present, settings = read_shape(folder), self.config
-        return (present.r, present.lora_alpha, present.use_rslora, present.use_dora) == (
-            settings.rank,
-            settings.alpha,
-            settings.rank_stabilised,
-            settings.dora,
-        )
+        return not self._unlike(read_shape(folder), outline(folder))
 
     def _with_frozen(self, model: PreTrainedModel) -> PreTrainedModel:
         from pathlib import Path
@@ -165,22 +168,31 @@ class Lora:
             target_parameters=tuple(fused_experts(model)) if settings.experts else (),
         )
 
+    def _unlike(self, present: AdapterShape, model: PreTrainedModel | PeftModel) -> list[str]:
+        """Return what makes an adapter on this model another one than the one described here.
+
+        Dropout does not: it changes no weight, and what the adapter computes is the same without it.
+        """
+        from realm.training.selection import adapted_layers
+
+        asked = self._shape(model)
+        before, now = (
+            shape.model_dump(exclude={"lora_dropout", "target_modules", "target_parameters"})
+            for shape in (present, asked)
+        )
+        differing = [f"{key} {before[key]}, asked {now[key]}" for key in now if before[key] != now[key]]
+        if adapted_layers(model, present) != adapted_layers(model, asked):
+            differing.append("it adapts other layers")
+        return differing
+
     def _refuse_other(self, model: PeftModel) -> None:
         """Raise ConfigError where the model carries another adapter than the one described here."""
         from realm.core.errors import ConfigError
         from realm.models.adapters import shape_of
-        from realm.training.selection import adapted_layers
 
-        present = shape_of(model).model_dump(exclude={"target_modules", "target_parameters"})
-        asked = self._shape(model)
-        wanted = asked.model_dump(exclude={"target_modules", "target_parameters"})
-        differing = [
-            f"{key} {present[key]}, asked {wanted[key]}" for key in wanted if present[key] != wanted[key]
-        ]
-        if adapted_layers(model) != {*asked.layers, *asked.fused}:
-            differing.append("it adapts other layers")
+        differing = self._unlike(shape_of(model), model)
         if differing:
             raise ConfigError(
                 f"parameters: the checkpoint carries another adapter: {'; '.join(differing)}",
-                hint="keep its settings, or begin from a merged checkpoint",
+                hint="load it merged, as a new run does",
             )

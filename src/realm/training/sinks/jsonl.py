@@ -27,7 +27,7 @@ class Jsonl:
     """Append figures to a file; of a step that was taken twice the later lines hold."""
 
     class Config(BaseConfig):
-        """Nothing has to be set."""
+        """Nothing has to be set: figures go to `.realm/tracking/RUN.figures.jsonl`, one a line."""
 
         kind: Literal["jsonl"] = "jsonl"
 

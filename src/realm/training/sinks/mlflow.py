@@ -44,6 +44,7 @@ class MLflow:
         tracking_uri: Annotated[str, AfterValidator(_without_secrets)] | None = None
         """A server such as `http://127.0.0.1:5000`; none keeps a database beside the lab's files."""
         experiment: str = "realm"
+        """The experiment that runs are filed under."""
 
     def __init__(self, config: Config) -> None:
         self.config = config

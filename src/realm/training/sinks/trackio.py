@@ -23,6 +23,7 @@ class Trackio:
 
         kind: Literal["trackio"] = "trackio"
         project: Name = "realm"
+        """The project that runs are filed under."""
 
     def __init__(self, config: Config) -> None:
         self.config = config

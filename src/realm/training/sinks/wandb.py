@@ -29,6 +29,7 @@ class WeightsAndBiases:
 
         kind: Literal["wandb"] = "wandb"
         project: Name = "realm"
+        """The project that runs are filed under."""
         entity: Name | None = None
         """The account or team; none means the key's own."""
         mode: Literal["offline", "online"] = "offline"

@@ -41,17 +41,21 @@ class Endpoint:
         url: SafeUrl
         """Up to `/chat/completions`, such as `https://host/v1`."""
         model: Annotated[str, Field(min_length=1, max_length=200)]
+        """The name it is served under."""
         key_variable: KeyVariable | None = None
         """Environment variable that holds the key; none sends no key."""
         temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+        """The teacher's, of sampling; 0 asks for the likeliest answer."""
         max_answer_tokens: Annotated[int, Field(ge=1)] = 1024
         """Longer answers are cut off by the teacher, and then left out."""
         max_requests: Annotated[int, Field(ge=1)] = 10_000
-        """Budget of one fetch, repeated requests included."""
+        """Requests while one run is queued, repeated ones included."""
         at_once: Annotated[int, Field(ge=1, le=64)] = 4
+        """Requests under way at the same time."""
         attempts: Annotated[int, Field(ge=1, le=10)] = 3
         """For one prompt, where the teacher is busy or out of reach."""
         timeout_s: Seconds = 120.0
+        """How long one request may take, seconds."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -106,7 +110,7 @@ class Endpoint:
         if isinstance(reply, NoReply) and reply.stopped:
             raise RefusedError(
                 f"the budget of {c.max_requests} requests to {c.url} is spent",
-                hint="answers that came are kept; fetch again to go on",
+                hint="answers that came are kept: queue the run again to go on",
             )
         answer = self._client.checked(reply)
         found = completions.read(answer)
