@@ -13,7 +13,7 @@ from realm.core.errors import ConfigError, NotFoundError
 from realm.core.paths import expanded
 from realm.core.problems import Problem, handed_up, problems_of
 from realm.core.text import printable
-from realm.core.yamltext import StrictLoader
+from realm.core.yamltext import read_strictly
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -51,7 +51,7 @@ def load(model: type[C], path: Path, overrides: Iterable[str] = ()) -> C:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping safely. An empty file is an empty mapping."""
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506 - a safe loader
+        data = read_strictly(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotFoundError(f"{path}: no such file") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -76,7 +76,7 @@ def override(data: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, A
 
 def _value(text: str, assignment: str) -> Any:
     try:
-        return yaml.load(text, StrictLoader)  # noqa: S506 - a safe loader
+        return read_strictly(text)
     except (yaml.YAMLError, RecursionError):
         raise ConfigError(f"--set {assignment[:80]}: the value is no YAML", hint="put it in quotes") from None
 

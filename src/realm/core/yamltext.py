@@ -1,7 +1,7 @@
 """Ways to read YAML: safe types only, and no key twice in one mapping.
 
 What strangers may have written has no aliases either and a bounded depth, since a small file with aliases can
-stand for a huge one. What a realm's owner writes (`realm.yaml`, recipes, suites) is read with `StrictLoader`.
+stand for a huge one. `realm.yaml`, recipes and suites, which the owner writes, go through `read_strictly`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ class StrictLoader(yaml.SafeLoader):
                     )
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def read_strictly(text: str) -> Any:
+    """Return what a text of the owner holds. Raises YAMLError, and RecursionError for one nested too deep."""
+    return yaml.load(text, StrictLoader)  # noqa: S506 - a safe loader
 
 
 class BoundedLoader(StrictLoader):

@@ -21,18 +21,20 @@ from realm.training.rules import Locked
 from realm.training.shapes import Shape
 
 _OF_THE_WEIGHTS = ("base", "tokenizer")
-_OF_THE_SHAPE = {
-    "model_type": "kind",
-    "vocabulary": "vocabulary_size",
-    "hidden": "hidden_size",
-    "layers": "layers",
-    "heads": "heads",
-    "kv_heads": "kv_heads",
-    "head_dim": "head_dim",
-    "mlp": "intermediate_size",
-    "experts": "experts",
-}
-"""What a model cannot have otherwise, as a recipe calls it; its context may be changed."""
+_OF_THE_SHAPE = (
+    "model_type",
+    "vocabulary",
+    "hidden",
+    "layers",
+    "heads",
+    "kv_heads",
+    "head_dim",
+    "mlp",
+    "experts",
+)
+"""What a model cannot have otherwise; its context may be changed."""
+_NAMES = {"model_type": "kind", "vocabulary": "vocabulary_size", **shapes.OF_BLANK}
+"""What a recipe calls it."""
 
 
 class Binding(Record):
@@ -133,8 +135,8 @@ def _refuse_other_shape(lab: Lab, said: ModelRules) -> None:
     vocabulary = said.vocabulary_size if lab.hero.base is not None else None
     wanted = shapes.of_blank(said.shape, vocabulary or found.vocabulary)
     other = [
-        (name, getattr(wanted, field), getattr(found, field))
-        for field, name in _OF_THE_SHAPE.items()
+        (_NAMES[field], getattr(wanted, field), getattr(found, field))
+        for field in _OF_THE_SHAPE
         if getattr(wanted, field) != getattr(found, field)
     ]
     if other:

@@ -9,7 +9,6 @@ from pathlib import Path
 from realm.core.clock import iso
 from realm.core.errors import ConfigError, CorruptError, NotFoundError, UsageError
 from realm.core.events import CheckpointSaved, CheckpointSetAside, CheckpointStaged
-from realm.core.hashing import PREFIX
 from realm.core.records import ArtifactKind, ArtifactRef, Fence
 from realm.flows.appraisal import asked_as
 from realm.flows.context import Lab
@@ -128,7 +127,7 @@ def none_intact(lab: Lab) -> CorruptError:
 
 
 def _folder(lab: Lab, checkpoint: CheckpointRecord) -> Path:
-    return lab.store.vault / ArtifactKind.CHECKPOINT.value / checkpoint.hash.removeprefix(PREFIX)
+    return lab.store.folder(ArtifactKind.CHECKPOINT, checkpoint.hash)
 
 
 def refuse_foreign(lab: Lab, frozen: Sequence[str], base: str) -> None:

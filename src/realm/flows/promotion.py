@@ -62,7 +62,8 @@ async def consider(
     before = reigning(lab)
     await evaluate(supervisor, run, checkpoint, suites, fence)
     try:
-        await evaluate(supervisor, run, before or checkpoint, suites, fence)
+        if before:
+            await evaluate(supervisor, run, before, suites, fence)
     except CorruptError as error:
         reason = f"the champion cannot answer: {error.what}; {error.hint}"
         lab.emit(GateDecided(checkpoint=checkpoint.name, passed=False, reasons=(reason,)))

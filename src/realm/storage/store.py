@@ -114,7 +114,7 @@ class Store:
 
     def _place(self, stage: Path, manifest: Manifest) -> None:
         """Rename the stage to its content's name; keep what is there already when it is sound."""
-        target = self._folder(manifest.kind, manifest.hash)
+        target = self.folder(manifest.kind, manifest.hash)
         self._make_kind(manifest.kind)
         if target.exists() or target.is_symlink():
             try:
@@ -135,9 +135,18 @@ class Store:
 
     # --- find -----------------------------------------------------------------------------
 
+    def folder(self, kind: ArtifactKind, content_hash: str) -> Path:
+        """Return where an artifact lies, or would. Raises NotFoundError for what is no content hash."""
+        name = content_hash.removeprefix(PREFIX)
+        if not _HEX.fullmatch(name):
+            raise NotFoundError(
+                f"{content_hash!r} is no content hash", hint="expected sha256: and 64 hex digits"
+            )
+        return self.vault / kind.value / name
+
     def path(self, kind: ArtifactKind, content_hash: str) -> Path:
         """Return the folder of a published artifact, unchecked. Raises NotFoundError."""
-        folder = self._folder(kind, content_hash)
+        folder = self.folder(kind, content_hash)
         if not folder.is_dir():
             present = self.hashes(kind)
             listed = ", ".join(present[:_LISTED]) or "none"
@@ -171,7 +180,7 @@ class Store:
 
     def missing(self, known: Iterable[tuple[ArtifactKind, str]]) -> list[tuple[ArtifactKind, str]]:
         """Return those artifacts that the ledger names and the vault does not hold."""
-        return [(kind, content) for kind, content in known if not self._folder(kind, content).is_dir()]
+        return [(kind, content) for kind, content in known if not self.folder(kind, content).is_dir()]
 
     # --- move aside, delete, put right ----------------------------------------------------
 
@@ -188,7 +197,7 @@ class Store:
         by raising: then nothing has changed. An interrupted deletion is finished by calling this
         again; bytes that are gone already are no error.
         """
-        folder = self._folder(kind, content_hash)
+        folder = self.folder(kind, content_hash)
         trash = self.vault / "trash"
         with self._exclusive():
             tombstone()
@@ -206,7 +215,7 @@ class Store:
 
         Returns the folder in the quarantine, as `quarantine` does; None where nothing was there.
         """
-        folder = self._folder(kind, content_hash)
+        folder = self.folder(kind, content_hash)
         with self._exclusive():
             commit()
             return self.quarantine(folder, reason) if os.path.lexists(folder) else None
@@ -274,14 +283,6 @@ class Store:
     def _exclusive(self) -> AbstractContextManager[None]:
         """Keep publishing, deleting and reconciling apart, in all processes."""
         return exclusive(self.vault / ".lock")
-
-    def _folder(self, kind: ArtifactKind, content_hash: str) -> Path:
-        name = content_hash.removeprefix(PREFIX)
-        if not _HEX.fullmatch(name):
-            raise NotFoundError(
-                f"{content_hash!r} is no content hash", hint="expected sha256: and 64 hex digits"
-            )
-        return self.vault / kind.value / name
 
     def _published(self, kind: ArtifactKind, *, every: bool = False) -> list[Path]:
         folder = self.vault / kind.value

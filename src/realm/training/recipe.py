@@ -18,7 +18,7 @@ from realm.core.config import Config, override, validate
 from realm.core.errors import ConfigError, NotFoundError
 from realm.core.records import Name, Record
 from realm.core.text import there_are
-from realm.core.yamltext import StrictLoader
+from realm.core.yamltext import read_strictly
 from realm.models.blank import BLANKS
 from realm.training.extending import merged
 from realm.training.guard import Guard
@@ -185,7 +185,7 @@ def _layered(
     if above.count(name) > 1:
         raise ConfigError(f"recipes extend each other: {' → '.join((*above, name))}")
     try:
-        own = yaml.load(text_of(name), StrictLoader) or {}  # noqa: S506 - a safe loader
+        own = read_strictly(text_of(name)) or {}
     except NotFoundError as error:
         extends = f"recipe {above[-1]} extends: " if above else ""
         raise NotFoundError(f"{extends}{error.what}", hint=error.hint) from None

@@ -196,7 +196,7 @@ def _mlp(name: str, hidden: int, width: int) -> list[Any]:
     ]
 
 
-_OF_BLANK = {
+OF_BLANK = {
     "hidden": "hidden_size",
     "layers": "layers",
     "heads": "heads",
@@ -214,6 +214,7 @@ _OF_BLANK = {
     "linear_key_dim": "linear_head_dim",
     "linear_value_dim": "linear_head_dim",
 }
+"""What a recipe's `model.shape` calls the fields of a shape."""
 _OF_CONFIG = {
     "vocabulary": "vocab_size",
     "hidden": "hidden_size",
@@ -239,7 +240,7 @@ def of_blank(blank: Config, vocabulary: int) -> Shape:
     """Return the shape that a blank's settings describe. Raises ConfigError for a foreign one."""
     settings = blank.model_dump()
     kind = str(settings.get("kind"))
-    found = {field: settings[name] for field, name in _OF_BLANK.items() if name in settings}
+    found = {field: settings[name] for field, name in OF_BLANK.items() if name in settings}
     missing = {"hidden", "layers", "heads", "kv_heads", "head_dim"} - found.keys()
     if missing:
         raise ConfigError(
